@@ -1,0 +1,221 @@
+//! Tasks: submitted and looked at by operators; claimed, reported and handed back by workers.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{Done, Labels, Secret, Timestamp, null_is_default};
+
+/// `POST /api/v1/fleet/claim`: a worker has a free seat. The body may be empty.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Claim {
+    /// How long to wait for work, in seconds; 0 looks once. Default 5, clamped to 0..60.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub poll_timeout: Option<f64>,
+    /// Names this claim: repeating it after a lost answer gives the same task again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub claim_request_id: Option<String>,
+    /// Different in every life of the worker's process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub boot_id: Option<String>,
+}
+
+/// The answer to [`Claim`], 200; where there is no work it is 204 without a body.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Claimed {
+    /// The task.
+    pub run_id: String,
+    /// The organisation it belongs to.
+    pub org_id: String,
+    /// The project it belongs to.
+    pub project_id: Option<String>,
+    /// The pool it was submitted to.
+    pub pool: String,
+    /// The model it needs, by its canonical name.
+    pub model: Option<String>,
+    /// The labels it asked for.
+    pub labels: Labels,
+    /// What to do.
+    pub payload: Secret<Value>,
+    /// Who claimed it.
+    pub worker_id: String,
+    /// When, by the server's clock.
+    pub claimed_at: Timestamp,
+    /// Which claim of this task it is; the first is 1.
+    pub attempt: u32,
+    /// Proof of this claim, presented with every word about it.
+    pub claim_token: Secret,
+    /// How long the attempt stays this worker's without a heartbeat, in seconds.
+    pub lease_seconds: f64,
+}
+
+/// How an attempt ended, in the words of the worker.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReportStatus {
+    /// It has a result.
+    #[default]
+    Completed,
+    /// It has an error.
+    Failed,
+}
+
+/// `POST /api/v1/fleet/report`: an attempt ended. Harmless twice.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Report {
+    /// The task.
+    pub run_id: String,
+    /// How it ended.
+    #[serde(default)]
+    pub status: ReportStatus,
+    /// The result: any JSON, a string from older workers.
+    #[serde(default)]
+    pub output: Option<Secret<Value>>,
+    /// What went wrong.
+    #[serde(default)]
+    pub error: Option<Secret>,
+    /// Which claim of the task. Absent from older workers.
+    #[serde(default)]
+    pub attempt: Option<u32>,
+    /// Proof of the claim. Absent from older workers.
+    #[serde(default)]
+    pub claim_token: Option<Secret>,
+}
+
+/// The answer to [`Report`].
+pub type ReportAnswer = Done;
+
+/// `POST /api/v1/fleet/tasks/{run_id}/complete`: the same as a [`Report`] that completed.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Complete {
+    /// The result: any JSON.
+    pub output: Option<Secret<Value>>,
+    /// Which claim of the task.
+    pub attempt: Option<u32>,
+    /// Proof of the claim.
+    pub claim_token: Option<Secret>,
+}
+
+/// `POST /api/v1/fleet/tasks/{run_id}/fail`: the same as a [`Report`] that failed.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Fail {
+    /// What went wrong.
+    pub error: Option<Secret>,
+    /// Which claim of the task.
+    pub attempt: Option<u32>,
+    /// Proof of the claim.
+    pub claim_token: Option<Secret>,
+}
+
+/// `POST /api/v1/fleet/tasks/{run_id}/release`: the worker will not finish this attempt.
+///
+/// The task goes back to its queue at once, and the attempt does not count against it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HandBack {
+    /// The task; the path names it too.
+    #[serde(default)]
+    pub run_id: String,
+    /// Which claim of it.
+    pub attempt: u32,
+    /// Proof of the claim.
+    pub claim_token: Secret,
+    /// Why, for the record: never a word of the task itself.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// `POST /api/v1/fleet/tasks`: work to be done once.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TaskSubmit {
+    /// The model it needs. Absent: none.
+    pub model: Option<String>,
+    /// The pool that may take it. Absent: `default`.
+    pub pool: Option<String>,
+    /// Labels that its worker must have.
+    #[serde(deserialize_with = "null_is_default")]
+    pub labels: Labels,
+    /// What to do.
+    #[serde(deserialize_with = "null_is_default")]
+    pub payload: Secret<Value>,
+}
+
+/// The answer to [`TaskSubmit`], 201.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TaskSubmitted {
+    /// The task.
+    pub run_id: String,
+    /// The pool it waits in.
+    pub pool: String,
+    /// The canonical name of the model it needs.
+    pub model: Option<String>,
+}
+
+/// Where a task stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TaskStatus {
+    /// Waits for a worker.
+    Pending,
+    /// A worker has it.
+    Claimed,
+    /// Has its one result.
+    Completed,
+    /// Ended without one.
+    Failed,
+    /// A status of a newer server that this build has no word for. The server never sends it.
+    #[serde(other)]
+    Unknown,
+}
+
+/// `GET /api/v1/fleet/tasks/{run_id}`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TaskView {
+    /// The task.
+    pub run_id: String,
+    /// Where it stands.
+    pub status: TaskStatus,
+    /// The project it belongs to.
+    pub project_id: Option<String>,
+    /// The pool it was submitted to.
+    pub pool: String,
+    /// The canonical name of the model it needs.
+    pub model: Option<String>,
+    /// Labels that its worker must have.
+    #[serde(default)]
+    pub labels: Labels,
+    /// Who claimed it last.
+    pub worker_id: Option<String>,
+    /// When.
+    pub claimed_at: Option<Timestamp>,
+    /// How often it was claimed.
+    #[serde(default)]
+    pub attempt: u32,
+    /// What went wrong, if it failed.
+    pub error: Option<Secret>,
+    /// The result, if it completed.
+    pub output: Option<Secret<Value>>,
+    /// When its end was reported.
+    pub reported_at: Option<Timestamp>,
+    /// When it was submitted.
+    pub created_at: Timestamp,
+}
+
+/// Query of `GET /api/v1/fleet/tasks`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TaskQuery {
+    /// Only tasks that stand here: a word of [`TaskStatus`].
+    pub status: Option<String>,
+    /// At most so many, 1..200.
+    pub limit: Option<u32>,
+}
+
+/// `GET /api/v1/fleet/tasks`: newest first.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TaskList {
+    /// The tasks of the caller's organisation.
+    pub tasks: Vec<TaskView>,
+}

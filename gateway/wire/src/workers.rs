@@ -1,0 +1,252 @@
+//! Workers: how one joins, stays alive, and is looked at and decided about by operators.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{Labels, Secret, Timestamp, null_is_default};
+
+/// `POST /api/v1/fleet/register`: a process asks to become a worker.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Register {
+    /// A name for people; need not be unique.
+    pub name: String,
+    /// Models it can run, as it calls them. Empty: it declares none.
+    #[serde(deserialize_with = "null_is_default")]
+    pub models: Vec<String>,
+    /// The pool it wants to serve.
+    pub pool: String,
+    /// What it says about itself. A `project_id` in here is never trusted.
+    #[serde(deserialize_with = "null_is_default")]
+    pub labels: Labels,
+    /// How many tasks it takes at once.
+    pub max_concurrent: u32,
+    /// The key that lets it in; also accepted as the header `X-Enrollment-Key`.
+    pub enrollment_key: Option<Secret>,
+}
+
+impl Default for Register {
+    fn default() -> Self {
+        Self {
+            name: "worker".to_owned(),
+            models: Vec::new(),
+            pool: "default".to_owned(),
+            labels: Labels::new(),
+            max_concurrent: 1,
+            enrollment_key: None,
+        }
+    }
+}
+
+/// The answer to [`Register`], 201.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Registered {
+    /// Who the worker is from now on: header `X-Worker-Id`.
+    pub worker_id: String,
+    /// Proof of it, shown this once: header `X-Worker-Secret`.
+    pub worker_secret: Secret,
+    /// Pending, or approved if the key says so.
+    pub status: WorkerStatus,
+    /// What it was let in with: never more than it declared or its key allows.
+    pub capabilities: Capabilities,
+    /// How often to send a heartbeat, in seconds.
+    pub heartbeat_seconds: f64,
+    /// How long an attempt stays its own without one, in seconds.
+    pub lease_seconds: f64,
+}
+
+/// What a worker was let in with.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Capabilities {
+    /// Models it may be given.
+    pub models: Vec<String>,
+    /// The pool it serves.
+    pub pool: String,
+    /// Its labels, those of its key included.
+    pub labels: Labels,
+    /// How many tasks it takes at once.
+    pub max_concurrent: u32,
+}
+
+/// Where a worker stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WorkerStatus {
+    /// Waits for an operator.
+    Pending,
+    /// May take tasks.
+    Approved,
+    /// Was never let in. Final.
+    Rejected,
+    /// Was let in and thrown out. Final.
+    Revoked,
+    /// Gets no new work; what it holds runs on.
+    Quarantined,
+    /// A status of a newer server that this build has no word for. The server never sends it.
+    #[serde(other)]
+    Unknown,
+}
+
+/// `POST /api/v1/fleet/heartbeat`: the worker is alive and still runs these tasks.
+///
+/// Every field may be absent: older workers send `{}`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Heartbeat {
+    /// Free-form figures of the worker's pool. For display.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pool_stats: Option<Value>,
+    /// The worker's clock, as it writes it. For display: leases use the server's clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<Value>,
+    /// Tasks completed since the worker started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tasks_completed: Option<u64>,
+    /// Tasks failed since the worker started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tasks_failed: Option<u64>,
+    /// Different in every life of the worker's process: a new one ends the attempts of the old.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub boot_id: Option<String>,
+    /// All it holds. Absent means that it does not say (an older worker), empty means nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tasks: Option<Vec<HeldTask>>,
+}
+
+/// One attempt that a worker says it runs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HeldTask {
+    /// The task.
+    pub run_id: String,
+    /// Which claim of it.
+    pub attempt: u32,
+    /// Proof of the claim.
+    pub claim_token: Secret,
+}
+
+/// The answer to [`Heartbeat`], 200; given to pending workers too.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HeartbeatAnswer {
+    /// Always true; older workers look at nothing else.
+    pub ok: bool,
+    /// Where the worker stands now.
+    pub status: WorkerStatus,
+    /// How long to wait before the next heartbeat, in seconds.
+    pub heartbeat_seconds: f64,
+    /// Attempts named in the request that the worker no longer holds. It must stop them.
+    #[serde(default)]
+    pub lost: Vec<LostTask>,
+    /// The server wants this worker to finish what it holds, claim nothing more, and end.
+    #[serde(default)]
+    pub drain: bool,
+}
+
+/// An attempt that is somebody else's now, or nobody's.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct LostTask {
+    /// The task.
+    pub run_id: String,
+    /// The claim of it that ended.
+    pub attempt: u32,
+}
+
+/// One worker in `GET /api/v1/fleet/workers`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WorkerView {
+    /// Its id.
+    pub id: String,
+    /// Its name for people.
+    pub name: String,
+    /// The organisation it belongs to.
+    pub org_id: String,
+    /// The project it is bound to. None never means any.
+    pub project_id: Option<String>,
+    /// What it may be given.
+    pub capabilities: CapabilitiesView,
+    /// Where it stands.
+    pub approval_status: WorkerStatus,
+    /// When it was last heard of.
+    pub last_heartbeat: Option<Timestamp>,
+    /// When its models were last probed.
+    pub last_probe_at: Option<Timestamp>,
+    /// What the probe said.
+    pub probe_status: Option<String>,
+    /// When it joined.
+    pub registered_at: Timestamp,
+    /// When it was approved.
+    pub approved_at: Option<Timestamp>,
+    /// Who approved it.
+    pub approved_by: Option<String>,
+    /// Why it stands where it stands, in the words of whoever decided last.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// What a worker may be given, as listings show it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CapabilitiesView {
+    /// Models as the worker calls them.
+    pub models_supported: Vec<String>,
+    /// The same models by their canonical names.
+    pub models_canonical: Vec<String>,
+    /// How many tasks it takes at once.
+    pub max_concurrent: u32,
+    /// Its labels.
+    pub labels: Labels,
+    /// The pool it serves.
+    pub pool: String,
+    /// Version of the worker's software, where it says so.
+    pub sdk_version: Option<String>,
+}
+
+/// `GET /api/v1/fleet/workers`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WorkerList {
+    /// The workers of the caller's organisation.
+    pub workers: Vec<WorkerView>,
+    /// How many there are.
+    pub total: u64,
+}
+
+/// `GET /api/v1/fleet/workers/{id}`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WorkerDetail {
+    /// Its id.
+    pub id: String,
+    /// Its name for people.
+    pub name: String,
+    /// The project it is bound to. None never means any.
+    pub project_id: Option<String>,
+    /// Where it stands.
+    pub status: WorkerStatus,
+    /// The pool it serves.
+    pub pool: String,
+    /// Models it may be given.
+    pub models: Vec<String>,
+    /// Its labels.
+    pub labels: Labels,
+    /// How many tasks it takes at once.
+    pub max_concurrent: u32,
+    /// When it was last heard of.
+    pub last_heartbeat: Option<Timestamp>,
+    /// When it joined.
+    pub registered_at: Timestamp,
+}
+
+/// Body of `POST` or `PATCH /api/v1/fleet/workers/{id}/approve`, `/reject`, `/revoke`. May be
+/// empty.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Decision {
+    /// Why, for the record.
+    pub reason: Option<String>,
+}
+
+/// The answer to a [`Decision`]: where the worker stands after it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StatusAnswer {
+    /// Where it stands.
+    pub status: WorkerStatus,
+    /// Which worker.
+    pub worker_id: String,
+}

@@ -1,0 +1,86 @@
+//! How long to wait before the same thing is tried again: full jitter over an exponential limit.
+//!
+//! Full jitter spreads workers that failed together over the whole window, which is what a
+//! control plane that just came back needs (AWS, "Exponential Backoff and Jitter").
+
+use std::time::Duration;
+
+/// The window of the first wait.
+const FIRST: Duration = Duration::from_millis(100);
+/// No window is longer than this.
+const LONGEST: Duration = Duration::from_secs(10);
+/// A server may ask for more, but a worker that sleeps for hours looks dead.
+const LONGEST_ASKED: Duration = Duration::from_secs(300);
+
+/// The waits of one thing that is tried again and again.
+#[derive(Debug, Clone)]
+pub(crate) struct Backoff {
+    window: Duration,
+    first: Duration,
+    longest: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::between(FIRST, LONGEST)
+    }
+}
+
+impl Backoff {
+    pub(crate) fn between(first: Duration, longest: Duration) -> Self {
+        Self { window: first.min(longest), first: first.min(longest), longest }
+    }
+
+    /// The next wait: somewhere in the window, which doubles for the one after. If the server
+    /// asked for a wait, it comes on top.
+    pub(crate) fn next(&mut self, asked: Option<Duration>) -> Duration {
+        let window = self.window;
+        self.window = (window * 2).min(self.longest);
+        asked.unwrap_or_default().min(LONGEST_ASKED) + window.mul_f64(rand::random::<f64>())
+    }
+
+    /// It worked: the next failure is a first one.
+    pub(crate) fn reset(&mut self) {
+        self.window = self.first;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_double_up_to_the_longest() {
+        let mut backoff = Backoff::default();
+
+        let windows: Vec<_> = (0..9)
+            .map(|_| {
+                let window = backoff.window;
+                assert!(backoff.next(None) <= window);
+                window.as_millis()
+            })
+            .collect();
+
+        assert_eq!(windows, [100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
+    }
+
+    #[test]
+    fn what_the_server_asked_for_is_waited_at_least_and_within_reason() {
+        let mut backoff = Backoff::default();
+
+        assert!(backoff.next(Some(Duration::from_secs(7))) >= Duration::from_secs(7));
+        assert!(backoff.next(Some(Duration::MAX)) <= LONGEST_ASKED + LONGEST);
+    }
+
+    #[test]
+    fn success_starts_over() {
+        let mut backoff = Backoff::default();
+        for _ in 0..5 {
+            backoff.next(None);
+        }
+
+        backoff.reset();
+
+        assert!(backoff.next(None) <= FIRST);
+    }
+}

@@ -1,0 +1,100 @@
+//! What the seats and the pulse of one worker share.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::execute::StopReason;
+use crate::held::Held;
+use crate::worker::{Summary, WorkerError, WorkerOptions};
+
+pub(crate) struct Crew<T, X> {
+    pub(crate) transport: T,
+    pub(crate) execute: Arc<X>,
+    pub(crate) options: WorkerOptions,
+    pub(crate) clock: Clock,
+    pub(crate) held: Held,
+    pub(crate) tally: Tally,
+    /// Nothing is claimed any more.
+    pub(crate) draining: CancellationToken,
+    /// Running tasks had their time, and last reports have little left.
+    pub(crate) overdue: CancellationToken,
+    /// The control plane turned the worker away: nothing it says will be heard.
+    pub(crate) rejected: CancellationToken,
+    verdict: OnceLock<WorkerError>,
+}
+
+/// Counts of a [`Summary`] in the making.
+#[derive(Default)]
+pub(crate) struct Tally {
+    pub(crate) completed: AtomicU64,
+    pub(crate) failed: AtomicU64,
+    pub(crate) handed_back: AtomicU64,
+    pub(crate) lost: AtomicU64,
+    pub(crate) undelivered: AtomicU64,
+}
+
+impl<T, X> Crew<T, X> {
+    pub(crate) fn new(
+        transport: T,
+        execute: X,
+        options: WorkerOptions,
+        shutdown: &CancellationToken,
+    ) -> Self {
+        Self {
+            transport,
+            execute: Arc::new(execute),
+            options,
+            clock: Clock::new(),
+            held: Held::default(),
+            tally: Tally::default(),
+            draining: shutdown.child_token(),
+            overdue: CancellationToken::new(),
+            rejected: CancellationToken::new(),
+            verdict: OnceLock::new(),
+        }
+    }
+
+    /// The control plane turned the worker away.
+    pub(crate) fn rejected(&self, status: u16, detail: String) {
+        self.give_up(WorkerError::Rejected { status, detail });
+    }
+
+    /// Ends the worker for a reason that waiting does not change. The first one stands.
+    pub(crate) fn give_up(&self, error: WorkerError) {
+        let said = error.to_string();
+        if self.verdict.set(error).is_ok() {
+            tracing::error!(reason = said, "giving up");
+            self.draining.cancel();
+            self.rejected.cancel();
+            self.held.stop_all(StopReason::Rejected);
+        }
+    }
+
+    /// How the worker's life went.
+    pub(crate) fn verdict(&self) -> Result<Summary, WorkerError> {
+        match self.verdict.get() {
+            Some(error) => Err(error.clone()),
+            None => Ok(self.tally.summary()),
+        }
+    }
+}
+
+impl Tally {
+    pub(crate) fn add(&self, count: &AtomicU64) {
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn summary(&self) -> Summary {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Summary {
+            completed: read(&self.completed),
+            failed: read(&self.failed),
+            handed_back: read(&self.handed_back),
+            lost: read(&self.lost),
+            undelivered: read(&self.undelivered),
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! What a worker does with a task: the one trait that its owner implements.
+
+use std::future::Future;
+
+use async_trait::async_trait;
+use fleetward_wire::tasks::Claimed;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::attempt::Attempt;
+
+/// Runs tasks. [`Command`](crate::Command) does it with a shell command, [`from_fn`] with a
+/// closure.
+#[async_trait]
+pub trait Execute: Send + Sync + 'static {
+    /// Runs one attempt of a task to its end.
+    ///
+    /// It may run more than once for the same task (dispatch is at least once). When
+    /// [`TaskContext::cancelled`] resolves it should return within seconds; after
+    /// [`ABORT_AFTER`](crate::ABORT_AFTER) the future is dropped. A panic is a failed task.
+    async fn execute(&self, task: &Claimed, cx: TaskContext) -> Outcome;
+}
+
+/// How an attempt ended.
+#[derive(Clone, PartialEq)]
+pub enum Outcome {
+    /// It has a result.
+    Completed(Value),
+    /// It has an error.
+    Failed(String),
+    /// It was not finished and may run elsewhere; why, for the record, without a word of the task.
+    GiveBack(String),
+}
+
+/// Why an attempt must stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopReason {
+    /// Its lease could not be renewed in time: soon another worker may have it.
+    Fenced,
+    /// The control plane says that this worker does not hold it any more.
+    Lost,
+    /// The worker is shutting down and the time to finish is up.
+    Draining,
+    /// The control plane turned the whole worker away.
+    Rejected,
+}
+
+/// What an attempt may know about its own standing.
+#[derive(Clone)]
+pub struct TaskContext {
+    attempt: Attempt,
+}
+
+impl TaskContext {
+    pub(crate) fn of(attempt: Attempt) -> Self {
+        Self { attempt }
+    }
+
+    /// A context outside of any worker, to try a handler out, and what stops it. Its deadline is
+    /// a day away.
+    pub fn detached() -> (Self, Stop) {
+        let attempt = Attempt::detached();
+        (Self::of(attempt.clone()), Stop(attempt))
+    }
+
+    /// Resolves when the attempt must stop. Its outcome is then no longer wanted, except where
+    /// the reason is [`StopReason::Draining`] and it completed all the same.
+    pub async fn cancelled(&self) -> StopReason {
+        self.attempt.stopped().await
+    }
+
+    /// Why the attempt must stop, if it must.
+    pub fn stop_reason(&self) -> Option<StopReason> {
+        self.attempt.stop_reason()
+    }
+
+    /// When the attempt will be stopped unless a heartbeat renews its lease before.
+    pub fn deadline(&self) -> Instant {
+        self.attempt.deadline()
+    }
+}
+
+/// Stops a [detached](TaskContext::detached) context.
+pub struct Stop(Attempt);
+
+impl Stop {
+    /// Stops it; a later reason changes nothing.
+    pub fn stop(&self, reason: StopReason) {
+        self.0.stop(reason);
+    }
+}
+
+/// Tasks run by a closure: the in-process worker of library users.
+pub fn from_fn<F, R>(run: F) -> FromFn<F>
+where
+    F: Fn(Claimed, TaskContext) -> R + Send + Sync + 'static,
+    R: Future<Output = Outcome> + Send,
+{
+    FromFn(run)
+}
+
+/// See [`from_fn`].
+pub struct FromFn<F>(F);
+
+#[async_trait]
+impl<F, R> Execute for FromFn<F>
+where
+    F: Fn(Claimed, TaskContext) -> R + Send + Sync + 'static,
+    R: Future<Output = Outcome> + Send,
+{
+    async fn execute(&self, task: &Claimed, cx: TaskContext) -> Outcome {
+        (self.0)(task.clone(), cx).await
+    }
+}
+
+impl std::fmt::Debug for Outcome {
+    /// Names the kind only: results and errors belong to the tenant.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Completed(_) => "Completed(..)",
+            Self::Failed(_) => "Failed(..)",
+            Self::GiveBack(_) => "GiveBack(..)",
+        })
+    }
+}

@@ -1,0 +1,159 @@
+//! The transport over HTTP: one connection pool, no redirects, every call with an end.
+//!
+//! What an answer means for the worker is decided in `http/answer.rs`.
+
+mod answer;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use fleetward_wire::Secret;
+use fleetward_wire::tasks::{Claim, Claimed, HandBack, Report, ReportAnswer};
+use fleetward_wire::workers::{Heartbeat, HeartbeatAnswer, Register, Registered};
+use reqwest::header::{HeaderMap, HeaderValue};
+use reqwest::{Client, RequestBuilder, StatusCode, Url, redirect};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::attempt::seconds;
+use crate::identity::Identity;
+use crate::transport::{Transport, TransportError};
+use answer::About;
+
+/// A connection that takes longer is not going to be one.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// How long the answer to a claim may take beyond the poll itself.
+const CLAIM_SLACK: Duration = Duration::from_secs(10);
+/// What a control plane waits when a claim does not say.
+const DEFAULT_POLL: Duration = Duration::from_secs(5);
+/// A heartbeat that takes longer would come too late to matter.
+const HEARTBEAT_WITHIN: Duration = Duration::from_secs(10);
+/// Reports carry up to a megabyte, perhaps over a slow line.
+const REPORT_WITHIN: Duration = Duration::from_secs(30);
+/// Finds a dead peer before the poll's own deadline does.
+const KEEPALIVE: Duration = Duration::from_secs(20);
+
+/// Speaks to a control plane as one worker. Cheap to clone: clones share the connections.
+#[derive(Clone)]
+pub struct HttpTransport {
+    client: Client,
+    base: Url,
+}
+
+impl HttpTransport {
+    /// Speaks to `server` (such as `https://fleet.example.com`) as the worker `worker_id`.
+    ///
+    /// # Errors
+    ///
+    /// [`TransportError::Refused`] if the URL, id or secret cannot be used at all.
+    pub fn new(
+        server: &str,
+        worker_id: &str,
+        worker_secret: &Secret,
+    ) -> Result<Self, TransportError> {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-worker-id", header(worker_id)?);
+        headers.insert("x-worker-secret", header(worker_secret.expose())?);
+        Ok(Self { client: client(headers)?, base: base(server)? })
+    }
+
+    /// Speaks as `identity`, to the server that it is good for.
+    ///
+    /// # Errors
+    ///
+    /// [`TransportError::Refused`] if its URL, id or secret cannot be used at all.
+    pub fn of(identity: &Identity) -> Result<Self, TransportError> {
+        Self::new(&identity.server, &identity.worker_id, &identity.worker_secret)
+    }
+
+    fn post(&self, path: &[&str], body: &impl Serialize, within: Duration) -> RequestBuilder {
+        self.client.post(at(&self.base, path)).json(body).timeout(within)
+    }
+}
+
+/// Registers a worker at `server`. Not repeated here: whether a repetition is safe depends on
+/// the key. See [`Identity::load_or_register`](crate::Identity::load_or_register).
+///
+/// # Errors
+///
+/// [`TransportError::Rejected`] for a key that is bad, expired or used up;
+/// [`TransportError::Refused`] for a request that is wrong; else
+/// [`TransportError::Unavailable`].
+pub async fn register(server: &str, request: Register) -> Result<Registered, TransportError> {
+    let mut headers = HeaderMap::new();
+    if let Some(key) = &request.enrollment_key {
+        headers.insert("x-enrollment-key", header(key.expose())?);
+    }
+    let url = at(&base(server)?, &["register"]);
+    let call = client(headers)?.post(url).json(&request).timeout(REPORT_WITHIN);
+    ask(call, About::Worker).await
+}
+
+#[async_trait]
+impl Transport for HttpTransport {
+    async fn claim(&self, claim: Claim) -> Result<Option<Claimed>, TransportError> {
+        let poll = claim.poll_timeout.map_or(DEFAULT_POLL, |s| seconds(s).unwrap_or_default());
+        let call = self.post(&["claim"], &claim, poll + CLAIM_SLACK);
+        let response = answer::checked(call.send().await, About::Worker).await?;
+        if response.status() == StatusCode::NO_CONTENT {
+            return Ok(None);
+        }
+        answer::read(response).await.map(Some)
+    }
+
+    async fn heartbeat(&self, beat: Heartbeat) -> Result<HeartbeatAnswer, TransportError> {
+        ask(self.post(&["heartbeat"], &beat, HEARTBEAT_WITHIN), About::Worker).await
+    }
+
+    async fn report(&self, report: Report) -> Result<ReportAnswer, TransportError> {
+        ask(self.post(&["report"], &report, REPORT_WITHIN), About::Task).await
+    }
+
+    async fn release(&self, back: HandBack) -> Result<(), TransportError> {
+        let call = self.post(&["tasks", &back.run_id, "release"], &back, REPORT_WITHIN);
+        answer::checked(call.send().await, About::Task).await.map(drop)
+    }
+}
+
+async fn ask<A: DeserializeOwned>(call: RequestBuilder, about: About) -> Result<A, TransportError> {
+    answer::read(answer::checked(call.send().await, about).await?).await
+}
+
+fn client(mut headers: HeaderMap) -> Result<Client, TransportError> {
+    headers.values_mut().for_each(|value| value.set_sensitive(true));
+    Client::builder()
+        .default_headers(headers)
+        .user_agent(concat!("fleetward-worker/", env!("CARGO_PKG_VERSION")))
+        // A redirect would send the secret to whoever is named in it.
+        .redirect(redirect::Policy::none())
+        .connect_timeout(CONNECT_WITHIN)
+        .tcp_keepalive(KEEPALIVE)
+        .build()
+        .map_err(|error| unusable(format!("no HTTP client: {error}")))
+}
+
+fn base(server: &str) -> Result<Url, TransportError> {
+    let url = Url::parse(server).map_err(|error| unusable(format!("server URL: {error}")))?;
+    match url.scheme() {
+        "http" | "https" if url.has_host() => Ok(url),
+        _ => Err(unusable("server URL: http://HOST:PORT or https://HOST is needed".to_owned())),
+    }
+}
+
+/// `path` under the worker protocol's part of the server; whatever is in it is escaped.
+fn at(base: &Url, path: &[&str]) -> Url {
+    let mut url = base.clone();
+    if let Ok(mut segments) = url.path_segments_mut() {
+        segments.pop_if_empty().extend(["api", "v1", "fleet"]).extend(path);
+    }
+    url
+}
+
+fn header(value: &str) -> Result<HeaderValue, TransportError> {
+    HeaderValue::from_str(value)
+        .map_err(|_| unusable("worker id, secret and key: visible ASCII only".to_owned()))
+}
+
+fn unusable(detail: String) -> TransportError {
+    TransportError::Refused { code: "unusable".to_owned(), detail }
+}

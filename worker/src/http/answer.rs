@@ -1,0 +1,194 @@
+//! What an HTTP answer means for the worker.
+
+use std::time::Duration;
+
+use fleetward_wire::problem::{Problem, ProblemStatus};
+use fleetward_wire::workers::WorkerStatus;
+use reqwest::header::RETRY_AFTER;
+use reqwest::{Response, StatusCode};
+use serde::de::DeserializeOwned;
+
+use crate::transport::TransportError;
+
+/// A claim carries a payload of up to a megabyte, which may be six once it is escaped.
+const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
+/// Of a problem's text, as much goes into our logs.
+const LONGEST_DETAIL: usize = 500;
+
+/// What a request is about, and so what a 404 or a 403 denies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum About {
+    /// The worker as such.
+    Worker,
+    /// One task: refusing that says nothing about the next one.
+    Task,
+}
+
+/// The response if it is a success, else what it means.
+pub(super) async fn checked(
+    sent: reqwest::Result<Response>,
+    about: About,
+) -> Result<Response, TransportError> {
+    let response = sent.map_err(|error| lost(&error))?;
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    // In seconds: nobody sends us dates, and our clock may differ from theirs.
+    let retry_after = response
+        .headers()
+        .get(RETRY_AFTER)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.trim().parse().ok())
+        .map(Duration::from_secs);
+    let body = body(response).await.unwrap_or_default();
+    Err(meaning(status, retry_after, &body, about))
+}
+
+/// The body of a success.
+pub(super) async fn read<A: DeserializeOwned>(response: Response) -> Result<A, TransportError> {
+    let body = body(response).await?;
+    // The place only: a parser's message may quote what it read.
+    serde_json::from_slice(&body).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        TransportError::unavailable(format!("unreadable answer at line {line}, column {column}"))
+    })
+}
+
+async fn body(mut response: Response) -> Result<Vec<u8>, TransportError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| lost(&error))? {
+        if body.len() + chunk.len() > LARGEST_ANSWER {
+            return Err(TransportError::unavailable("answer too large"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// No answer: it may or may not have been done.
+fn lost(error: &reqwest::Error) -> TransportError {
+    let kind = match () {
+        () if error.is_timeout() => "no answer in time",
+        () if error.is_connect() => "cannot connect",
+        () => "connection lost",
+    };
+    // The innermost cause is the system's own word; the outer ones name the URL again.
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    TransportError::unavailable(format!("{kind}: {cause}"))
+}
+
+fn meaning(
+    status: StatusCode,
+    retry_after: Option<Duration>,
+    body: &[u8],
+    about: About,
+) -> TransportError {
+    let problem: Problem = serde_json::from_slice(body).unwrap_or_default();
+    let detail = detail(&problem, status);
+    let rejected = |detail| TransportError::Rejected { status: status.as_u16(), detail };
+    match (status.as_u16(), about, problem.status) {
+        (408 | 425 | 429 | 500.., ..) => TransportError::Unavailable { detail, retry_after },
+        (401, ..) => rejected(detail),
+        // Quarantine is reversible: such a worker waits, as one that is not approved yet.
+        (403, _, ProblemStatus::Worker(WorkerStatus::Pending | WorkerStatus::Quarantined)) => {
+            TransportError::Pending
+        }
+        (403, _, ProblemStatus::Worker(WorkerStatus::Rejected | WorkerStatus::Revoked)) => {
+            rejected(detail)
+        }
+        (403 | 404, About::Worker, _) => rejected(detail),
+        (code, ..) => TransportError::Refused {
+            code: if problem.code.is_empty() { format!("http_{code}") } else { problem.code },
+            detail,
+        },
+    }
+}
+
+/// One line of limited length, whatever the other side wrote.
+fn detail(problem: &Problem, status: StatusCode) -> String {
+    if problem.detail.is_empty() {
+        return format!("HTTP {status}");
+    }
+    let text = problem.detail.chars().take(LONGEST_DETAIL);
+    text.map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overload_and_outage_are_repeated_when_the_server_says() {
+        for status in [408, 425, 429, 500, 502, 503, 504] {
+            let wait = Some(Duration::from_secs(3));
+
+            let error = meaning_of(status, wait, "{}", About::Worker);
+
+            let TransportError::Unavailable { retry_after, .. } = error else { panic!("{error}") };
+            assert_eq!(retry_after, wait);
+        }
+    }
+
+    #[test]
+    fn a_worker_waits_while_it_is_pending_or_quarantined() {
+        for status in ["pending", "quarantined"] {
+            let body = format!(r#"{{"detail": "not approved", "status": "{status}"}}"#);
+
+            assert_eq!(meaning_of(403, None, &body, About::Worker), TransportError::Pending);
+        }
+    }
+
+    #[test]
+    fn a_worker_that_is_unknown_or_revoked_stops() {
+        let revoked = r#"{"detail": "worker is revoked", "status": "revoked"}"#;
+        let rejected =
+            |status, detail: &str| TransportError::Rejected { status, detail: detail.to_owned() };
+
+        assert_eq!(meaning_of(403, None, revoked, About::Task), rejected(403, "worker is revoked"));
+        assert_eq!(
+            meaning_of(404, None, r#"{"detail": "unknown worker"}"#, About::Worker),
+            rejected(404, "unknown worker")
+        );
+        assert_eq!(
+            meaning_of(401, None, "<html>", About::Task),
+            rejected(401, "HTTP 401 Unauthorized")
+        );
+    }
+
+    #[test]
+    fn a_task_that_is_not_ours_does_not_stop_the_worker() {
+        let body = r#"{"status": 403, "code": "not_owner", "detail": "attempt 1 is not current"}"#;
+
+        let error = meaning_of(403, None, body, About::Task);
+
+        let TransportError::Refused { code, detail } = error else { panic!("{error}") };
+        assert_eq!((&*code, &*detail), ("not_owner", "attempt 1 is not current"));
+        assert!(matches!(meaning_of(404, None, "", About::Task), TransportError::Refused { .. }));
+    }
+
+    #[test]
+    fn what_an_answer_says_cannot_break_a_log_line() {
+        let body = format!(r#"{{"detail": "a\nb{}"}}"#, "x".repeat(10_000));
+
+        let TransportError::Refused { detail, code } = meaning_of(422, None, &body, About::Task)
+        else {
+            panic!("a 422 is refused")
+        };
+
+        assert_eq!((detail.len(), &detail[..4], &*code), (LONGEST_DETAIL, "a bx", "http_422"));
+    }
+
+    fn meaning_of(
+        status: u16,
+        retry_after: Option<Duration>,
+        body: &str,
+        about: About,
+    ) -> TransportError {
+        let status = StatusCode::from_u16(status).unwrap();
+        meaning(status, retry_after, body.as_bytes(), about)
+    }
+}

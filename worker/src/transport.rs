@@ -1,0 +1,82 @@
+//! How a worker talks to its control plane, and what it is to do when that fails.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use fleetward_wire::tasks::{Claim, Claimed, HandBack, Report, ReportAnswer};
+use fleetward_wire::workers::{Heartbeat, HeartbeatAnswer};
+
+/// The four things a worker says. Over HTTP it is [`HttpTransport`](crate::HttpTransport); in one
+/// process with the control plane it may be anything.
+///
+/// Every call must end in bounded time, and may be dropped: a dropped claim is un-parked.
+#[async_trait]
+pub trait Transport: Send + Sync + 'static {
+    /// Waits for a task, at most `claim.poll_timeout`; `None` if there was none.
+    async fn claim(&self, claim: Claim) -> Result<Option<Claimed>, TransportError>;
+    /// Says that the worker lives, and what it holds.
+    async fn heartbeat(&self, beat: Heartbeat) -> Result<HeartbeatAnswer, TransportError>;
+    /// Says how an attempt ended. Harmless twice.
+    async fn report(&self, report: Report) -> Result<ReportAnswer, TransportError>;
+    /// Gives an attempt back unfinished. Harmless twice.
+    async fn release(&self, back: HandBack) -> Result<(), TransportError>;
+}
+
+/// Why a call had no answer, as what the worker does next.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TransportError {
+    /// The worker is not approved yet: wait, then ask again.
+    #[error("the worker waits for approval")]
+    Pending,
+    /// The worker is unknown, rejected or revoked, and no repeat will change it: stop.
+    #[error("the control plane turned the worker away ({status}): {detail}")]
+    Rejected {
+        /// The HTTP status, or what it would be.
+        status: u16,
+        /// Why, in the control plane's words.
+        detail: String,
+    },
+    /// This one request is wrong: do not repeat it, go on with others.
+    #[error("the request was refused ({code}): {detail}")]
+    Refused {
+        /// Stable word for the reason.
+        code: String,
+        /// Why, in the control plane's words.
+        detail: String,
+    },
+    /// Not done, or not known to be: repeat the same request later.
+    #[error("the control plane is unavailable: {detail}")]
+    Unavailable {
+        /// What was seen.
+        detail: String,
+        /// How long it asked to be left alone.
+        retry_after: Option<Duration>,
+    },
+}
+
+impl TransportError {
+    /// An outage of unknown length.
+    pub fn unavailable(detail: impl Into<String>) -> Self {
+        Self::Unavailable { detail: detail.into(), retry_after: None }
+    }
+}
+
+#[async_trait]
+impl<T: Transport + ?Sized> Transport for Arc<T> {
+    async fn claim(&self, claim: Claim) -> Result<Option<Claimed>, TransportError> {
+        (**self).claim(claim).await
+    }
+
+    async fn heartbeat(&self, beat: Heartbeat) -> Result<HeartbeatAnswer, TransportError> {
+        (**self).heartbeat(beat).await
+    }
+
+    async fn report(&self, report: Report) -> Result<ReportAnswer, TransportError> {
+        (**self).report(report).await
+    }
+
+    async fn release(&self, back: HandBack) -> Result<(), TransportError> {
+        (**self).release(back).await
+    }
+}

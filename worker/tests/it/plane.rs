@@ -1,0 +1,307 @@
+//! A control plane of a few lines: answers what it is told to, and writes down what it was asked.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::pending;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use fleetward_wire::Done;
+use fleetward_wire::tasks::{Claim, Claimed, HandBack, Report, ReportAnswer, ReportStatus};
+use fleetward_wire::workers::{Heartbeat, HeartbeatAnswer, LostTask, WorkerStatus};
+use fleetward_worker::{Execute, Outcome, Transport, TransportError, Worker, WorkerOptions};
+use fleetward_worker::{TaskContext, from_fn};
+use serde_json::json;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// How long an attempt is its worker's without a heartbeat.
+pub(crate) const LEASE: Duration = Duration::from_secs(30);
+
+/// What to do with one request.
+pub(crate) enum Answer<A> {
+    /// Answer at once.
+    Now(Result<A, TransportError>),
+    /// Answer after a while.
+    After(Duration, Result<A, TransportError>),
+    /// Never answer.
+    Never,
+}
+
+#[derive(Clone)]
+pub(crate) struct Plane {
+    state: Arc<Mutex<State>>,
+    lines: watch::Sender<usize>,
+    start: Instant,
+}
+
+#[derive(Default)]
+struct State {
+    claims: VecDeque<Answer<Option<Claimed>>>,
+    beats: VecDeque<Answer<HeartbeatAnswer>>,
+    reports: VecDeque<Answer<()>>,
+    /// After its scripts are used up it answers nothing but this.
+    down: Option<TransportError>,
+    claim_names: HashMap<String, usize>,
+    log: Vec<(Duration, String)>,
+}
+
+impl Plane {
+    pub(crate) fn new() -> Self {
+        Self { state: Arc::default(), lines: watch::Sender::new(0), start: Instant::now() }
+    }
+
+    pub(crate) fn claims(self, answers: impl IntoIterator<Item = Answer<Option<Claimed>>>) -> Self {
+        self.state().claims.extend(answers);
+        self
+    }
+
+    pub(crate) fn beats(self, answers: impl IntoIterator<Item = Answer<HeartbeatAnswer>>) -> Self {
+        self.state().beats.extend(answers);
+        self
+    }
+
+    /// Answers to reports and to hand-backs.
+    pub(crate) fn reports(self, answers: impl IntoIterator<Item = Answer<()>>) -> Self {
+        self.state().reports.extend(answers);
+        self
+    }
+
+    pub(crate) fn down(&self, error: Option<TransportError>) {
+        self.state().down = error;
+    }
+
+    /// What was asked but for heartbeats without tasks, one a line, without times (they are
+    /// jittered).
+    pub(crate) fn transcript(&self) -> String {
+        let state = self.state();
+        let lines = state.log.iter().map(|(_, line)| line.as_str());
+        lines.filter(|line| *line != "heartbeat []").map(|line| format!("{line}\n")).collect()
+    }
+
+    /// When each line that begins with `prefix` was asked.
+    pub(crate) fn times(&self, prefix: &str) -> Vec<Duration> {
+        let state = self.state();
+        let lines = state.log.iter().filter(|(_, line)| line.starts_with(prefix));
+        lines.map(|(at, _)| *at).collect()
+    }
+
+    /// Resolves when a line that begins with `prefix` was asked for the `n`th time.
+    pub(crate) async fn asked(&self, prefix: &str, n: usize) {
+        let mut lines = self.lines.subscribe();
+        lines.wait_for(|_| self.times(prefix).len() >= n).await.unwrap();
+    }
+
+    /// A worker with the given options, run on this plane.
+    pub(crate) fn start<X: Execute>(&self, execute: X, options: WorkerOptions) -> Running {
+        let shutdown = CancellationToken::new();
+        let worker = Worker::new(self.clone(), execute, options);
+        Running { shutdown: shutdown.clone(), ended: tokio::spawn(worker.run(shutdown)) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    fn log(&self, line: String) {
+        self.state().log.push((self.start.elapsed(), line));
+        self.lines.send_modify(|lines| *lines += 1);
+    }
+
+    async fn answer<A>(
+        &self,
+        scripted: Option<Answer<A>>,
+        otherwise: impl Future<Output = A>,
+    ) -> Result<A, TransportError> {
+        let down = self.state().down.clone();
+        match (scripted, down) {
+            (Some(Answer::Now(answer)), _) => answer,
+            (Some(Answer::After(wait, answer)), _) => {
+                sleep(wait).await;
+                answer
+            }
+            (Some(Answer::Never), _) => pending().await,
+            (None, Some(error)) => Err(error),
+            (None, None) => Ok(otherwise.await),
+        }
+    }
+}
+
+/// A worker at work.
+pub(crate) struct Running {
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) ended:
+        tokio::task::JoinHandle<Result<fleetward_worker::Summary, fleetward_worker::WorkerError>>,
+}
+
+impl Running {
+    /// Asks it to drain, and waits until it has.
+    pub(crate) async fn drained(
+        self,
+    ) -> Result<fleetward_worker::Summary, fleetward_worker::WorkerError> {
+        self.shutdown.cancel();
+        self.ended.await.unwrap()
+    }
+}
+
+#[async_trait]
+impl Transport for Plane {
+    async fn claim(&self, claim: Claim) -> Result<Option<Claimed>, TransportError> {
+        let scripted = {
+            let mut state = self.state();
+            let next = state.claim_names.len() + 1;
+            let id = claim.claim_request_id.unwrap();
+            let name = *state.claim_names.entry(id).or_insert(next);
+            let scripted = state.claims.pop_front();
+            drop(state);
+            self.log(format!("claim #{name}"));
+            scripted
+        };
+        let poll = Duration::from_secs_f64(claim.poll_timeout.unwrap());
+        self.answer(scripted, async {
+            sleep(poll).await;
+            None
+        })
+        .await
+    }
+
+    async fn heartbeat(&self, beat: Heartbeat) -> Result<HeartbeatAnswer, TransportError> {
+        let mut names: Vec<_> = beat
+            .tasks
+            .unwrap()
+            .iter()
+            .map(|task| format!("{}/{} {}", task.run_id, task.attempt, task.claim_token.expose()))
+            .collect();
+        names.sort();
+        self.log(format!("heartbeat [{}]", names.join(", ")));
+        let scripted = self.state().beats.pop_front();
+        self.answer(scripted, async { alive() }).await
+    }
+
+    async fn report(&self, report: Report) -> Result<ReportAnswer, TransportError> {
+        let said = match report.status {
+            ReportStatus::Completed => format!("completed {}", report.output.unwrap().expose()),
+            ReportStatus::Failed => format!("failed {}", report.error.unwrap().expose()),
+        };
+        let (id, attempt) = (report.run_id, report.attempt.unwrap());
+        let token = report.claim_token.unwrap();
+        self.log(format!("report {id}/{attempt} {} {said}", token.expose()));
+        let scripted = self.state().reports.pop_front();
+        self.answer(scripted, async {}).await.map(|()| Done::ok())
+    }
+
+    async fn release(&self, back: HandBack) -> Result<(), TransportError> {
+        let (id, token) = (back.run_id, back.claim_token);
+        self.log(format!(
+            "release {id}/{} {} {}",
+            back.attempt,
+            token.expose(),
+            back.reason.unwrap()
+        ));
+        let scripted = self.state().reports.pop_front();
+        self.answer(scripted, async {}).await
+    }
+}
+
+/// The first attempt of a task, given out at once.
+pub(crate) fn gives(run_id: &str) -> Answer<Option<Claimed>> {
+    Answer::Now(Ok(Some(task(run_id))))
+}
+
+pub(crate) fn task(run_id: &str) -> Claimed {
+    Claimed {
+        run_id: run_id.to_owned(),
+        org_id: "org".to_owned(),
+        project_id: None,
+        pool: "default".to_owned(),
+        model: None,
+        labels: [("gpu".to_owned(), "no".to_owned())].into(),
+        payload: json!({"say": "hello"}).into(),
+        worker_id: "w".to_owned(),
+        claimed_at: "2026-01-02T03:04:05Z".to_owned(),
+        attempt: 1,
+        claim_token: format!("token-of-{run_id}").into(),
+        lease_seconds: LEASE.as_secs_f64(),
+    }
+}
+
+/// A heartbeat's answer when all is well.
+pub(crate) fn alive() -> HeartbeatAnswer {
+    HeartbeatAnswer {
+        ok: true,
+        status: WorkerStatus::Approved,
+        heartbeat_seconds: 10.0,
+        lost: Vec::new(),
+        drain: false,
+    }
+}
+
+pub(crate) fn losing(run_id: &str) -> HeartbeatAnswer {
+    let lost = vec![LostTask { run_id: run_id.to_owned(), attempt: 1 }];
+    HeartbeatAnswer { lost, ..alive() }
+}
+
+pub(crate) fn outage() -> TransportError {
+    TransportError::unavailable("outage")
+}
+
+pub(crate) fn refusal() -> TransportError {
+    TransportError::Refused { code: "nope".to_owned(), detail: "no".to_owned() }
+}
+
+pub(crate) fn rejection() -> TransportError {
+    TransportError::Rejected { status: 403, detail: "revoked".to_owned() }
+}
+
+pub(crate) fn once() -> WorkerOptions {
+    WorkerOptions { once: true, ..WorkerOptions::default() }
+}
+
+/// Completes every task after `wait`, with its payload.
+pub(crate) fn echo_after(wait: Duration) -> impl Execute {
+    from_fn(move |task, _cx| async move {
+        sleep(wait).await;
+        Outcome::Completed(task.payload.into_exposed())
+    })
+}
+
+pub(crate) fn echo() -> impl Execute {
+    echo_after(Duration::from_secs(1))
+}
+
+/// Runs until it is stopped; tells when it was started and when it was stopped.
+pub(crate) struct Endless {
+    pub(crate) started: watch::Sender<usize>,
+    pub(crate) stopped: watch::Sender<Option<Instant>>,
+}
+
+impl Endless {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { started: watch::Sender::new(0), stopped: watch::Sender::new(None) })
+    }
+
+    pub(crate) async fn started(&self) {
+        self.started.subscribe().wait_for(|n| *n > 0).await.unwrap();
+    }
+
+    pub(crate) async fn stopped(&self) -> Instant {
+        let mut stopped = self.stopped.subscribe();
+        // Of paused time: a test whose task is never stopped fails at once.
+        let stopped = timeout(Duration::from_secs(3600), stopped.wait_for(Option::is_some)).await;
+        stopped.expect("the task is stopped").unwrap().unwrap()
+    }
+
+    pub(crate) fn handler(self: &Arc<Self>) -> impl Execute + use<> {
+        let this = self.clone();
+        from_fn(move |_task, cx: TaskContext| {
+            let this = this.clone();
+            async move {
+                this.started.send_modify(|n| *n += 1);
+                cx.cancelled().await;
+                this.stopped.send_replace(Some(Instant::now()));
+                Outcome::Failed("stopped half-way".to_owned())
+            }
+        })
+    }
+}
