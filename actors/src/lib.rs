@@ -1,1 +1,26 @@
-//! Placeholder until the first slice.
+//! What happens in Fleetward: the actors that decide, and the pure rules they apply.
+//!
+//! [`ControlPlane`] starts the whole tree over a store and is all that a gateway or a library user needs:
+//! an [`Operator`] submits tasks and approves workers, a [`Session`] is one worker's way to claim and report.
+//! Below it, every change is an event: an actor decides, applies the event to its own memory, and hands
+//! it to the journal with the effects it allows; what leaves a cell is released after the commit.
+//!
+//! Each actor is a file that routes (`fleet/dispatcher.rs`) beside files of rules without async, clock or
+//! randomness (`fleet/dispatcher/report.rs`).
+
+pub mod config;
+mod effect;
+pub mod error;
+pub mod fact;
+pub mod fleet;
+mod guard;
+pub mod id;
+pub mod journal;
+pub mod plane;
+pub mod projector;
+pub mod seal;
+pub mod system;
+
+pub use config::Config;
+pub use error::{Error, Kind, Refusal};
+pub use plane::{ControlPlane, Operator, Options, Session};

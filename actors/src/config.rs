@@ -1,0 +1,100 @@
+//! Every limit and term of the actors in one place, checked once. Only the composition root fills it in.
+
+use std::time::Duration;
+
+use fleetward_runtime::{Backoff, Budget};
+
+/// Limits and terms. The defaults are those of the server.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// How long a worker keeps an attempt without renewing it.
+    pub lease: Duration,
+    /// How long a worker has to show that it read the answer to its poll. Longer than `heartbeat`.
+    pub start_lease: Duration,
+    /// How often workers are told to send heartbeats.
+    pub heartbeat: Duration,
+    /// Attempts that may end without a report before the task fails.
+    pub attempt_cap: u32,
+    /// How long a caller waits for an answer before it is told that the outcome is unknown.
+    pub answer_within: Duration,
+    /// How long a list waits for the rows to catch up.
+    pub catch_up_within: Duration,
+    /// Longest wait of a poll.
+    pub poll_max: Duration,
+    /// Commands from outside that may be in flight, in all and for one organisation.
+    pub commands: usize,
+    /// The share of one organisation.
+    pub commands_per_org: usize,
+    /// Their bytes in all.
+    pub command_bytes: usize,
+    /// The share of one organisation.
+    pub command_bytes_per_org: usize,
+    /// Events in one write of the journal.
+    pub batch_events: usize,
+    /// Bytes in one write of the journal.
+    pub batch_bytes: usize,
+    /// Payload bytes of waiting tasks that one cell keeps in memory; the rest is read when it is claimed.
+    pub payload_memory: usize,
+    /// Longest payload, output and error text, in bytes.
+    pub payload_max: usize,
+    /// Committed events that wait in memory for the projector; beyond it they are read back.
+    pub projector_queue: usize,
+    /// Records that the projector keeps in memory between batches.
+    pub projector_cache: usize,
+    /// Crashes that a cell, or a part of it, may have within the time before it halts.
+    pub budget: Budget,
+    /// Pause before a restart.
+    pub backoff: Backoff,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_secs(45),
+            start_lease: Duration::from_secs(15),
+            heartbeat: Duration::from_secs(10),
+            attempt_cap: 5,
+            answer_within: Duration::from_secs(5),
+            catch_up_within: Duration::from_secs(5),
+            poll_max: Duration::from_secs(60),
+            commands: 8_192,
+            commands_per_org: 4_096,
+            command_bytes: 256 << 20,
+            command_bytes_per_org: 128 << 20,
+            batch_events: 2_048,
+            batch_bytes: 8 << 20,
+            payload_memory: 64 << 20,
+            payload_max: 1 << 20,
+            projector_queue: 16_384,
+            projector_cache: 65_536,
+            budget: Budget { restarts: 5, within: Duration::from_secs(60) },
+            backoff: Backoff {
+                first: Duration::from_millis(50),
+                max: Duration::from_secs(10),
+                factor: 2.0,
+            },
+        }
+    }
+}
+
+/// A term or limit that cannot work.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{0}")]
+pub struct BadConfig(&'static str);
+
+impl Config {
+    /// Refuses terms that cannot work together.
+    ///
+    /// # Errors
+    /// Says which, and what it should be.
+    pub fn check(&self) -> Result<(), BadConfig> {
+        let rules = [
+            (self.heartbeat.is_zero(), "the heartbeat interval must be longer than zero"),
+            (self.start_lease <= self.heartbeat, "the start lease must outlast a heartbeat"),
+            (self.lease < self.start_lease, "the lease must be at least the start lease"),
+            (self.attempt_cap == 0, "the attempt cap must be at least 1"),
+            (self.batch_events == 0, "a write must hold at least one event"),
+        ];
+        rules.iter().find(|(broken, _)| *broken).map_or(Ok(()), |(_, why)| Err(BadConfig(why)))
+    }
+}

@@ -1,0 +1,58 @@
+//! What may happen once events are durable. Effects are data: the journal releases them in order after
+//! the commit and knows nothing of what they mean.
+
+use std::sync::Arc;
+
+use fleetward_runtime::{Address, Answer};
+
+use crate::fleet::connection;
+use crate::fleet::credentials::{Credential, Credentials};
+use crate::id::WorkerId;
+use crate::system::principals::{Change, Principals};
+
+/// One thing to release.
+#[derive(Debug)]
+pub enum Effect {
+    /// A reply to a caller.
+    Answer(Answer),
+    /// A task for a parked poll. Derived from the lease in the dispatcher's task: a connection that missed
+    /// it learns of the lease when it next reconciles.
+    Grant {
+        /// The connection of the worker.
+        to: Address<connection::Message>,
+        /// The task.
+        grant: Box<connection::Grant>,
+    },
+    /// What is known of a worker's credential. Derived from the registry's worker: rebuilt when its cell starts.
+    Credential {
+        /// The index of its cell.
+        index: Arc<Credentials>,
+        /// Whose.
+        worker: WorkerId,
+        /// What is true now.
+        credential: Credential,
+    },
+    /// A change of organisations or operators' tokens. Derived from the directory: rebuilt when it starts.
+    Principals {
+        /// The index.
+        index: Arc<Principals>,
+        /// What is true now.
+        change: Change,
+    },
+}
+
+impl Effect {
+    /// Lets it happen. A receiver that is gone has nothing to lose: its next life reconciles.
+    pub(crate) fn release(self) {
+        match self {
+            Self::Answer(answer) => answer.release(),
+            Self::Grant { to, grant } => {
+                if let Err(unavailable) = to.send(connection::Message::Granted { grant }) {
+                    tracing::debug!(%unavailable, "a grant found no connection");
+                }
+            }
+            Self::Credential { index, worker, credential } => index.set(worker, credential),
+            Self::Principals { index, change } => index.apply(change),
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! The fleet of one organisation: keys, workers, tasks, and the connections between them.
+
+pub mod cell;
+pub mod connection;
+pub mod credentials;
+pub mod dispatcher;
+pub mod input;
+pub mod key;
+pub mod registry;
+pub mod task;
+pub mod worker;

@@ -1,0 +1,147 @@
+//! The cell of one organisation: its supervised subtree, and what callers hold of it. No path leads from one
+//! cell to another.
+
+pub mod keeper;
+
+use std::sync::Arc;
+
+use fleetward_runtime::{
+    Address, ChildSpec, Exhausted, Family, FamilySpec, Restart, Strategy, SupervisorSpec,
+};
+use fleetward_store::{CellId, Store};
+
+use super::connection::{self, Connections};
+use super::credentials::Credentials;
+use super::{dispatcher, registry};
+use crate::config::Config;
+use crate::id::WorkerId;
+use crate::journal::{self, Positions};
+use crate::projector::{self, Progress};
+
+/// The cells of this server, by number.
+pub type Cells = Family<CellId, OrgCell>;
+
+/// What the cells are made from.
+#[derive(Clone)]
+pub struct Ground {
+    /// Where they are read.
+    pub store: Arc<dyn Store>,
+    /// Where they are written.
+    pub journal: journal::Handle,
+    /// Follows them.
+    pub projector: projector::Handle,
+    /// How far each has come.
+    pub progress: Arc<Progress>,
+    /// Limits and terms.
+    pub config: Arc<Config>,
+}
+
+/// What callers hold of a cell. Outlives the lives of its actors.
+#[derive(Debug, Clone)]
+pub struct OrgCell {
+    /// Its number.
+    pub cell: CellId,
+    /// Keys and workers.
+    pub registry: Address<registry::Message>,
+    /// Tasks.
+    pub dispatcher: Address<dispatcher::Message>,
+    /// Workers' connections.
+    pub connections: Connections,
+    /// What requests of workers are checked against.
+    pub credentials: Arc<Credentials>,
+    /// How far it has come.
+    pub positions: Arc<Positions>,
+}
+
+impl Ground {
+    /// The family of cells. A cell that spends its budget halts; the others notice nothing.
+    pub fn cells(&self) -> Cells {
+        let ground = self.clone();
+        let (budget, backoff) = (self.config.budget, self.config.backoff);
+        let spec = FamilySpec { budget, backoff, exhausted: Exhausted::Halt };
+        Family::new(spec, move |cell| ground.cell(*cell))
+    }
+
+    /// What starts the keeper of a cell.
+    pub fn keeper(&self, cell: CellId, positions: &Arc<Positions>) -> keeper::Args {
+        keeper::Args {
+            cell,
+            journal: self.journal.clone(),
+            store: self.store.clone(),
+            positions: positions.clone(),
+            progress: self.progress.clone(),
+            projector: self.projector.clone(),
+            fate: keeper::Fate::default(),
+        }
+    }
+
+    /// The supervisor of a cell: any crash in its core ends the life of all of it, and any crash at all
+    /// stays in it.
+    pub fn supervisor(&self, strategy: Strategy) -> SupervisorSpec {
+        SupervisorSpec::new(strategy)
+            .budget(self.config.budget)
+            .backoff(self.config.backoff)
+            .exhausted(Exhausted::Halt)
+    }
+
+    fn cell(&self, cell: CellId) -> (OrgCell, ChildSpec) {
+        let positions = Arc::new(Positions::default());
+        let credentials = Arc::new(Credentials::default());
+        let keeper_address = Address::new(format!("cell {cell} keeper"));
+        let keeper = keeper::Handle::new(keeper_address.clone());
+        let registry = Address::new(format!("cell {cell} registry"));
+        let dispatcher = Address::new(format!("cell {cell} dispatcher"));
+        let connections = self.connections(cell, &keeper, &registry, &dispatcher);
+        let registry_args = registry::Args {
+            keeper: keeper.clone(),
+            dispatcher: dispatcher.clone(),
+            connections: connections.clone(),
+            credentials: credentials.clone(),
+        };
+        let dispatcher_args = dispatcher::Args {
+            keeper,
+            registry: registry.clone(),
+            connections: connections.clone(),
+            config: self.config.clone(),
+            cell: cell.to_string(),
+        };
+        let keeper_args = self.keeper(cell, &positions);
+        let spec = self
+            .supervisor(Strategy::OneForAll)
+            .child(ChildSpec::actor::<keeper::State>("keeper", keeper_address, keeper_args))
+            .child(ChildSpec::actor::<registry::State>("registry", registry.clone(), registry_args))
+            .child(ChildSpec::actor::<dispatcher::State>(
+                "dispatcher",
+                dispatcher.clone(),
+                dispatcher_args,
+            ))
+            .child(ChildSpec::family("connections", &connections));
+        let handle = OrgCell { cell, registry, dispatcher, connections, credentials, positions };
+        (handle, ChildSpec::supervisor(cell.to_string(), spec))
+    }
+
+    fn connections(
+        &self,
+        cell: CellId,
+        keeper: &keeper::Handle,
+        registry: &Address<registry::Message>,
+        dispatcher: &Address<dispatcher::Message>,
+    ) -> Connections {
+        let args = connection::Args {
+            worker: WorkerId(uuid::Uuid::nil()),
+            keeper: keeper.clone(),
+            registry: registry.clone(),
+            dispatcher: dispatcher.clone(),
+            outage: self.journal.outage().clone(),
+            config: self.config.clone(),
+        };
+        let (budget, backoff) = (self.config.budget, self.config.backoff);
+        let spec = FamilySpec { budget, backoff, exhausted: Exhausted::Halt };
+        Family::new(spec, move |worker: &WorkerId| {
+            let address = Address::new(format!("cell {cell} connection {worker}"));
+            let args = connection::Args { worker: *worker, ..args.clone() };
+            let child = ChildSpec::actor::<connection::State>("connection", address.clone(), args);
+            (address, child.restart(Restart::Transient))
+        })
+    }
+}

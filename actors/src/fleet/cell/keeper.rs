@@ -1,0 +1,209 @@
+//! The keeper of a cell: its first child. It opens the cell, folds rows and the events after them once for all
+//! of the cell's actors, and hands each its part. Told by the journal when this life must end; then it crashes,
+//! and the cell starts again from what is durable.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use fleetward_runtime::{Actor, Address, Context, Crash, Reply, StartError};
+use fleetward_store::{CellId, Position, ReadLimit, Record, Store};
+
+use crate::fact::{self, Fold, Unfoldable};
+use crate::journal::{self, CellLog, End, Positions};
+use crate::projector::{self, Progress, Rows, RowsError};
+
+/// Events in one page of the tail.
+const PAGE: ReadLimit = ReadLimit { events: 4_096, bytes: 16 << 20 };
+/// How long an actor waits for its part: the keeper has it in memory.
+const HAND_OVER_WITHIN: Duration = Duration::from_secs(10);
+
+/// The way in, for the actors of the same cell.
+#[derive(Debug, Clone)]
+pub struct Handle(Address<Message>);
+
+/// What a keeper starts from.
+#[derive(Clone)]
+pub struct Args {
+    /// Which cell.
+    pub cell: CellId,
+    /// Where it is written.
+    pub journal: journal::Handle,
+    /// Where it is read.
+    pub store: Arc<dyn Store>,
+    /// How far it has come.
+    pub positions: Arc<Positions>,
+    /// Where the projector learns of the cell.
+    pub progress: Arc<Progress>,
+    /// Follows the cell.
+    pub projector: projector::Handle,
+    /// Why this server may not own the cell any more: outlives the lives of the keeper.
+    pub fate: Fate,
+}
+
+/// Set once another server owns the cell: then it stays down here.
+#[derive(Debug, Clone, Default)]
+pub struct Fate(Arc<Mutex<Option<String>>>);
+
+/// The protocol.
+#[derive(Debug)]
+pub enum Message {
+    /// From an actor of the cell that starts.
+    Take {
+        /// The kind of its records.
+        kinds: &'static [&'static str],
+        /// Its part.
+        reply: Reply<Part>,
+    },
+    /// From the journal: what memory holds is not what will be durable.
+    LifeEnded {
+        /// Why.
+        end: End,
+    },
+}
+
+/// What one actor begins with.
+#[derive(Debug)]
+pub struct Part {
+    /// Where it writes.
+    pub log: CellLog,
+    /// What it owns, folded to the head: everything open, and what closed after the rows were written.
+    pub records: Vec<Record>,
+}
+
+/// The keeper's memory: the parts that are not taken yet.
+pub struct State {
+    log: CellLog,
+    records: Vec<Record>,
+    fate: Fate,
+}
+
+impl Fate {
+    fn sealed(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn seal(&self, why: String) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+    }
+}
+
+impl Handle {
+    /// The way to the keeper behind `address`.
+    pub fn new(address: Address<Message>) -> Self {
+        Self(address)
+    }
+
+    /// The part of the actor that owns the streams of these kinds.
+    ///
+    /// # Errors
+    /// When the keeper is gone: the cell is about to start again.
+    pub async fn take(&self, kinds: &'static [&'static str]) -> Result<Part, StartError> {
+        self.0
+            .call(HAND_OVER_WITHIN, |reply| Message::Take { kinds, reply })
+            .await
+            .map_err(|error| StartError::Unavailable(format!("keeper: {error}")))
+    }
+}
+
+impl Part {
+    /// What is open or closed a moment ago, oldest first.
+    ///
+    /// # Errors
+    /// When a row is not what this build writes: the cell halts.
+    pub fn states<F: Fold>(&self) -> Result<Vec<F>, StartError> {
+        let mut rows: Vec<_> = self.records.iter().filter(|row| row.kind == F::KIND).collect();
+        rows.sort_by_key(|row| row.created);
+        rows.into_iter()
+            .map(|row| fact::from_record::<F>(row).map_err(|error| halt(&error)))
+            .collect()
+    }
+}
+
+impl Actor for State {
+    type Args = Args;
+    type Message = Message;
+
+    async fn start(args: Args, cx: &mut Context<Message>) -> Result<Self, StartError> {
+        if let Some(why) = args.fate.sealed() {
+            return Err(StartError::Halt(why));
+        }
+        let log =
+            args.journal.open(args.cell, cx.address().clone(), args.positions.clone()).await?;
+        let head = args.positions.committed();
+        let mut rows = Rows::new(args.store.clone());
+        let (position, open) = args.store.load_open(args.cell).await.map_err(|e| away(&e))?;
+        args.positions.project(position);
+        open.into_iter().for_each(|row| rows.hold(row));
+        let last_at = fold_tail(&args, &mut rows, position, head).await?;
+        log.not_before(last_at);
+        args.progress.insert(args.cell, args.positions.clone());
+        args.projector.opened(args.cell);
+        let records = rows.into_rows().collect();
+        Ok(Self { log, records, fate: args.fate })
+    }
+
+    fn handle(&mut self, message: Message, _cx: &mut Context<Message>) -> Result<(), Crash> {
+        match message {
+            Message::Take { kinds, reply } => {
+                reply.send(self.part(kinds));
+                Ok(())
+            }
+            Message::LifeEnded { end } => Err(self.end(&end)),
+        }
+    }
+
+    fn label(message: &Message) -> &'static str {
+        match message {
+            Message::Take { .. } => "Take",
+            Message::LifeEnded { .. } => "LifeEnded",
+        }
+    }
+}
+
+impl State {
+    fn part(&mut self, kinds: &[&str]) -> Part {
+        let (records, rest) =
+            self.records.drain(..).partition(|row| kinds.contains(&row.kind.as_ref()));
+        self.records = rest;
+        Part { log: self.log.clone(), records }
+    }
+
+    fn end(&self, end: &End) -> Crash {
+        if let End::Fenced { .. } = end {
+            self.fate.seal(end.to_string());
+        }
+        Crash::new(end)
+    }
+}
+
+/// Applies the events between the rows and the head; answers the time of the last event.
+async fn fold_tail(
+    args: &Args,
+    rows: &mut Rows,
+    mut position: Position,
+    head: Position,
+) -> Result<i64, StartError> {
+    while position < head {
+        let page =
+            args.store.read(args.cell, position, PAGE).await.map_err(|error| away(&error))?;
+        let Some(last) = page.last() else {
+            let why = format!("cell {} has no event {}", args.cell, position + 1);
+            return Err(StartError::Halt(why));
+        };
+        position = last.seq;
+        rows.apply(args.cell, &page).await.map_err(|error| match error {
+            RowsError::Away(why) => StartError::Unavailable(why),
+            RowsError::Unfoldable(error) => halt(&error),
+        })?;
+    }
+    let last = args.store.read_at(args.cell, &[head]).await.map_err(|error| away(&error))?;
+    Ok(last.first().map_or(0, |stored| stored.event.at))
+}
+
+fn away(error: &dyn std::fmt::Display) -> StartError {
+    StartError::Unavailable(format!("store: {error}"))
+}
+
+fn halt(error: &Unfoldable) -> StartError {
+    StartError::Halt(error.to_string())
+}

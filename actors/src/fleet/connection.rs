@@ -1,0 +1,485 @@
+//! The connection of one worker: its parked polls, its presence, and the clocks of what it holds. Told by the worker's
+//! requests, by the journal of grants that are durable, and by the registry and the dispatcher of what is true; tells
+//! the dispatcher who polls and what ended. It owns no events: its next life asks for everything again.
+
+pub mod leases;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleetward_runtime::{Actor, Address, Context, Crash, Family, Moment, Reply, StartError, Timer};
+use fleetward_store::Position;
+
+use super::cell::keeper;
+use super::dispatcher::{self, book::Parked};
+use super::registry;
+use super::task::{Ending, Requirement};
+use super::worker::Standing;
+use crate::config::Config;
+use crate::effect::Effect;
+use crate::id::{TaskId, WorkerId};
+use crate::journal::{CellLog, Outage};
+use crate::seal::Sealed;
+use leases::{Leases, Over, Terms};
+
+/// How long the registry may take to say who this is.
+const LOOK_WITHIN: Duration = Duration::from_secs(10);
+/// How long a poll that looks once waits for word, should that be lost.
+const LOOK_ONCE: Duration = Duration::from_secs(2);
+/// A connection that nobody used for this long ends; the next request starts it again.
+const IDLE: Duration = Duration::from_secs(600);
+
+/// The connections of one cell, by worker.
+pub type Connections = Family<WorkerId, Address<Message>>;
+
+/// What a connection starts from.
+#[derive(Clone)]
+pub struct Args {
+    /// Whose.
+    pub worker: WorkerId,
+    /// Gives it the cell's log.
+    pub keeper: keeper::Handle,
+    /// Knows the worker.
+    pub registry: Address<registry::Message>,
+    /// Gives it tasks.
+    pub dispatcher: Address<dispatcher::Message>,
+    /// Whether leases may lapse.
+    pub outage: Arc<Outage>,
+    /// Terms.
+    pub config: Arc<Config>,
+}
+
+/// A task on its way to a poll.
+#[derive(Debug, Clone)]
+pub struct Grant {
+    /// Which poll.
+    pub poll: u64,
+    /// The task.
+    pub task: TaskId,
+    /// Which claim of it this is.
+    pub attempt: u32,
+    /// What it asks of a worker.
+    pub wants: Arc<Requirement>,
+    /// The claim's own name.
+    pub request: Option<String>,
+    /// Where its payload is.
+    pub submitted: Position,
+    /// The payload, where it was in memory.
+    pub payload: Option<Sealed>,
+    /// When, in microseconds UTC.
+    pub claimed_at: i64,
+}
+
+/// An attempt that the dispatcher says this worker holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// Of which task.
+    pub task: TaskId,
+    /// Which.
+    pub attempt: u32,
+    /// The claim's own name.
+    pub request: Option<String>,
+}
+
+/// A poll as the worker makes it.
+#[derive(Debug)]
+pub struct Poll {
+    /// Its number; unique in this process.
+    pub id: u64,
+    /// How long it waits; zero looks once.
+    pub wait: Duration,
+    /// The claim's own name: repeating it gives the same task again.
+    pub request: Option<String>,
+    /// Which start of the worker's process this is.
+    pub boot: Option<String>,
+}
+
+/// What becomes of a poll.
+#[derive(Debug)]
+pub enum PollAnswer {
+    /// A task.
+    Granted(Box<Grant>),
+    /// Nothing in its time.
+    Empty,
+    /// This worker may not work.
+    Refused(Standing),
+}
+
+/// A sign of life.
+#[derive(Debug)]
+pub struct Beat {
+    /// What the worker has; `None` from older clients, which do not say.
+    pub held: Option<Vec<(TaskId, u32)>>,
+    /// Which start of the worker's process this is.
+    pub boot: Option<String>,
+}
+
+/// The protocol.
+#[derive(Debug)]
+pub enum Message {
+    /// From the worker.
+    Poll {
+        /// What it asks.
+        poll: Poll,
+        /// Answered when there is a task, or when its time is over.
+        reply: Reply<PollAnswer>,
+    },
+    /// From the worker's `Handle`: whoever waited has left.
+    Left {
+        /// Which poll.
+        poll: u64,
+    },
+    /// From the worker.
+    Beat {
+        /// What it says.
+        beat: Beat,
+        /// What it names but does not hold.
+        reply: Reply<Vec<(TaskId, u32)>>,
+    },
+    /// From the worker's `Handle`: the answer to a poll was written whole, or was lost.
+    Delivered {
+        /// The task.
+        task: TaskId,
+        /// Which claim.
+        attempt: u32,
+        /// Whether it was written whole.
+        whole: bool,
+    },
+    /// From the journal: this claim is durable.
+    Granted {
+        /// The task.
+        grant: Box<Grant>,
+    },
+    /// From the dispatcher: there is nothing for polls that look once.
+    NothingNow {
+        /// Which.
+        polls: Vec<u64>,
+    },
+    /// From the dispatcher: what this worker holds now.
+    Holds {
+        /// All of it.
+        leases: Vec<Lease>,
+    },
+    /// From the dispatcher: it did not know this worker until now.
+    OfferAgain,
+    /// From the registry: what is true of this worker.
+    Standing {
+        /// Whether it may work.
+        standing: Standing,
+        /// As of this position.
+        as_of: Position,
+    },
+    /// Timer: a poll or an attempt may be over.
+    TimeCame,
+}
+
+struct Waiting {
+    id: u64,
+    until: Moment,
+    request: Option<String>,
+    once: bool,
+    reply: Reply<PollAnswer>,
+}
+
+/// The connection's memory.
+pub struct State {
+    args: Args,
+    log: CellLog,
+    standing: Standing,
+    as_of: Position,
+    seats: usize,
+    polls: Vec<Waiting>,
+    leases: Leases,
+    boot: Option<String>,
+    /// Whether its heartbeats name what it holds.
+    names_tasks: bool,
+    used: Moment,
+    timer: Option<(Moment, Timer)>,
+}
+
+impl Actor for State {
+    type Args = Args;
+    type Message = Message;
+
+    async fn start(args: Args, cx: &mut Context<Message>) -> Result<Self, StartError> {
+        let log = args.keeper.take(&[]).await?.log;
+        let worker = args.worker;
+        let known = args
+            .registry
+            .call(LOOK_WITHIN, |reply| registry::Message::Look { worker, reply })
+            .await
+            .map_err(|error| StartError::Unavailable(format!("registry: {error}")))?;
+        let (standing, as_of, seats) = known.map_or((Standing::Revoked, 0, 0), |worker| {
+            (worker.standing, worker.updated, worker.seats as usize)
+        });
+        let connection = cx.address().clone();
+        let _ = args.dispatcher.send(dispatcher::Message::Held { worker, connection });
+        let terms = Terms { lease: args.config.lease, start: args.config.start_lease };
+        let used = cx.clock().now();
+        let mut state = Self {
+            args,
+            log,
+            standing,
+            as_of,
+            seats,
+            polls: Vec::new(),
+            leases: Leases::new(terms),
+            boot: None,
+            names_tasks: false,
+            used,
+            timer: None,
+        };
+        state.arm(cx);
+        Ok(state)
+    }
+
+    fn handle(&mut self, message: Message, cx: &mut Context<Message>) -> Result<(), Crash> {
+        match message {
+            Message::Poll { poll, reply } => self.poll(poll, reply, cx),
+            Message::Left { poll } => self.leave(poll, cx),
+            Message::Beat { beat, reply } => reply.send(self.beat(beat, cx)),
+            Message::Delivered { task, attempt, whole } => {
+                self.delivered(task, attempt, whole, cx);
+            }
+            Message::Granted { grant } => self.granted(grant, cx),
+            Message::NothingNow { polls } => self.empty(&polls),
+            Message::Holds { leases } => self.reconcile(leases, cx),
+            Message::OfferAgain => self.offer(cx),
+            Message::Standing { standing, as_of } => self.stand(standing, as_of),
+            Message::TimeCame => self.time_came(cx),
+        }
+        self.arm(cx);
+        Ok(())
+    }
+
+    fn label(message: &Message) -> &'static str {
+        match message {
+            Message::Poll { .. } => "Poll",
+            Message::Left { .. } => "Left",
+            Message::Beat { .. } => "Beat",
+            Message::Delivered { .. } => "Delivered",
+            Message::Granted { .. } => "Granted",
+            Message::NothingNow { .. } => "NothingNow",
+            Message::Holds { .. } => "Holds",
+            Message::OfferAgain => "OfferAgain",
+            Message::Standing { .. } => "Standing",
+            Message::TimeCame => "TimeCame",
+        }
+    }
+
+    fn inspect(&self) -> serde_json::Value {
+        serde_json::json!({
+            "worker": self.args.worker,
+            "standing": self.standing.as_str(),
+            "parked_polls": self.polls.len(),
+            "leases": self.leases.len(),
+        })
+    }
+}
+
+impl State {
+    fn poll(&mut self, poll: Poll, reply: Reply<PollAnswer>, cx: &Context<Message>) {
+        self.used = cx.clock().now();
+        if self.standing != Standing::Approved {
+            // Final for the worker, so it must be as durable as the reason.
+            let answer = reply.with(PollAnswer::Refused(self.standing));
+            return self.log.after_what_came_before(vec![Effect::Answer(answer)]);
+        }
+        self.reboot(poll.boot.as_deref());
+        self.names_tasks |= poll.request.is_some();
+        let again = poll.request.as_deref().and_then(|name| self.leases.of_request(name));
+        match again {
+            Some((task, attempt)) => {
+                let (worker, poll_id) = (self.args.worker, poll.id);
+                self.park(poll, reply, cx);
+                let again =
+                    dispatcher::Message::GrantAgain { worker, task, attempt, poll: poll_id };
+                self.tell(again);
+            }
+            None => {
+                self.make_room();
+                self.park(poll, reply, cx);
+                self.offer(cx);
+            }
+        }
+    }
+
+    /// An older client that polls although all its seats are taken has lost something: the oldest attempt ends.
+    fn make_room(&mut self) {
+        if self.names_tasks || self.leases.len() < self.seats {
+            return;
+        }
+        if let Some(oldest) = self.leases.oldest() {
+            self.tell_over(vec![oldest]);
+        }
+    }
+
+    fn park(&mut self, poll: Poll, reply: Reply<PollAnswer>, cx: &Context<Message>) {
+        let Poll { id, wait, request, .. } = poll;
+        let same = |waiting: &Waiting| request.is_some() && waiting.request == request;
+        if let Some(at) = self.polls.iter().position(same) {
+            self.polls.remove(at).reply.send(PollAnswer::Empty);
+        }
+        if self.polls.len() >= self.seats {
+            self.polls.remove(0).reply.send(PollAnswer::Empty);
+        }
+        let once = wait.is_zero();
+        let until = cx.clock().now() + if once { LOOK_ONCE } else { wait };
+        self.polls.push(Waiting { id, until, request, once, reply });
+    }
+
+    /// Tells the dispatcher which polls there are: a state, harmless to repeat.
+    fn offer(&self, cx: &Context<Message>) {
+        let parked = self.polls.iter().map(|waiting| Parked {
+            poll: waiting.id,
+            request: waiting.request.clone(),
+            once: waiting.once,
+        });
+        let (worker, parked) = (self.args.worker, parked.collect());
+        let connection = cx.address().clone();
+        self.tell(dispatcher::Message::Polls { worker, connection, parked });
+    }
+
+    fn leave(&mut self, poll: u64, cx: &Context<Message>) {
+        let before = self.polls.len();
+        self.polls.retain(|waiting| waiting.id != poll);
+        if self.polls.len() < before {
+            self.offer(cx);
+        }
+    }
+
+    fn granted(&mut self, grant: Box<Grant>, cx: &Context<Message>) {
+        let (task, attempt) = (grant.task, grant.attempt);
+        self.leases.start(task, attempt, grant.request.clone(), cx.clock().now());
+        let poll = self.polls.iter().position(|waiting| waiting.id == grant.poll);
+        match poll.map(|at| self.polls.remove(at)) {
+            Some(waiting) if !waiting.reply.is_closed() => {
+                waiting.reply.send(PollAnswer::Granted(grant));
+            }
+            // Nobody waits for it any more.
+            _ => self.tell_over(vec![Over { task, attempt, why: Ending::Unread }]),
+        }
+    }
+
+    fn delivered(&mut self, task: TaskId, attempt: u32, whole: bool, cx: &Context<Message>) {
+        if whole {
+            self.leases.written(task, attempt, self.names_tasks, cx.clock().now());
+        } else {
+            self.tell_over(vec![Over { task, attempt, why: Ending::Unread }]);
+        }
+    }
+
+    fn beat(&mut self, beat: Beat, cx: &Context<Message>) -> Vec<(TaskId, u32)> {
+        let now = cx.clock().now();
+        self.used = now;
+        self.reboot(beat.boot.as_deref());
+        let lost = match beat.held {
+            Some(held) => {
+                self.names_tasks = true;
+                self.leases.renew_named(&held, now)
+            }
+            None => {
+                self.leases.renew_written(now);
+                Vec::new()
+            }
+        };
+        // Whatever was lost on the way between the two is made up for here.
+        let (worker, connection) = (self.args.worker, cx.address().clone());
+        self.tell(dispatcher::Message::Held { worker, connection });
+        if !self.polls.is_empty() {
+            self.offer(cx);
+        }
+        lost
+    }
+
+    /// A new start of the worker's process has nothing of what the one before it held.
+    fn reboot(&mut self, boot: Option<&str>) {
+        let Some(boot) = boot else { return };
+        if self.boot.as_deref().is_some_and(|known| known != boot) {
+            self.tell_over(self.leases.all(Ending::Rebooted));
+        }
+        if self.boot.as_deref() != Some(boot) {
+            self.boot = Some(boot.to_owned());
+        }
+    }
+
+    fn reconcile(&mut self, leases: Vec<Lease>, cx: &Context<Message>) {
+        let held = leases.into_iter().map(|lease| (lease.task, lease.attempt, lease.request));
+        self.leases.reconcile(held.collect(), cx.clock().now());
+    }
+
+    fn stand(&mut self, standing: Standing, as_of: Position) {
+        if as_of <= self.as_of {
+            return;
+        }
+        (self.standing, self.as_of) = (standing, as_of);
+        if standing == Standing::Approved {
+            return;
+        }
+        let refused = std::mem::take(&mut self.polls).into_iter();
+        let answers = refused
+            .map(|waiting| Effect::Answer(waiting.reply.with(PollAnswer::Refused(standing))));
+        self.log.after_what_came_before(answers.collect());
+    }
+
+    fn empty(&mut self, polls: &[u64]) {
+        let is_empty = |waiting: &mut Waiting| polls.contains(&waiting.id);
+        for waiting in self.polls.extract_if(.., is_empty) {
+            waiting.reply.send(PollAnswer::Empty);
+        }
+    }
+
+    fn time_came(&mut self, cx: &Context<Message>) {
+        let now = cx.clock().now();
+        let planned = self.timer.take().map_or(now, |(planned, _)| planned);
+        self.end_polls(now, cx);
+        // Nothing lapses because the server itself slept or could not write.
+        let slept = now - planned > self.args.config.lease / 4;
+        if slept || self.args.outage.is_down() {
+            self.leases.renew_all(now);
+        } else if let Some(up) = self.args.outage.up_since() {
+            self.leases.renew_all(up);
+        }
+        let over = self.leases.take_over(now);
+        self.tell_over(over);
+        if self.is_idle(now) {
+            cx.stop();
+        }
+    }
+
+    fn end_polls(&mut self, now: Moment, cx: &Context<Message>) {
+        let before = self.polls.len();
+        for waiting in self.polls.extract_if(.., |waiting| waiting.until <= now) {
+            waiting.reply.send(PollAnswer::Empty);
+        }
+        if self.polls.len() < before {
+            self.offer(cx);
+        }
+    }
+
+    fn is_idle(&self, now: Moment) -> bool {
+        self.polls.is_empty() && self.leases.is_empty() && now - self.used >= IDLE
+    }
+
+    fn tell_over(&self, over: Vec<Over>) {
+        let worker = self.args.worker;
+        for Over { task, attempt, why } in over {
+            self.tell(dispatcher::Message::Ended { worker, task, attempt, why });
+        }
+    }
+
+    fn tell(&self, message: dispatcher::Message) {
+        // A dispatcher between two lives asks for nothing: its next life starts this one again too.
+        let _ = self.args.dispatcher.send(message);
+    }
+
+    /// Keeps one timer, for whatever comes first.
+    fn arm(&mut self, cx: &Context<Message>) {
+        let polls = self.polls.iter().map(|waiting| waiting.until).min();
+        let idle = self.used + IDLE;
+        let next = [polls, self.leases.next()].into_iter().flatten().min().unwrap_or(idle);
+        if self.timer.as_ref().is_none_or(|(at, _)| next < *at) {
+            self.timer = Some((next, cx.at(next, Message::TimeCame)));
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! The dispatcher's memory: open tasks, who sits where, and the queues between them. Pure.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use fleetward_store::Position;
+
+use super::matcher::{Matcher, Poll};
+use crate::fact::{Fold, Stamp};
+use crate::fleet::registry::Seat;
+use crate::fleet::task::{self, Phase, Profile, Requirement, Task};
+use crate::id::{TaskId, WorkerId};
+use crate::seal::Sealed;
+
+/// A poll as its connection tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parked {
+    /// Its number; unique in this process.
+    pub poll: u64,
+    /// The claim's own name.
+    pub request: Option<String>,
+    /// It looks once and does not wait.
+    pub once: bool,
+}
+
+/// A worker that may work.
+#[derive(Debug)]
+struct Sitting {
+    profile: Arc<Profile>,
+    seats: usize,
+    as_of: Position,
+    /// Attempts it holds.
+    leases: BTreeMap<TaskId, u32>,
+    /// Its polls that wait in the matcher, by number, with their order there.
+    parked: BTreeMap<u64, u64>,
+    /// Its polls that wait for a free seat.
+    seatless: VecDeque<Parked>,
+    /// Its polls that a task is on its way to.
+    served: BTreeSet<u64>,
+}
+
+/// A task found for a poll.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Match {
+    /// The task.
+    pub task: TaskId,
+    /// Where it goes.
+    pub poll: Poll,
+}
+
+/// What became of the polls of a worker.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Served {
+    /// One has a task: apply it, then ask again.
+    Match(Match),
+    /// None has, for now; these look once and are done.
+    Empty(Vec<u64>),
+}
+
+/// What the dispatcher knows.
+#[derive(Debug, Default)]
+pub struct Book {
+    tasks: HashMap<TaskId, Task>,
+    sittings: HashMap<WorkerId, Sitting>,
+    /// Attempts of workers that have no sitting.
+    orphans: HashMap<WorkerId, BTreeMap<TaskId, u32>>,
+    matcher: Matcher,
+    polls: u64,
+    /// Closed tasks, oldest last event first: they leave once the rows contain them.
+    closed: VecDeque<(Position, TaskId)>,
+    /// The last event of the newest task that left.
+    forgotten: Position,
+    payloads: HashMap<TaskId, Sealed>,
+    payload_bytes: usize,
+}
+
+impl Book {
+    /// The book that tasks from the store make. Nothing is queued before [`Book::queue_all`].
+    pub fn open(tasks: Vec<Task>) -> Self {
+        let mut book = Self::default();
+        for task in tasks {
+            if task.is_closed() {
+                book.closed.push_back((task.updated, task.id));
+            }
+            if let Some(lease) = task.lease() {
+                book.orphans.entry(lease.worker).or_default().insert(task.id, lease.number);
+            }
+            book.tasks.insert(task.id, task);
+        }
+        book.closed.make_contiguous().sort_unstable();
+        book
+    }
+
+    /// Puts every waiting task into its queue.
+    pub fn queue_all(&mut self) {
+        for task in self.tasks.values().filter(|task| task.phase == Phase::Waiting) {
+            self.matcher.queue_task(&task.wants, task.submitted, task.id);
+        }
+    }
+
+    /// A task that is open, or closed a moment ago.
+    pub fn task(&self, id: TaskId) -> Option<&Task> {
+        self.tasks.get(&id)
+    }
+
+    /// All tasks in memory.
+    pub fn tasks(&self) -> impl Iterator<Item = &Task> {
+        self.tasks.values()
+    }
+
+    /// Whether a task that is not here may have been closed and forgotten since its record was read as absent
+    /// at `position`.
+    pub fn may_have_forgotten_since(&self, position: Position) -> bool {
+        self.forgotten > position
+    }
+
+    /// Applies a fact about a task. Queues change by [`Book::queue`] and the matching functions.
+    pub fn apply(&mut self, id: TaskId, event: &task::Event, stamp: Stamp<'_>) {
+        let before = self.tasks.get(&id).and_then(Task::lease).map(|lease| lease.worker);
+        match self.tasks.get_mut(&id) {
+            Some(task) => {
+                if task.phase == Phase::Waiting {
+                    self.matcher.unqueue_task(&task.wants, task.submitted);
+                }
+                task.evolve(event, stamp);
+            }
+            None => self.tasks.extend(Task::begin(event, stamp).map(|task| (id, task))),
+        }
+        let Some(task) = self.tasks.get(&id) else { return };
+        let after = task.lease().map(|lease| (lease.worker, lease.number));
+        if let Some(sitting) = before.and_then(|worker| self.sittings.get_mut(&worker)) {
+            sitting.leases.remove(&id);
+        }
+        if let Some((worker, attempt)) = after
+            && let Some(sitting) = self.sittings.get_mut(&worker)
+        {
+            sitting.leases.insert(id, attempt);
+        }
+        if task.is_closed() {
+            self.closed.push_back((task.updated, id));
+            self.take_payload(id);
+        }
+    }
+
+    /// Lets go of closed tasks that the rows contain.
+    pub fn forget(&mut self, projected: Position) {
+        while let Some(&(updated, id)) = self.closed.front()
+            && updated <= projected
+        {
+            self.closed.pop_front();
+            self.tasks.remove(&id);
+            self.forgotten = self.forgotten.max(updated);
+        }
+    }
+
+    /// Keeps a payload for the claim, within the budget.
+    pub fn keep_payload(&mut self, id: TaskId, payload: Sealed, budget: usize) {
+        if self.payload_bytes + payload.len() <= budget {
+            self.payload_bytes += payload.len();
+            self.payloads.insert(id, payload);
+        }
+    }
+
+    /// The payload, where it is in memory.
+    pub fn take_payload(&mut self, id: TaskId) -> Option<Sealed> {
+        let payload = self.payloads.remove(&id)?;
+        self.payload_bytes -= payload.len();
+        Some(payload)
+    }
+
+    /// A worker may work, as of a position. Older news is ignored. True when it is news.
+    pub fn seat(&mut self, seat: Seat) -> bool {
+        let Seat { worker, profile, seats, as_of } = seat;
+        if self.sittings.get(&worker).is_some_and(|sitting| sitting.as_of >= as_of) {
+            return false;
+        }
+        let leases = match self.sittings.remove(&worker) {
+            Some(sitting) => {
+                self.matcher.leave(&sitting.profile);
+                sitting.leases
+            }
+            None => self.orphans.remove(&worker).unwrap_or_default(),
+        };
+        self.matcher.join(&profile);
+        self.sittings.insert(
+            worker,
+            Sitting {
+                profile: Arc::new(profile),
+                seats: seats as usize,
+                as_of,
+                leases,
+                parked: BTreeMap::new(),
+                seatless: VecDeque::new(),
+                served: BTreeSet::new(),
+            },
+        );
+        true
+    }
+
+    /// A worker may not work any more. Answers the attempts it held.
+    pub fn unseat(&mut self, worker: WorkerId, as_of: Position) -> Vec<(TaskId, u32)> {
+        if self.sittings.get(&worker).is_none_or(|sitting| sitting.as_of > as_of) {
+            return Vec::new();
+        }
+        self.set_polls(worker, &[]);
+        let Some(sitting) = self.sittings.remove(&worker) else { return Vec::new() };
+        self.matcher.leave(&sitting.profile);
+        sitting.leases.into_iter().collect()
+    }
+
+    /// Attempts of workers that may not work: to be returned.
+    pub fn take_orphans(&mut self) -> Vec<(TaskId, u32)> {
+        self.orphans.drain().flat_map(|(_, leases)| leases).collect()
+    }
+
+    /// Workers that may work.
+    pub fn seated(&self) -> impl Iterator<Item = WorkerId> + '_ {
+        self.sittings.keys().copied()
+    }
+
+    /// As of which position a worker is known to be allowed to work.
+    pub fn seated_as_of(&self, worker: WorkerId) -> Option<Position> {
+        self.sittings.get(&worker).map(|sitting| sitting.as_of)
+    }
+
+    /// The tasks that a worker holds.
+    pub fn leases(&self, worker: WorkerId) -> impl Iterator<Item = &Task> {
+        let leases = self.sittings.get(&worker).map(|sitting| &sitting.leases);
+        leases.into_iter().flatten().filter_map(|(task, _)| self.tasks.get(task))
+    }
+
+    /// Workers that hold attempts.
+    pub fn busy(&self) -> impl Iterator<Item = WorkerId> + '_ {
+        self.sittings.iter().filter(|(_, s)| !s.leases.is_empty()).map(|(worker, _)| *worker)
+    }
+
+    /// Makes the polls of a worker those that its connection has. Polls that are gone leave the queues; new ones
+    /// wait for [`Book::serve`].
+    pub fn set_polls(&mut self, worker: WorkerId, polls: &[Parked]) {
+        let Some(sitting) = self.sittings.get_mut(&worker) else { return };
+        let there = |poll: u64| polls.iter().any(|parked| parked.poll == poll);
+        let gone: Vec<u64> = sitting.parked.keys().copied().filter(|poll| !there(*poll)).collect();
+        for poll in gone {
+            if let Some(order) = sitting.parked.remove(&poll) {
+                self.matcher.unpark(&sitting.profile, order);
+            }
+        }
+        sitting.served.retain(|poll| there(*poll));
+        let fresh = |parked: &&Parked| {
+            !sitting.parked.contains_key(&parked.poll) && !sitting.served.contains(&parked.poll)
+        };
+        sitting.seatless = polls.iter().filter(fresh).cloned().collect();
+    }
+
+    /// Gives the polls of a worker that have a free seat a task, or a place in the queue. One match at a
+    /// time: its claim is applied before the next is looked for.
+    pub fn serve(&mut self, worker: WorkerId) -> Served {
+        let mut empty = Vec::new();
+        let Some(sitting) = self.sittings.get_mut(&worker) else { return Served::Empty(empty) };
+        while sitting.leases.len() + sitting.parked.len() < sitting.seats
+            && let Some(Parked { poll, request, once }) = sitting.seatless.pop_front()
+        {
+            let poll = Poll { worker, poll, request };
+            if let Some(task) = self.matcher.take_task(&sitting.profile) {
+                sitting.served.insert(poll.poll);
+                // Nothing is lost in `empty`: a profile that found nothing finds nothing after it.
+                return Served::Match(Match { task, poll });
+            }
+            if once {
+                empty.push(poll.poll);
+                continue;
+            }
+            self.polls += 1;
+            sitting.parked.insert(poll.poll, self.polls);
+            self.matcher.park(&sitting.profile, self.polls, poll);
+        }
+        empty.extend(sitting.seatless.iter().filter(|parked| parked.once).map(|p| p.poll));
+        sitting.seatless.retain(|parked| !parked.once);
+        Served::Empty(empty)
+    }
+
+    /// The poll that gets a task of this kind at once, if one is parked.
+    pub fn poll_for(&mut self, wants: &Arc<Requirement>) -> Option<Poll> {
+        let poll = self.matcher.take_poll(wants)?;
+        if let Some(sitting) = self.sittings.get_mut(&poll.worker) {
+            sitting.parked.remove(&poll.poll);
+            sitting.served.insert(poll.poll);
+        }
+        Some(poll)
+    }
+
+    /// Puts a waiting task into its queue.
+    pub fn queue(&mut self, id: TaskId) {
+        if let Some(task) = self.tasks.get(&id) {
+            self.matcher.queue_task(&task.wants, task.submitted, id);
+        }
+    }
+
+    /// Waiting tasks, when the oldest of them was submitted, leased tasks, parked polls.
+    pub fn depth(&self) -> Depth {
+        let (waiting, oldest) = self.matcher.waiting();
+        let oldest = oldest.and_then(|id| self.tasks.get(&id)).map(|task| task.submitted_at);
+        let leased = self.sittings.values().map(|sitting| sitting.leases.len()).sum();
+        Depth { waiting, oldest, leased, parked: self.matcher.parked() }
+    }
+}
+
+/// Sizes for metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Depth {
+    /// Waiting tasks.
+    pub waiting: usize,
+    /// When the oldest of them was submitted, in microseconds UTC.
+    pub oldest: Option<i64>,
+    /// Leased tasks.
+    pub leased: usize,
+    /// Parked polls.
+    pub parked: usize,
+}

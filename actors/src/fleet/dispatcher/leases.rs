@@ -1,0 +1,131 @@
+//! How attempts end, and who may hold them: the dispatcher's half that connections and the registry talk to.
+
+use std::collections::HashSet;
+
+use fleetward_runtime::{Address, Context};
+use fleetward_store::Position;
+
+use super::report::{self, Claimant};
+use super::{Message, State};
+use crate::effect::Effect;
+use crate::error::Error;
+use crate::fleet::connection::{self, Grant, Lease};
+use crate::fleet::registry::{Asked, Seat};
+use crate::fleet::task::{Attempt, Ending, Event, Failure, Task};
+use crate::id::{TaskId, WorkerId};
+
+impl State {
+    pub(super) fn hand_back(
+        &mut self,
+        id: TaskId,
+        claimant: Claimant,
+        cx: &Context<Message>,
+    ) -> Result<Asked<()>, Error> {
+        let Some(task) = self.book.task(id) else { return Ok(Asked::NotHere) };
+        let attempt = report::owned(task, claimant)?;
+        self.end(id, attempt, Some(claimant.worker), Ending::HandedBack, cx);
+        self.seat_freed(claimant.worker, cx);
+        Ok(Asked::Found(()))
+    }
+
+    /// Ends an attempt without a result, if it still holds the lease: the task goes back to the front of its
+    /// queue, or fails when it has lost too many.
+    pub(super) fn end(
+        &mut self,
+        id: TaskId,
+        attempt: u32,
+        worker: Option<WorkerId>,
+        why: Ending,
+        cx: &Context<Message>,
+    ) {
+        let lease = self.book.task(id).and_then(Task::lease);
+        let holds = |lease: &&Attempt| {
+            lease.number == attempt && worker.is_none_or(|worker| lease.worker == worker)
+        };
+        let Some(worker) = lease.filter(holds).map(|lease| lease.worker) else { return };
+        let log = self.log.clone();
+        let mut draft = log.begin(cx.clock().wall_us());
+        let returned = Event::Returned { attempt, worker, why };
+        let stamp = draft.push::<Task>(id, &returned, &self.by_system, None);
+        self.book.apply(id, &returned, stamp);
+        if why == Ending::Lapsed {
+            metrics::counter!("fleetward_leases_lapsed_total").increment(1);
+        }
+        let crashes = self.book.task(id).map_or(0, |task| task.crashes);
+        if crashes >= self.args.config.attempt_cap {
+            let why = Failure::AttemptsExhausted;
+            let failed = Event::Failed { attempt, worker, why, digest: None };
+            let stamp = draft.push::<Task>(id, &failed, &self.by_system, None);
+            self.book.apply(id, &failed, stamp);
+        } else {
+            self.place(id, &mut draft);
+        }
+        draft.submit();
+    }
+
+    /// A worker has a seat again: its connection learns it, and a poll that waited for the seat is served.
+    pub(super) fn seat_freed(&mut self, worker: WorkerId, cx: &Context<Message>) {
+        if let Some(connection) = self.args.connections.get(&worker) {
+            self.holds(worker, &connection);
+            self.serve(worker, &connection, cx);
+        }
+    }
+
+    pub(super) fn tell_holds(&self, worker: WorkerId) {
+        if let Some(connection) = self.args.connections.get(&worker) {
+            self.holds(worker, &connection);
+        }
+    }
+
+    pub(super) fn holds(&self, worker: WorkerId, connection: &Address<connection::Message>) {
+        let leases = self.book.leases(worker).filter_map(lease).collect();
+        let _ = connection.send(connection::Message::Holds { leases });
+    }
+
+    pub(super) fn seated(&mut self, seat: Seat) {
+        let worker = seat.worker;
+        if self.book.seat(seat)
+            && let Some(connection) = self.args.connections.get(&worker)
+        {
+            // It may have polled before this was known.
+            let _ = connection.send(connection::Message::OfferAgain);
+        }
+    }
+
+    /// The grant of a claim that the worker repeats: the same task, attempt and token.
+    pub(super) fn grant_again(&mut self, worker: WorkerId, id: TaskId, attempt: u32, poll: u64) {
+        let Some(task) = self.book.task(id) else { return };
+        let held = task.lease().filter(|lease| lease.worker == worker && lease.number == attempt);
+        let (Some(lease), Some(to)) = (held, self.args.connections.get(&worker)) else { return };
+        let grant = Grant {
+            poll,
+            task: id,
+            attempt,
+            wants: task.wants.clone(),
+            request: lease.request.clone(),
+            submitted: task.submitted,
+            payload: None,
+            claimed_at: lease.claimed_at,
+        };
+        self.log.after_what_came_before(vec![Effect::Grant { to, grant: Box::new(grant) }]);
+    }
+
+    pub(super) fn unseat(&mut self, worker: WorkerId, as_of: Position, cx: &Context<Message>) {
+        for (task, attempt) in self.book.unseat(worker, as_of) {
+            self.end(task, attempt, Some(worker), Ending::Revoked, cx);
+        }
+        self.tell_holds(worker);
+    }
+
+    pub(super) fn roster(&mut self, seats: Vec<Seat>, as_of: Position, cx: &Context<Message>) {
+        let named: HashSet<_> = seats.iter().map(|seat| seat.worker).collect();
+        let gone: Vec<_> = self.book.seated().filter(|worker| !named.contains(worker)).collect();
+        gone.into_iter().for_each(|worker| self.unseat(worker, as_of, cx));
+        seats.into_iter().for_each(|seat| self.seated(seat));
+    }
+}
+
+fn lease(task: &Task) -> Option<Lease> {
+    let Attempt { number, request, .. } = task.lease()?;
+    Some(Lease { task: task.id, attempt: *number, request: request.clone() })
+}

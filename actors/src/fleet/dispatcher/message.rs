@@ -1,0 +1,175 @@
+//! What the dispatcher can be told.
+
+use std::sync::Arc;
+
+use fleetward_runtime::{Address, Reply};
+use fleetward_store::Position;
+
+use super::book::Parked;
+use super::report::{Claimant, Status};
+use crate::error::Error;
+use crate::fleet::connection;
+use crate::fleet::registry::{Asked, Seat};
+use crate::fleet::task::{Ending, Requirement, Task};
+use crate::id::{TaskId, WorkerId};
+use crate::seal::Sealed;
+
+/// A task to be queued.
+#[derive(Debug)]
+pub struct NewTask {
+    /// Its id.
+    pub id: TaskId,
+    /// What it asks of a worker.
+    pub wants: Arc<Requirement>,
+    /// What the worker gets.
+    pub payload: Sealed,
+    /// Keyed digest of the payload.
+    pub digest: String,
+    /// Size of the payload in bytes.
+    pub payload_bytes: u64,
+    /// Under an idempotency key: the digest of the whole request.
+    pub request: Option<String>,
+    /// Under an idempotency key: there was no record of the task when the rows stood here.
+    pub absent_at: Position,
+}
+
+/// What became of a submit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Submitted {
+    /// It is in the queue, or on its way to a worker.
+    Accepted,
+    /// The same request was accepted before.
+    Repeated,
+    /// It may have been accepted and closed since its record was looked for: look again.
+    LookAgain,
+}
+
+/// What a worker says.
+#[derive(Debug)]
+pub struct Report {
+    /// Of which task.
+    pub task: TaskId,
+    /// Who.
+    pub claimant: Claimant,
+    /// What.
+    pub status: Status,
+    /// The output, or the error text.
+    pub sealed: Option<Sealed>,
+    /// Its keyed digest.
+    pub digest: Option<String>,
+}
+
+/// The protocol.
+#[derive(Debug)]
+pub enum Message {
+    /// From a submitter.
+    Submit {
+        /// What.
+        task: Box<NewTask>,
+        /// Who.
+        by: Arc<str>,
+        /// What became of it.
+        reply: Reply<Result<Submitted, Error>>,
+    },
+    /// From a worker.
+    Report {
+        /// What it says.
+        report: Box<Report>,
+        /// Accepted, or the record says more.
+        reply: Reply<Result<Asked<()>, Error>>,
+    },
+    /// From a worker that gives an attempt back.
+    HandBack {
+        /// Which task.
+        task: TaskId,
+        /// Who.
+        claimant: Claimant,
+        /// Done, or the record says more.
+        reply: Reply<Result<Asked<()>, Error>>,
+    },
+    /// From a caller that asks for one task.
+    Look {
+        /// Which.
+        task: TaskId,
+        /// As it is now.
+        reply: Reply<Option<Task>>,
+    },
+    /// From a connection: the polls that it has now.
+    Polls {
+        /// Whose.
+        worker: WorkerId,
+        /// Where grants go.
+        connection: Address<connection::Message>,
+        /// All of them.
+        parked: Vec<Parked>,
+    },
+    /// From a connection: an attempt ended without a result.
+    Ended {
+        /// Whose.
+        worker: WorkerId,
+        /// Of which task.
+        task: TaskId,
+        /// Which.
+        attempt: u32,
+        /// Why.
+        why: Ending,
+    },
+    /// From a connection that starts or is not sure: what does this worker hold?
+    Held {
+        /// Which worker.
+        worker: WorkerId,
+        /// Told with [`connection::Message::Holds`].
+        connection: Address<connection::Message>,
+    },
+    /// From a connection: a claim was repeated, so its grant may have been lost.
+    GrantAgain {
+        /// Whose.
+        worker: WorkerId,
+        /// Of which task.
+        task: TaskId,
+        /// Which claim.
+        attempt: u32,
+        /// Where it goes now.
+        poll: u64,
+    },
+    /// From the registry: this worker may work.
+    Seated {
+        /// Who and what.
+        seat: Box<Seat>,
+    },
+    /// From the registry: this worker may not work any more.
+    Unseated {
+        /// Who.
+        worker: WorkerId,
+        /// True as of this position.
+        as_of: Position,
+    },
+    /// From the registry, now and then: everyone who may work.
+    Roster {
+        /// Everyone.
+        seats: Vec<Seat>,
+        /// True as of this position.
+        as_of: Position,
+    },
+    /// Timer: see that each lease has a clock, and publish the sizes.
+    TendDue,
+}
+
+impl Message {
+    pub(super) fn label(&self) -> &'static str {
+        match self {
+            Self::Submit { .. } => "Submit",
+            Self::Report { .. } => "Report",
+            Self::HandBack { .. } => "HandBack",
+            Self::Look { .. } => "Look",
+            Self::Polls { .. } => "Polls",
+            Self::Ended { .. } => "Ended",
+            Self::Held { .. } => "Held",
+            Self::GrantAgain { .. } => "GrantAgain",
+            Self::Seated { .. } => "Seated",
+            Self::Unseated { .. } => "Unseated",
+            Self::Roster { .. } => "Roster",
+            Self::TendDue => "TendDue",
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! The registry of one organisation: enrollment keys and workers. Told by administrators and by processes that want
+//! to join; tells the journal, then the dispatcher and the connections what is true of each worker.
+
+pub mod rules;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleetward_runtime::{Actor, Address, Context, Crash, Reply, StartError, Timer};
+use fleetward_store::Position;
+
+use super::cell::keeper;
+use super::connection::{self, Connections};
+use super::credentials::{Credential, Credentials};
+use super::dispatcher;
+use super::key::{self, Binding, Key};
+use super::task::Profile;
+use super::worker::{Standing, Worker};
+use crate::effect::Effect;
+use crate::error::{Error, Refusal};
+use crate::fact::Fold;
+use crate::guard::guarded;
+use crate::id::{KeyId, WorkerId};
+use crate::journal::{CellLog, Draft};
+use rules::{Application, Rolls, Verdict};
+
+/// How often the dispatcher is told of all workers again, in case it missed a message.
+const RECONCILE_EVERY: Duration = Duration::from_secs(30);
+
+/// What a registry starts from.
+#[derive(Clone)]
+pub struct Args {
+    /// Gives it what was true.
+    pub keeper: keeper::Handle,
+    /// Told of workers that may work.
+    pub dispatcher: Address<dispatcher::Message>,
+    /// Told of their own standing.
+    pub connections: Connections,
+    /// What requests are checked against.
+    pub credentials: Arc<Credentials>,
+}
+
+/// A key to be made.
+#[derive(Debug, Clone)]
+pub struct NewKey {
+    /// Its id.
+    pub id: KeyId,
+    /// What its maker calls it.
+    pub name: String,
+    /// SHA-256 of its text.
+    pub hash: String,
+    /// How many workers may register with it.
+    pub max_uses: u32,
+    /// When it ends, in microseconds UTC.
+    pub expires_at: i64,
+    /// What it binds a worker to.
+    pub binding: Binding,
+}
+
+/// What the dispatcher knows of a worker that may work.
+#[derive(Debug, Clone)]
+pub struct Seat {
+    /// Which worker.
+    pub worker: WorkerId,
+    /// What it may and can run.
+    pub profile: Profile,
+    /// How many tasks at once.
+    pub seats: u32,
+    /// True as of this position.
+    pub as_of: Position,
+}
+
+/// The outcome of a question about something that may have left memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asked<T> {
+    /// Here it is.
+    Found(T),
+    /// Not in memory: its record says what is true.
+    NotHere,
+}
+
+/// The protocol.
+#[derive(Debug)]
+pub enum Message {
+    /// From an administrator.
+    CreateKey {
+        /// What to make.
+        key: Box<NewKey>,
+        /// Who asks.
+        by: Arc<str>,
+        /// The key as it is now.
+        reply: Reply<Result<Key, Error>>,
+    },
+    /// From an administrator.
+    RevokeKey {
+        /// Which.
+        key: KeyId,
+        /// Who asks.
+        by: Arc<str>,
+        /// Done, or the record says more.
+        reply: Reply<Result<Asked<()>, Error>>,
+    },
+    /// From a process that wants to be a worker.
+    Register {
+        /// With which key.
+        key: KeyId,
+        /// SHA-256 of the key's text.
+        hash: String,
+        /// What it says.
+        application: Box<Application>,
+        /// The worker as it is now.
+        reply: Reply<Result<Asked<Worker>, Error>>,
+    },
+    /// From an administrator.
+    Decide {
+        /// About whom.
+        worker: WorkerId,
+        /// What.
+        verdict: Verdict,
+        /// Why.
+        reason: Option<String>,
+        /// Who asks.
+        by: Arc<str>,
+        /// The worker as it is now, or the record says more.
+        reply: Reply<Result<Asked<Worker>, Error>>,
+    },
+    /// From the dispatcher when it starts.
+    Roster {
+        /// Everyone who may work.
+        reply: Reply<Vec<Seat>>,
+    },
+    /// From a connection when it starts, and from callers that ask for one worker.
+    Look {
+        /// Which.
+        worker: WorkerId,
+        /// As it is now.
+        reply: Reply<Option<Worker>>,
+    },
+    /// Timer: tell the dispatcher of everyone again.
+    ReconcileDue,
+}
+
+/// The registry's memory.
+pub struct State {
+    args: Args,
+    log: CellLog,
+    rolls: Rolls,
+    _reconcile: Timer,
+}
+
+impl Actor for State {
+    type Args = Args;
+    type Message = Message;
+
+    async fn start(args: Args, cx: &mut Context<Message>) -> Result<Self, StartError> {
+        let part = args.keeper.take(&[Worker::KIND, Key::KIND]).await?;
+        let workers: HashMap<_, _> =
+            part.states::<Worker>()?.into_iter().map(|worker| (worker.id, worker)).collect();
+        let keys = part.states::<Key>()?.into_iter().map(|key| (key.id, key)).collect();
+        args.credentials.reset(workers.values());
+        let _reconcile = cx.after(RECONCILE_EVERY, Message::ReconcileDue);
+        Ok(Self { args, log: part.log, rolls: Rolls { keys, workers }, _reconcile })
+    }
+
+    fn handle(&mut self, message: Message, cx: &mut Context<Message>) -> Result<(), Crash> {
+        match message {
+            Message::CreateKey { key, by, reply } => {
+                let outcome = self.create_key(*key, &by, cx);
+                self.answer(reply, outcome);
+            }
+            Message::RevokeKey { key, by, reply } => {
+                let outcome = self.revoke_key(key, &by, cx);
+                self.answer(reply, outcome);
+            }
+            Message::Register { key, hash, application, reply } => {
+                let outcome = self.register(key, &hash, *application, cx);
+                self.answer(reply, outcome);
+            }
+            Message::Decide { worker, verdict, reason, by, reply } => {
+                let outcome = self.decide(worker, (verdict, reason), &by, cx);
+                self.answer(reply, outcome);
+            }
+            Message::Roster { reply } => reply.send(self.roster()),
+            Message::Look { worker, reply } => {
+                let answer = reply.with(self.rolls.workers.get(&worker).cloned());
+                self.log.after_what_came_before(vec![Effect::Answer(answer)]);
+            }
+            Message::ReconcileDue => self.reconcile(cx),
+        }
+        Ok(())
+    }
+
+    fn label(message: &Message) -> &'static str {
+        match message {
+            Message::CreateKey { .. } => "CreateKey",
+            Message::RevokeKey { .. } => "RevokeKey",
+            Message::Register { .. } => "Register",
+            Message::Decide { .. } => "Decide",
+            Message::Roster { .. } => "Roster",
+            Message::Look { .. } => "Look",
+            Message::ReconcileDue => "ReconcileDue",
+        }
+    }
+
+    fn inspect(&self) -> serde_json::Value {
+        let mut standings: HashMap<&str, usize> = HashMap::new();
+        for worker in self.rolls.workers.values() {
+            *standings.entry(worker.standing.as_str()).or_default() += 1;
+        }
+        serde_json::json!({ "keys": self.rolls.keys.len(), "workers": standings })
+    }
+}
+
+impl State {
+    fn create_key(
+        &mut self,
+        new: NewKey,
+        by: &Arc<str>,
+        cx: &Context<Message>,
+    ) -> Result<Key, Error> {
+        let NewKey { id, name, hash, max_uses, expires_at, binding } = new;
+        let created = key::Event::Created { key: id, name, hash, max_uses, expires_at, binding };
+        let mut draft = self.log.begin(cx.clock().wall_us());
+        let stamp = draft.push::<Key>(id, &created, by, None);
+        self.rolls.apply_key(id, &created, stamp);
+        draft.submit();
+        Ok(self.rolls.keys[&id].clone())
+    }
+
+    fn revoke_key(
+        &mut self,
+        id: KeyId,
+        by: &Arc<str>,
+        cx: &Context<Message>,
+    ) -> Result<Asked<()>, Error> {
+        let Some(key) = self.rolls.keys.get(&id) else { return Ok(Asked::NotHere) };
+        if key.open() {
+            let mut draft = self.log.begin(cx.clock().wall_us());
+            let stamp = draft.push::<Key>(id, &key::Event::Revoked {}, by, None);
+            self.rolls.apply_key(id, &key::Event::Revoked {}, stamp);
+            draft.submit();
+        }
+        Ok(Asked::Found(()))
+    }
+
+    fn register(
+        &mut self,
+        key: KeyId,
+        hash: &str,
+        application: Application,
+        cx: &Context<Message>,
+    ) -> Result<Asked<Worker>, Error> {
+        if !self.rolls.keys.contains_key(&key) {
+            return Ok(Asked::NotHere);
+        }
+        let (id, now) = (application.worker, cx.clock().wall_us());
+        let accepted = guarded(cx, "decide/register", || {
+            rules::register(&self.rolls, key, hash, application, now)
+        })?;
+        let by: Arc<str> = format!("key:{key}").into();
+        let mut draft = self.log.begin(now);
+        let stamp = draft.push::<Key>(key, &accepted.key, &by, None);
+        self.rolls.apply_key(key, &accepted.key, stamp);
+        for event in &accepted.worker {
+            let stamp = draft.push::<Worker>(id, event, &by, None);
+            self.rolls.apply_worker(id, event, stamp);
+        }
+        index(&self.args.credentials, &self.rolls.workers[&id], &mut draft);
+        draft.submit();
+        self.tell(id);
+        self.forget();
+        Ok(Asked::Found(self.rolls.workers[&id].clone()))
+    }
+
+    fn decide(
+        &mut self,
+        id: WorkerId,
+        (verdict, reason): (Verdict, Option<String>),
+        by: &Arc<str>,
+        cx: &Context<Message>,
+    ) -> Result<Asked<Worker>, Error> {
+        let Some(worker) = self.rolls.workers.get(&id) else { return Ok(Asked::NotHere) };
+        let event = guarded(cx, "decide/verdict", || rules::decide(worker, verdict, reason))?;
+        if let Some(event) = event {
+            let mut draft = self.log.begin(cx.clock().wall_us());
+            let stamp = draft.push::<Worker>(id, &event, by, None);
+            self.rolls.apply_worker(id, &event, stamp);
+            index(&self.args.credentials, &self.rolls.workers[&id], &mut draft);
+            draft.submit();
+            self.tell(id);
+        }
+        let worker = self.rolls.workers[&id].clone();
+        self.forget();
+        Ok(Asked::Found(worker))
+    }
+
+    /// Tells the rest of the cell what is true of a worker. Lost messages are made up for by `reconcile`.
+    fn tell(&self, id: WorkerId) {
+        let Some(worker) = self.rolls.workers.get(&id) else { return };
+        if worker.standing != Standing::Pending {
+            let message = match worker.standing {
+                Standing::Approved => dispatcher::Message::Seated { seat: Box::new(seat(worker)) },
+                _ => dispatcher::Message::Unseated { worker: id, as_of: worker.updated },
+            };
+            let _ = self.args.dispatcher.send(message);
+        }
+        if let Some(connection) = self.args.connections.get(&id) {
+            let (standing, as_of) = (worker.standing, worker.updated);
+            let _ = connection.send(connection::Message::Standing { standing, as_of });
+        }
+    }
+
+    fn roster(&self) -> Vec<Seat> {
+        let approved = |worker: &&Worker| worker.standing == Standing::Approved;
+        self.rolls.workers.values().filter(approved).map(seat).collect()
+    }
+
+    fn reconcile(&mut self, cx: &Context<Message>) {
+        let message = dispatcher::Message::Roster {
+            seats: self.roster(),
+            as_of: self.log.positions().given(),
+        };
+        let _ = self.args.dispatcher.send(message);
+        self.forget();
+        self._reconcile = cx.after(RECONCILE_EVERY, Message::ReconcileDue);
+    }
+
+    /// A closed thing leaves memory once the rows contain its last event.
+    fn forget(&mut self) {
+        let passed = self.log.positions().projected();
+        self.rolls.keys.retain(|_, key| key.open() || key.updated > passed);
+        self.rolls.workers.retain(|_, worker| worker.open() || worker.updated > passed);
+    }
+
+    /// The answer rides behind everything that it may rest on.
+    fn answer<T: Send + 'static>(&self, reply: Reply<Result<T, Error>>, outcome: Result<T, Error>) {
+        self.log.after_what_came_before(vec![Effect::Answer(reply.with(outcome))]);
+    }
+}
+
+fn seat(worker: &Worker) -> Seat {
+    Seat {
+        worker: worker.id,
+        profile: worker.profile.clone(),
+        seats: worker.seats,
+        as_of: worker.updated,
+    }
+}
+
+/// Lets requests be checked against what is true of the worker, once it is durable.
+fn index(credentials: &Arc<Credentials>, worker: &Worker, draft: &mut Draft<'_>) {
+    draft.allow(Effect::Credential {
+        index: credentials.clone(),
+        worker: worker.id,
+        credential: Credential::from(worker),
+    });
+}
+
+/// What the record of a key says to a process that wants to register with it.
+pub(crate) fn refuse_from_record(key: Option<Key>, hash: &str, now: i64) -> Refusal {
+    let unknown = || {
+        let detail = "the enrollment key is not known here; ask an administrator for a new one";
+        Refusal::new(crate::error::Kind::Unauthenticated, "bad_enrollment_key", detail)
+    };
+    let key = key.filter(|key| key.hash == hash);
+    key.and_then(|key| rules::usable(&key, now).err()).unwrap_or_else(unknown)
+}

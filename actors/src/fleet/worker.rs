@@ -1,0 +1,185 @@
+//! What a worker is, as the control plane knows it, and what can happen to it. Pure.
+
+use serde::{Deserialize, Serialize};
+
+use super::task::Profile;
+use crate::fact::{Fold, Stamp};
+use crate::id::{KeyId, WorkerId};
+
+/// Whether a worker may work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// Registered, waiting for an administrator.
+    Pending,
+    /// May claim tasks.
+    Approved,
+    /// Refused before it ever worked. Final.
+    Rejected,
+    /// May not work any more. Final.
+    Revoked,
+}
+
+impl Standing {
+    /// The word on the wire and in lists.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Approved => "approved",
+            Self::Rejected => "rejected",
+            Self::Revoked => "revoked",
+        }
+    }
+
+    /// Whether no later event can change it.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Rejected | Self::Revoked)
+    }
+}
+
+/// A registered worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Worker {
+    /// Its id.
+    pub id: WorkerId,
+    /// What it calls itself.
+    pub name: String,
+    /// The enrollment key it came with.
+    pub key: KeyId,
+    /// What it may and can run.
+    pub profile: Profile,
+    /// The model names as it declared them.
+    pub declared_models: Vec<String>,
+    /// How many tasks it runs at once.
+    pub seats: u32,
+    /// SHA-256 of its secret, hex.
+    pub secret_hash: String,
+    /// Whether it may work.
+    pub standing: Standing,
+    /// When it registered, in microseconds UTC.
+    pub registered_at: i64,
+    /// When its standing last changed.
+    #[serde(default)]
+    pub decided_at: Option<i64>,
+    /// Who changed it.
+    #[serde(default)]
+    pub decided_by: Option<String>,
+    /// Why, in that person's words.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// Position of its last event: what is known of it is known as of there.
+    pub updated: u64,
+}
+
+/// What can happen to a worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind")]
+pub enum Event {
+    /// It came with a valid enrollment key.
+    #[serde(rename = "worker.registered")]
+    Registered {
+        /// Its id.
+        worker: WorkerId,
+        /// What it calls itself.
+        name: String,
+        /// With which key.
+        key: KeyId,
+        /// What it may and can run: its declaration narrowed by the key.
+        profile: Profile,
+        /// The model names as it declared them.
+        declared_models: Vec<String>,
+        /// How many tasks at once.
+        seats: u32,
+        /// SHA-256 of its secret, hex.
+        secret_hash: String,
+    },
+    /// It may work.
+    #[serde(rename = "worker.approved")]
+    Approved {
+        /// Why, where somebody said it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// It may not join.
+    #[serde(rename = "worker.rejected")]
+    Rejected {
+        /// Why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// It may not work any more.
+    #[serde(rename = "worker.revoked")]
+    Revoked {
+        /// Why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+}
+
+impl Worker {
+    fn decide_on(&mut self, standing: Standing, reason: Option<&String>, stamp: Stamp<'_>) {
+        self.standing = standing;
+        self.decided_at = Some(stamp.at);
+        self.decided_by = Some(stamp.by.to_owned());
+        self.reason = reason.cloned();
+    }
+}
+
+impl Fold for Worker {
+    type Event = Event;
+    const KIND: &'static str = "worker";
+
+    fn kind(event: &Event) -> &'static str {
+        match event {
+            Event::Registered { .. } => "worker.registered",
+            Event::Approved { .. } => "worker.approved",
+            Event::Rejected { .. } => "worker.rejected",
+            Event::Revoked { .. } => "worker.revoked",
+        }
+    }
+
+    fn begin(event: &Event, stamp: Stamp<'_>) -> Option<Self> {
+        let Event::Registered { worker, name, key, profile, declared_models, seats, secret_hash } =
+            event
+        else {
+            return None;
+        };
+        Some(Self {
+            id: *worker,
+            name: name.clone(),
+            key: *key,
+            profile: profile.clone(),
+            declared_models: declared_models.clone(),
+            seats: *seats,
+            secret_hash: secret_hash.clone(),
+            standing: Standing::Pending,
+            registered_at: stamp.at,
+            decided_at: None,
+            decided_by: None,
+            reason: None,
+            updated: stamp.seq,
+        })
+    }
+
+    fn evolve(&mut self, event: &Event, stamp: Stamp<'_>) {
+        self.updated = stamp.seq;
+        match event {
+            Event::Registered { .. } => {}
+            Event::Approved { reason } => {
+                self.decide_on(Standing::Approved, reason.as_ref(), stamp);
+            }
+            Event::Rejected { reason } => {
+                self.decide_on(Standing::Rejected, reason.as_ref(), stamp);
+            }
+            Event::Revoked { reason } => self.decide_on(Standing::Revoked, reason.as_ref(), stamp),
+        }
+    }
+
+    fn open(&self) -> bool {
+        !self.standing.is_final()
+    }
+
+    fn status(&self) -> &'static str {
+        self.standing.as_str()
+    }
+}

@@ -1,0 +1,169 @@
+//! The log of one cell in one life: where its actors put what they decided. It gives each event its position and
+//! time at once and in one order, so memory and journal agree before anything is written.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use fleetward_runtime::Address;
+use fleetward_store::{CellId, Event, Position};
+
+use super::Message;
+use crate::effect::Effect;
+use crate::fact::{self, Fold, Stamp};
+use crate::seal::Sealed;
+
+/// How far a cell has come. Written by its log, the journal and the projector; read by callers that wait.
+#[derive(Debug, Default)]
+pub struct Positions {
+    given: AtomicU64,
+    committed: AtomicU64,
+    projected: AtomicU64,
+}
+
+impl Positions {
+    /// The last position that was given to an event.
+    pub fn given(&self) -> Position {
+        self.given.load(Ordering::Acquire)
+    }
+
+    /// The last position whose row is durable.
+    pub fn committed(&self) -> Position {
+        self.committed.load(Ordering::Acquire)
+    }
+
+    /// The last position that the rows for listing contain.
+    pub fn projected(&self) -> Position {
+        self.projected.load(Ordering::Acquire)
+    }
+
+    pub(super) fn begin(&self, head: Position) {
+        self.given.store(head, Ordering::Release);
+        self.committed.store(head, Ordering::Release);
+    }
+
+    pub(super) fn commit(&self, head: Position) {
+        self.committed.store(head, Ordering::Release);
+    }
+
+    pub(crate) fn project(&self, position: Position) {
+        self.projected.fetch_max(position, Ordering::AcqRel);
+    }
+}
+
+/// Cheap to clone: each actor of the cell has one.
+#[derive(Debug, Clone)]
+pub struct CellLog {
+    cell: CellId,
+    life: u64,
+    journal: Address<Message>,
+    positions: Arc<Positions>,
+    tail: Arc<Mutex<Tail>>,
+}
+
+#[derive(Debug)]
+struct Tail {
+    last: Position,
+    at: i64,
+}
+
+/// Events being decided together: they stand or fall as one, with the effects they allow.
+///
+/// Holds the cell's order from `begin` to `submit`, so it is made, filled and submitted within one message.
+#[derive(Debug)]
+pub struct Draft<'a> {
+    log: &'a CellLog,
+    tail: MutexGuard<'a, Tail>,
+    events: Vec<Event>,
+    effects: Vec<Effect>,
+}
+
+impl CellLog {
+    pub(super) fn new(
+        cell: CellId,
+        life: u64,
+        head: Position,
+        journal: Address<Message>,
+        positions: Arc<Positions>,
+    ) -> Self {
+        let tail = Arc::new(Mutex::new(Tail { last: head, at: 0 }));
+        Self { cell, life, journal, positions, tail }
+    }
+
+    /// The cell's number.
+    pub fn cell(&self) -> CellId {
+        self.cell
+    }
+
+    /// How far the cell has come.
+    pub fn positions(&self) -> &Arc<Positions> {
+        &self.positions
+    }
+
+    /// No event of this life may be earlier than the last one of the life before.
+    pub fn not_before(&self, at: i64) {
+        let mut tail = self.lock();
+        tail.at = tail.at.max(at);
+    }
+
+    /// Starts an entry at `now`, in microseconds UTC.
+    pub fn begin(&self, now: i64) -> Draft<'_> {
+        let mut tail = self.lock();
+        tail.at = tail.at.max(now);
+        Draft { log: self, tail, events: Vec::new(), effects: Vec::new() }
+    }
+
+    /// Releases effects once everything the cell has pending is durable.
+    pub fn after_what_came_before(&self, effects: Vec<Effect>) {
+        let tail = self.lock();
+        self.send(tail.last + 1, Vec::new(), effects);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Tail> {
+        // A panic while it was held is a crash of that actor, and so the end of this life.
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn send(&self, first: Position, events: Vec<Event>, effects: Vec<Effect>) {
+        let (cell, life) = (self.cell, self.life);
+        if self.journal.send(Message::Append { cell, life, first, events, effects }).is_err() {
+            // Its restart rebuilds every cell; the callers are told that the outcome is unknown.
+            tracing::debug!(cell = cell.0, "the journal is between two lives");
+        }
+    }
+}
+
+impl Draft<'_> {
+    /// Adds an event and says where it stands. The caller applies it to its memory.
+    pub fn push<'b, F: Fold>(
+        &mut self,
+        id: impl std::fmt::Display,
+        event: &F::Event,
+        by: &'b Arc<str>,
+        sealed: Option<Sealed>,
+    ) -> Stamp<'b> {
+        let at = self.tail.at;
+        let sealed = sealed.map(Sealed::into_bytes);
+        self.events.push(fact::encode::<F>(id, event, at, by.clone(), sealed));
+        self.tail.last += 1;
+        self.log.positions.given.store(self.tail.last, Ordering::Release);
+        Stamp { seq: self.tail.last, at, by }
+    }
+
+    /// Adds an effect of the events so far.
+    pub fn allow(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    /// The time of this entry, in microseconds UTC.
+    pub fn at(&self) -> i64 {
+        self.tail.at
+    }
+
+    /// Hands everything to the journal.
+    pub fn submit(mut self) {
+        let events = std::mem::take(&mut self.events);
+        let effects = std::mem::take(&mut self.effects);
+        let first = self.tail.last + 1 - events.len() as u64;
+        self.log.send(first, events, effects);
+    }
+}

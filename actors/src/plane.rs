@@ -1,0 +1,324 @@
+//! The control plane: the whole tree over one store, and the way in for whoever is outside.
+//!
+//! A gateway turns requests into these calls and decides nothing; a library user makes them directly.
+
+mod enrollment;
+mod opener;
+mod operator;
+mod orgs;
+mod reading;
+mod session;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleetward_runtime::{
+    Address, ChildSpec, Clock, Drained, Exhausted, Faults, Permit, PermitLimits, Permits, Snapshot,
+    StartError, Strategy, SupervisorSpec, System,
+};
+use fleetward_store::{CellId, Store};
+
+use crate::config::Config;
+use crate::error::{Error, Kind, Refusal};
+use crate::fleet::cell::{Cells, Ground, OrgCell, keeper};
+use crate::id::{OrgId, TokenId};
+use crate::journal::{self, Outage, Positions};
+use crate::projector::{self, Progress};
+use crate::system::directory;
+use crate::system::org::Role;
+use crate::system::principals::{KnownOrg, Principals};
+pub use enrollment::{Enrollment, NewEnrollmentKey, Registered};
+pub use operator::{AuditEntry, AuditQuery, NewSubmit, Operator, Receipt, TaskView};
+pub use orgs::NewOperatorToken;
+pub use session::{Claim, Delivery, Heartbeat, Offer, Outcome, Session};
+
+/// The cell of the directory.
+pub const SYSTEM_CELL: CellId = CellId(0);
+/// The organisation that exists from the start.
+pub const DEFAULT_ORG: &str = "default";
+
+/// How a control plane is started.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Limits and terms.
+    pub config: Config,
+    /// The clock; the default is the real one.
+    pub clock: Option<Clock>,
+    /// Triggers for tests; the default has none.
+    pub faults: Faults,
+    /// A system token that is made good, if it is not yet.
+    pub admin_token: Option<AdminToken>,
+}
+
+/// The text of a token.
+#[derive(Clone)]
+pub struct AdminToken(pub String);
+
+impl std::fmt::Debug for AdminToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AdminToken")
+    }
+}
+
+/// Why a control plane did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    /// Change the configuration.
+    #[error("bad configuration: {0}")]
+    Config(#[from] crate::config::BadConfig),
+    /// See what it says of the store.
+    #[error("the actors did not start: {0}")]
+    Start(#[from] StartError),
+    /// The first commands failed.
+    #[error("the directory did not answer: {0}")]
+    Directory(#[from] Error),
+}
+
+/// A running control plane. Cheap to clone.
+#[derive(Clone)]
+pub struct ControlPlane {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    system: System,
+    clock: Clock,
+    config: Arc<Config>,
+    store: Arc<dyn Store>,
+    outage: Arc<Outage>,
+    cells: Cells,
+    directory: Address<directory::Message>,
+    principals: Arc<Principals>,
+    projector: projector::Handle,
+    permits: Permits<CellId>,
+}
+
+/// Who asks, proved by a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// The token.
+    pub token: TokenId,
+    /// What its holder may do.
+    pub role: Role,
+    /// In which organisation; none for a system token.
+    pub org: Option<OrgId>,
+    /// How the record names the caller.
+    pub by: Arc<str>,
+}
+
+impl std::fmt::Debug for ControlPlane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ControlPlane")
+    }
+}
+
+impl ControlPlane {
+    /// Starts every actor over `store` and opens what has work.
+    ///
+    /// # Errors
+    /// When the configuration cannot work, or the store cannot be opened.
+    pub async fn start(store: Arc<dyn Store>, options: Options) -> Result<Self, BootError> {
+        options.config.check()?;
+        let clock = options.clock.clone().unwrap_or_else(Clock::real);
+        let admin = options.admin_token.clone();
+        let plane = Self { shared: Arc::new(boot(store, options, clock).await?) };
+        plane.ensure_default_org().await?;
+        if let Some(AdminToken(text)) = admin {
+            plane.ensure_admin_token(&text).await?;
+        }
+        Ok(plane)
+    }
+
+    /// Checks an operator's token.
+    ///
+    /// # Errors
+    /// When it is not known, or has ended.
+    pub fn authenticate(&self, token: &str) -> Result<Caller, Error> {
+        let now = self.shared.clock.wall_us();
+        let Some(token) = self.shared.principals.token(token, now) else {
+            let detail = "the bearer token is not known, was revoked or has expired";
+            return Err(Refusal::new(Kind::Unauthenticated, "bad_token", detail).into());
+        };
+        let by = format!("token:{}", token.id).into();
+        Ok(Caller { token: token.id, role: token.role, org: token.org, by })
+    }
+
+    /// The way into one organisation for a caller. A system token reaches every organisation, by default the
+    /// one named `default`; an organisation's own token only its own, whatever is asked for.
+    ///
+    /// # Errors
+    /// When there is no such organisation for this caller, or its cell does not run.
+    pub async fn operator(&self, caller: &Caller, org: Option<OrgId>) -> Result<Operator, Error> {
+        let principals = &self.shared.principals;
+        let known = match (caller.org, org) {
+            (Some(own), asked) if asked.is_none_or(|asked| asked == own) => principals.org(own),
+            (Some(_), _) => None,
+            (None, Some(asked)) => principals.org(asked),
+            (None, None) => principals.org_named(DEFAULT_ORG),
+        };
+        let known = known.ok_or_else(|| Refusal::not_found("organisation"))?;
+        self.cell(&known).await?;
+        Ok(Operator::new(self.clone(), known, caller.by.clone()))
+    }
+
+    /// Whether requests can be served: the store takes writes and the directory runs.
+    ///
+    /// # Errors
+    /// Says what is missing.
+    pub async fn readiness(&self) -> Result<(), Error> {
+        self.accepting()?;
+        self.shared
+            .store
+            .ping()
+            .await
+            .map_err(|error| Error::Unavailable(format!("store: {error}")))?;
+        if self.shared.directory.is_alive() {
+            return Ok(());
+        }
+        Err(Error::Unavailable("the directory is starting or halted".to_owned()))
+    }
+
+    /// Every actor with its state, queue and restarts.
+    pub fn observe(&self) -> Vec<Snapshot> {
+        self.shared.system.observe()
+    }
+
+    /// Commands in flight and their bytes.
+    pub fn permits(&self) -> fleetward_runtime::Usage {
+        self.shared.permits.in_use()
+    }
+
+    /// The limits and terms in force.
+    pub fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
+    /// The clock that everything goes by.
+    pub fn clock(&self) -> &Clock {
+        &self.shared.clock
+    }
+
+    /// What the actors run in: owns background tasks of the gateway.
+    pub fn system(&self) -> &System {
+        &self.shared.system
+    }
+
+    /// What is stored where.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.shared.store
+    }
+
+    /// Stops in order, from the edge inwards: queues are worked off, the journal writes what it has.
+    pub async fn drain(&self, deadline: Duration) -> Drained {
+        self.shared.system.drain(deadline).await
+    }
+
+    /// The cell of an organisation, started if it is not running.
+    async fn cell(&self, known: &KnownOrg) -> Result<OrgCell, Error> {
+        self.shared.cells.get_or_start(known.org.cell()).await.map_err(|error| match error {
+            StartError::Unavailable(why) => Error::Unavailable(why),
+            StartError::Failed(why) | StartError::Halt(why) => {
+                Error::Unavailable(format!("organisation {} is halted: {why}", known.org.name))
+            }
+        })
+    }
+
+    /// From the first failed write until one succeeds, nothing new is taken in.
+    fn accepting(&self) -> Result<(), Error> {
+        if self.shared.outage.is_down() {
+            return Err(Error::Unavailable("the store does not take writes".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Room for one command from outside.
+    fn permit(&self, cell: CellId, bytes: usize) -> Result<Permit, Error> {
+        self.accepting()?;
+        Ok(self.shared.permits.take(&cell, bytes)?)
+    }
+}
+
+async fn boot(store: Arc<dyn Store>, options: Options, clock: Clock) -> Result<Shared, StartError> {
+    let config = Arc::new(options.config);
+    let outage = Arc::new(Outage::default());
+    let progress = Arc::new(Progress::new());
+    let principals = Arc::new(Principals::default());
+    let journal_address = Address::new("journal");
+    let projector_address = Address::new("projector");
+    let directory = Address::new("directory");
+    let system_positions = Arc::new(Positions::default());
+    let projector = projector::Handle::new(projector_address.clone());
+    let ground = Ground {
+        store: store.clone(),
+        journal: journal::Handle::new(journal_address.clone(), outage.clone()),
+        projector: projector.clone(),
+        progress: progress.clone(),
+        config: config.clone(),
+    };
+    let cells = ground.cells();
+    let journal_args = journal::Args {
+        store: store.clone(),
+        projector: projector_address.clone(),
+        outage: outage.clone(),
+        config: config.clone(),
+    };
+    let projector_args = projector::Args { store: store.clone(), progress, config: config.clone() };
+    let followers =
+        ground.supervisor(Strategy::OneForOne).child(ChildSpec::actor::<projector::State>(
+            "projector",
+            projector_address,
+            projector_args,
+        ));
+    let opener_args = opener::Args { cells: cells.clone(), principals: principals.clone() };
+    let tree = SupervisorSpec::new(Strategy::RestForOne)
+        .budget(config.budget)
+        .backoff(config.backoff)
+        .exhausted(Exhausted::Escalate)
+        .child(ChildSpec::actor::<journal::State>("journal", journal_address, journal_args))
+        .child(ChildSpec::supervisor("followers", followers))
+        .child(ChildSpec::supervisor(
+            "directory",
+            system_cell(&ground, &directory, &system_positions, &principals),
+        ))
+        .child(ChildSpec::family("cells", &cells))
+        .child(ChildSpec::actor::<opener::State>("opener", Address::new("opener"), opener_args));
+    let runtime = fleetward_runtime::Options { clock: clock.clone(), faults: options.faults };
+    let system = System::start("system", tree, runtime).await?;
+    let permits = Permits::new(PermitLimits {
+        count: config.commands,
+        bytes: config.command_bytes,
+        share_count: config.commands_per_org,
+        share_bytes: config.command_bytes_per_org,
+    });
+    Ok(Shared {
+        system,
+        clock,
+        config,
+        store,
+        outage,
+        cells,
+        directory,
+        principals,
+        projector,
+        permits,
+    })
+}
+
+/// The cell of the directory: a keeper and the directory itself.
+fn system_cell(
+    ground: &Ground,
+    directory: &Address<directory::Message>,
+    positions: &Arc<Positions>,
+    principals: &Arc<Principals>,
+) -> SupervisorSpec {
+    let address = Address::new("directory keeper");
+    let args = directory::Args {
+        keeper: keeper::Handle::new(address.clone()),
+        principals: principals.clone(),
+    };
+    let keeper_args = ground.keeper(SYSTEM_CELL, positions);
+    ground
+        .supervisor(Strategy::OneForAll)
+        .child(ChildSpec::actor::<keeper::State>("keeper", address, keeper_args))
+        .child(ChildSpec::actor::<directory::State>("directory", directory.clone(), args))
+}

@@ -1,0 +1,297 @@
+//! The projector: folds committed events into the rows that lists read. Told by the journal of every commit; tells
+//! the store, and the callers that wait for a position. One batch is in flight while the next gathers; its
+//! position is committed with the rows, so it may be killed anywhere.
+
+mod batch;
+mod rows;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dashmap::DashMap;
+use fleetward_runtime::{Actor, Address, Context, Crash, Reply, StartError, Timer};
+use fleetward_store::{CellId, Event, Position, Store};
+
+use crate::config::Config;
+use crate::journal::Positions;
+use batch::{Batch, Outcome, Work};
+pub use rows::{Rows, RowsError, fold_row};
+
+/// How far every cell has come: filled when a cell opens, read by the projector when it starts.
+pub type Progress = DashMap<CellId, Arc<Positions>>;
+
+/// The way in.
+#[derive(Debug, Clone)]
+pub struct Handle(Address<Message>);
+
+/// What the projector starts from.
+#[derive(Clone)]
+pub struct Args {
+    /// Where events come from and rows go.
+    pub store: Arc<dyn Store>,
+    /// The cells to follow.
+    pub progress: Arc<Progress>,
+    /// Bounds of its memory.
+    pub config: Arc<Config>,
+}
+
+/// Why rows are not there to be read.
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
+pub enum Behind {
+    /// They will be: ask again.
+    #[error("the lists have not caught up yet")]
+    Late,
+    /// An event cannot be folded: somebody must look.
+    #[error("the lists of this organisation are halted: {0}")]
+    Halted(String),
+}
+
+/// The protocol.
+#[derive(Debug)]
+pub enum Message {
+    /// From the journal: these events are durable.
+    Committed {
+        /// Of which cell.
+        cell: CellId,
+        /// Position of the first.
+        first: Position,
+        /// In order.
+        events: Arc<[Event]>,
+    },
+    /// From a keeper: the cell opened, perhaps with events that were never folded.
+    Opened {
+        /// Which.
+        cell: CellId,
+    },
+    /// From a caller that wants to read rows.
+    WhenPassed {
+        /// Of which cell.
+        cell: CellId,
+        /// As of where.
+        position: Position,
+        /// When they are there.
+        reply: Reply<Result<(), Behind>>,
+    },
+    /// The batch in flight ended.
+    Folded {
+        /// What became of each cell.
+        outcomes: Vec<(CellId, Outcome)>,
+        /// The rows it had in memory.
+        rows: Rows,
+    },
+    /// Timer: the store was away.
+    RepeatDue,
+}
+
+/// The projector's memory: what is not folded yet, and a cache.
+pub struct State {
+    args: Args,
+    cells: HashMap<CellId, Follow>,
+    rows: Rows,
+    busy: bool,
+    failures: u32,
+    repeat: Option<Timer>,
+}
+
+#[derive(Default)]
+struct Follow {
+    /// Up to where the rows go; unknown until the store said it.
+    position: Option<Position>,
+    /// Events after it that were heard of, without gaps.
+    heard: VecDeque<(Position, Arc<[Event]>)>,
+    held: usize,
+    /// Events were passed over or came before this life: read them from the store.
+    behind: bool,
+    halted: Option<String>,
+    waiting: BTreeMap<Position, Vec<Reply<Result<(), Behind>>>>,
+}
+
+impl Handle {
+    /// The way to the projector behind `address`.
+    pub fn new(address: Address<Message>) -> Self {
+        Self(address)
+    }
+
+    /// Waits until the rows of a cell contain its events up to `position`.
+    ///
+    /// # Errors
+    /// When they do not get there `within` the time.
+    pub async fn passed(
+        &self,
+        cell: CellId,
+        positions: &Positions,
+        position: Position,
+        within: Duration,
+    ) -> Result<(), Behind> {
+        if positions.projected() >= position {
+            return Ok(());
+        }
+        self.0
+            .call(within, |reply| Message::WhenPassed { cell, position, reply })
+            .await
+            .unwrap_or(Err(Behind::Late))
+    }
+
+    /// A cell opened: its rows may be behind.
+    pub(crate) fn opened(&self, cell: CellId) {
+        // A projector between two lives looks at every cell when it starts.
+        let _ = self.0.send(Message::Opened { cell });
+    }
+}
+
+impl Actor for State {
+    type Args = Args;
+    type Message = Message;
+
+    async fn start(args: Args, cx: &mut Context<Message>) -> Result<Self, StartError> {
+        let behind = || Follow { behind: true, ..Follow::default() };
+        let cells = args.progress.iter().map(|cell| (*cell.key(), behind())).collect();
+        let rows = Rows::new(args.store.clone());
+        let mut state = Self { args, cells, rows, busy: false, failures: 0, repeat: None };
+        state.fold(cx);
+        Ok(state)
+    }
+
+    fn handle(&mut self, message: Message, cx: &mut Context<Message>) -> Result<(), Crash> {
+        match message {
+            Message::Committed { cell, first, events } => self.hear(cell, first, events),
+            Message::Opened { cell } => self.cells.entry(cell).or_default().behind = true,
+            Message::WhenPassed { cell, position, reply } => self.wait(cell, position, reply),
+            Message::Folded { outcomes, rows } => self.folded(outcomes, rows, cx),
+            Message::RepeatDue => self.repeat = None,
+        }
+        self.fold(cx);
+        Ok(())
+    }
+
+    fn label(message: &Message) -> &'static str {
+        match message {
+            Message::Committed { .. } => "Committed",
+            Message::Opened { .. } => "Opened",
+            Message::WhenPassed { .. } => "WhenPassed",
+            Message::Folded { .. } => "Folded",
+            Message::RepeatDue => "RepeatDue",
+        }
+    }
+
+    fn inspect(&self) -> serde_json::Value {
+        serde_json::json!({
+            "cells": self.cells.len(),
+            "held_events": self.cells.values().map(|cell| cell.held).sum::<usize>(),
+            "cached_rows": self.rows.len(),
+            "halted": self.cells.iter()
+                .filter_map(|(cell, follow)| Some((cell.to_string(), follow.halted.clone()?)))
+                .collect::<BTreeMap<_, _>>(),
+        })
+    }
+}
+
+impl State {
+    fn hear(&mut self, cell: CellId, first: Position, events: Arc<[Event]>) {
+        let follow = self.cells.entry(cell).or_default();
+        let expected = follow.heard.back().map(|(first, events)| first + events.len() as u64);
+        let gap = expected
+            .or(follow.position.map(|position| position + 1))
+            .is_some_and(|next| next != first);
+        if follow.behind || gap || follow.held + events.len() > self.args.config.projector_queue {
+            follow.behind = true;
+            return;
+        }
+        follow.held += events.len();
+        follow.heard.push_back((first, events));
+    }
+
+    fn wait(&mut self, cell: CellId, position: Position, reply: Reply<Result<(), Behind>>) {
+        let follow = self.cells.entry(cell).or_default();
+        let passed = follow.position.is_some_and(|at| at >= position);
+        match &follow.halted {
+            _ if passed => reply.send(Ok(())),
+            Some(why) => reply.send(Err(Behind::Halted(why.clone()))),
+            // Nobody may have told this life of the cell's last events: it looks for itself.
+            None => {
+                follow.behind |= follow.heard.is_empty();
+                follow.waiting.entry(position).or_default().push(reply);
+            }
+        }
+    }
+
+    /// Starts the next batch, if none is in flight and something is to be folded.
+    fn fold(&mut self, cx: &mut Context<Message>) {
+        if self.busy || self.repeat.is_some() {
+            return;
+        }
+        let work: Vec<Work> =
+            self.cells.iter_mut().filter_map(|(cell, follow)| follow.work(*cell)).collect();
+        if work.is_empty() {
+            return;
+        }
+        self.busy = true;
+        let fresh = Rows::new(self.args.store.clone());
+        let rows = std::mem::replace(&mut self.rows, fresh);
+        let batch = Batch { store: self.args.store.clone(), work, rows };
+        cx.spawn(batch.run(), |(outcomes, rows)| Message::Folded { outcomes, rows });
+    }
+
+    fn folded(&mut self, outcomes: Vec<(CellId, Outcome)>, rows: Rows, cx: &mut Context<Message>) {
+        self.busy = false;
+        self.rows = rows;
+        self.rows.trim(self.args.config.projector_cache);
+        let mut away = None;
+        for (cell, outcome) in outcomes {
+            let follow = self.cells.entry(cell).or_default();
+            match outcome {
+                Outcome::Passed { to, more } => {
+                    follow.pass(to, more);
+                    if let Some(positions) = self.args.progress.get(&cell) {
+                        positions.project(to);
+                    }
+                }
+                Outcome::Halted(why) => follow.halt(&why),
+                Outcome::Away(why) => {
+                    follow.behind = true;
+                    away = Some(why);
+                }
+            }
+        }
+        match away {
+            None => self.failures = 0,
+            Some(why) => {
+                tracing::warn!(%why, "the projector cannot reach the store; it will repeat");
+                let pause = self.args.config.backoff.delay(self.failures, &mut rand::rng());
+                self.failures = self.failures.saturating_add(1);
+                self.repeat = Some(cx.after(pause, Message::RepeatDue));
+            }
+        }
+    }
+}
+
+impl Follow {
+    /// What the next batch should fold of this cell.
+    fn work(&mut self, cell: CellId) -> Option<Work> {
+        if self.halted.is_some() || (self.heard.is_empty() && !self.behind) {
+            return None;
+        }
+        let heard = std::mem::take(&mut self.heard).into();
+        self.held = 0;
+        self.behind = false;
+        Some(Work { cell, position: self.position, heard })
+    }
+
+    fn pass(&mut self, to: Position, more: bool) {
+        self.position = Some(to);
+        self.behind |= more;
+        let later = self.waiting.split_off(&(to + 1));
+        for reply in std::mem::replace(&mut self.waiting, later).into_values().flatten() {
+            reply.send(Ok(()));
+        }
+    }
+
+    fn halt(&mut self, why: &str) {
+        tracing::error!(why, "an event cannot be folded; the lists of its cell are halted");
+        self.halted = Some(why.to_owned());
+        for reply in std::mem::take(&mut self.waiting).into_values().flatten() {
+            reply.send(Err(Behind::Halted(why.to_owned())));
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! One batch of the projector: positions, events, rows in; rows and positions out, in one transaction.
+
+use std::sync::Arc;
+
+use fleetward_store::{
+    CellId, Event, Hash, Position, ProjectError, Projection, ReadLimit, Store, StoredEvent,
+};
+
+use super::rows::{Rows, RowsError};
+
+/// Most events that one batch reads of one cell.
+const EVENTS: usize = 4_096;
+/// Most bytes that one batch reads of one cell.
+const BYTES: usize = 16 << 20;
+
+/// What is to be folded of one cell.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub(super) cell: CellId,
+    /// Unknown: ask the store.
+    pub(super) position: Option<Position>,
+    /// Events that were heard of, without gaps between them.
+    pub(super) heard: Vec<(Position, Arc<[Event]>)>,
+}
+
+/// What became of one cell.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The rows go up to here.
+    Passed {
+        /// Up to here.
+        to: Position,
+        /// Whether the store may have more events.
+        more: bool,
+    },
+    /// An event cannot be folded.
+    Halted(String),
+    /// The store is away: repeat.
+    Away(String),
+}
+
+pub(super) struct Batch {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) work: Vec<Work>,
+    pub(super) rows: Rows,
+}
+
+/// Folded, not yet written.
+struct Folded {
+    projection: Projection,
+    more: bool,
+}
+
+impl Batch {
+    pub(super) async fn run(mut self) -> (Vec<(CellId, Outcome)>, Rows) {
+        let mut outcomes = Vec::new();
+        let mut folded = Vec::new();
+        for work in std::mem::take(&mut self.work) {
+            let cell = work.cell;
+            match self.fold(work).await {
+                Ok(done) if done.projection.upserts.is_empty() => {
+                    let to = done.projection.to;
+                    outcomes.push((cell, Outcome::Passed { to, more: done.more }));
+                }
+                Ok(done) => folded.push(done),
+                Err(outcome) => {
+                    self.rows.drop_cell(cell);
+                    outcomes.push((cell, outcome));
+                }
+            }
+        }
+        if !folded.is_empty() {
+            outcomes.extend(self.commit(folded).await);
+        }
+        (outcomes, self.rows)
+    }
+
+    async fn commit(&mut self, folded: Vec<Folded>) -> Vec<(CellId, Outcome)> {
+        let mut outcomes = Vec::with_capacity(folded.len());
+        let marks: Vec<_> = folded
+            .iter()
+            .map(|done| (done.projection.cell, done.projection.to, done.more))
+            .collect();
+        let projections = folded.into_iter().map(|done| done.projection).collect();
+        let results = self.store.project(projections).await;
+        for ((cell, to, more), result) in marks.into_iter().zip(results) {
+            if result.is_err() {
+                // The rows in memory are ahead of the store's, or behind somebody else's.
+                self.rows.drop_cell(cell);
+            }
+            let outcome = match result {
+                Ok(()) => Outcome::Passed { to, more },
+                Err(ProjectError::Moved { found }) => Outcome::Passed { to: found, more: true },
+                Err(ProjectError::Refused { reason, .. }) => Outcome::Halted(reason),
+                Err(ProjectError::Unavailable(away)) => Outcome::Away(away.to_string()),
+            };
+            outcomes.push((cell, outcome));
+        }
+        outcomes
+    }
+
+    async fn fold(&mut self, work: Work) -> Result<Folded, Outcome> {
+        let from = match work.position {
+            Some(position) => position,
+            None => self
+                .store
+                .position(work.cell)
+                .await
+                .map_err(|error| Outcome::Away(error.to_string()))?,
+        };
+        let (events, more) = self.events(&work, from).await?;
+        let to = events.last().map_or(from, |event| event.seq);
+        let upserts = self.rows.apply(work.cell, &events).await.map_err(|error| match error {
+            RowsError::Away(why) => Outcome::Away(why),
+            RowsError::Unfoldable(error) => Outcome::Halted(error.to_string()),
+        })?;
+        // A closed row is not touched again: it needs no memory.
+        upserts.iter().filter(|row| !row.open).for_each(|row| self.rows.drop_row(row));
+        Ok(Folded { projection: Projection { cell: work.cell, from, to, upserts }, more })
+    }
+
+    /// The events after `from`: those that were heard of where they follow on, else the store's.
+    async fn events(
+        &self,
+        work: &Work,
+        from: Position,
+    ) -> Result<(Vec<StoredEvent>, bool), Outcome> {
+        if work.heard.first().is_some_and(|(first, _)| *first <= from + 1) {
+            let cell = work.cell;
+            // Nobody looks at the hash of an event that is folded.
+            let hash = Hash::from_bytes([0; 32]);
+            let numbered = work.heard.iter().flat_map(|(first, events)| {
+                (*first..).zip(events.iter()).map(|(seq, event)| (seq, event.clone()))
+            });
+            let stored = numbered.map(|(seq, event)| StoredEvent { cell, seq, event, hash });
+            return Ok((stored.filter(|event| event.seq > from).collect(), false));
+        }
+        let limit = ReadLimit { events: EVENTS, bytes: BYTES };
+        match self.store.read(work.cell, from, limit).await {
+            Ok(events) => {
+                let more = !events.is_empty();
+                Ok((events, more))
+            }
+            Err(error) => Err(Outcome::Away(error.to_string())),
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! What stands above the organisations: which there are, and whose tokens are good.
+
+pub mod directory;
+pub mod org;
+pub mod principals;

@@ -1,0 +1,304 @@
+//! The directory: organisations and operators' tokens, the one actor of the system cell besides its keeper. Told by
+//! administrators; tells the journal, then the index that every request is checked against.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use fleetward_runtime::{Actor, Context, Crash, Reply, StartError};
+
+use super::org::{Org, OrgEvent, Role, Token, TokenEvent};
+use super::principals::{Change, KnownOrg, Principals};
+use crate::effect::Effect;
+use crate::error::{Error, Kind, Refusal};
+use crate::fact::Fold;
+use crate::fleet::cell::keeper;
+use crate::guard::guarded;
+use crate::id::{OrgId, TokenId};
+use crate::journal::{CellLog, Draft};
+use crate::seal::{CellKey, Sealed};
+
+/// Longest name of an organisation, in characters.
+const NAME_MAX: usize = 63;
+
+/// What a directory starts from.
+#[derive(Clone)]
+pub struct Args {
+    /// Gives it what was true.
+    pub keeper: keeper::Handle,
+    /// What requests are checked against.
+    pub principals: Arc<Principals>,
+}
+
+/// A token to be made.
+#[derive(Debug, Clone)]
+pub struct NewToken {
+    /// Its id.
+    pub id: TokenId,
+    /// What its maker calls it.
+    pub name: String,
+    /// What its holder may do.
+    pub role: Role,
+    /// In which organisation.
+    pub org: Option<OrgId>,
+    /// SHA-256 of its text.
+    pub hash: String,
+    /// When it ends, in microseconds UTC.
+    pub expires_at: Option<i64>,
+}
+
+/// The protocol.
+#[derive(Debug)]
+pub enum Message {
+    /// From an administrator of the system.
+    CreateOrg {
+        /// Its name.
+        name: String,
+        /// The secret of its cell.
+        key: CellKey,
+        /// Its first token, if it gets one.
+        token: Option<Box<NewToken>>,
+        /// Who asks.
+        by: Arc<str>,
+        /// As it is now.
+        reply: Reply<Result<Org, Error>>,
+    },
+    /// From an administrator. A token of the same text is made once.
+    CreateToken {
+        /// What to make.
+        token: Box<NewToken>,
+        /// Who asks.
+        by: Arc<str>,
+        /// As it is now.
+        reply: Reply<Result<Token, Error>>,
+    },
+    /// From an administrator.
+    RevokeToken {
+        /// Which.
+        token: TokenId,
+        /// Only of this organisation; none: any.
+        org: Option<OrgId>,
+        /// Who asks.
+        by: Arc<str>,
+        /// Done.
+        reply: Reply<Result<(), Error>>,
+    },
+    /// From an administrator.
+    Tokens {
+        /// Of this organisation; none: of the system.
+        org: Option<OrgId>,
+        /// Those that are good, oldest first.
+        reply: Reply<Vec<Token>>,
+    },
+}
+
+/// The directory's memory.
+pub struct State {
+    args: Args,
+    log: CellLog,
+    orgs: HashMap<OrgId, Org>,
+    tokens: HashMap<TokenId, Token>,
+}
+
+impl Actor for State {
+    type Args = Args;
+    type Message = Message;
+
+    async fn start(args: Args, _cx: &mut Context<Message>) -> Result<Self, StartError> {
+        let part = args.keeper.take(&[Org::KIND, Token::KIND]).await?;
+        for record in part.records.iter().filter(|record| record.kind == Org::KIND) {
+            let org = crate::fact::from_record::<Org>(record)
+                .map_err(|error| StartError::Halt(error.to_string()))?;
+            let sealed = record.sealed.clone().map(Sealed::from_bytes);
+            let key = sealed.as_ref().and_then(CellKey::from_sealed).ok_or_else(|| {
+                StartError::Halt(format!("the key of organisation {} cannot be read", org.name))
+            })?;
+            args.principals.apply(Change::Org(Box::new(KnownOrg { org, key })));
+        }
+        let orgs = part.states::<Org>()?.into_iter().map(|org| (org.id, org)).collect();
+        let tokens: HashMap<_, _> =
+            part.states::<Token>()?.into_iter().map(|token| (token.id, token)).collect();
+        for token in tokens.values() {
+            args.principals.apply(Change::Token(Box::new(token.clone())));
+        }
+        Ok(Self { args, log: part.log, orgs, tokens })
+    }
+
+    fn handle(&mut self, message: Message, cx: &mut Context<Message>) -> Result<(), Crash> {
+        match message {
+            Message::CreateOrg { name, key, token, by, reply } => {
+                let outcome = self.create_org(name, key, token, &by, cx);
+                self.answer(reply, outcome);
+            }
+            Message::CreateToken { token, by, reply } => {
+                let outcome = self.create_token(*token, &by, cx);
+                self.answer(reply, outcome);
+            }
+            Message::RevokeToken { token, org, by, reply } => {
+                let outcome = self.revoke_token(token, org, &by, cx);
+                self.answer(reply, outcome);
+            }
+            Message::Tokens { org, reply } => {
+                let answer = Effect::Answer(reply.with(self.tokens_of(org)));
+                self.log.after_what_came_before(vec![answer]);
+            }
+        }
+        Ok(())
+    }
+
+    fn label(message: &Message) -> &'static str {
+        match message {
+            Message::CreateOrg { .. } => "CreateOrg",
+            Message::CreateToken { .. } => "CreateToken",
+            Message::RevokeToken { .. } => "RevokeToken",
+            Message::Tokens { .. } => "Tokens",
+        }
+    }
+
+    fn inspect(&self) -> serde_json::Value {
+        serde_json::json!({ "organisations": self.orgs.len(), "tokens": self.tokens.len() })
+    }
+}
+
+impl State {
+    fn create_org(
+        &mut self,
+        name: String,
+        key: CellKey,
+        token: Option<Box<NewToken>>,
+        by: &Arc<str>,
+        cx: &Context<Message>,
+    ) -> Result<Org, Error> {
+        guarded(cx, "decide/org", || may_be_called(&name, self.orgs.values()))?;
+        let id = OrgId::fresh();
+        let cell = self.orgs.values().map(|org| org.cell).max().unwrap_or(0) + 1;
+        let log = self.log.clone();
+        let mut draft = log.begin(cx.clock().wall_us());
+        let event = OrgEvent::Created { org: id, name, cell };
+        let stamp = draft.push::<Org>(id, &event, by, Some(key.sealed()));
+        let org = Org::begin(&event, stamp).expect("a creation begins an organisation");
+        self.orgs.insert(id, org.clone());
+        let known = KnownOrg { org: org.clone(), key };
+        self.allow(&mut draft, Change::Org(Box::new(known)));
+        if let Some(token) = token {
+            self.push_token(NewToken { org: Some(id), ..*token }, by, &mut draft);
+        }
+        draft.submit();
+        Ok(org)
+    }
+
+    fn create_token(
+        &mut self,
+        new: NewToken,
+        by: &Arc<str>,
+        cx: &Context<Message>,
+    ) -> Result<Token, Error> {
+        if let Some(token) =
+            self.tokens.values().find(|token| token.hash == new.hash && token.open())
+        {
+            return Ok(token.clone());
+        }
+        let log = self.log.clone();
+        let mut draft = log.begin(cx.clock().wall_us());
+        let token = self.push_token(new, by, &mut draft);
+        draft.submit();
+        Ok(token)
+    }
+
+    fn push_token(&mut self, new: NewToken, by: &Arc<str>, draft: &mut Draft<'_>) -> Token {
+        let NewToken { id, name, role, org, hash, expires_at } = new;
+        let event = TokenEvent::Created { token: id, name, role, org, hash, expires_at };
+        let stamp = draft.push::<Token>(id, &event, by, None);
+        let token = Token::begin(&event, stamp).expect("a creation begins a token");
+        self.tokens.insert(id, token.clone());
+        self.allow(draft, Change::Token(Box::new(token.clone())));
+        token
+    }
+
+    fn revoke_token(
+        &mut self,
+        id: TokenId,
+        org: Option<OrgId>,
+        by: &Arc<str>,
+        cx: &Context<Message>,
+    ) -> Result<(), Error> {
+        let may = |token: &&mut Token| org.is_none() || token.org == org;
+        let Some(token) = self.tokens.get_mut(&id).filter(may) else {
+            return Err(Refusal::not_found("token").into());
+        };
+        if !token.revoked {
+            let log = self.log.clone();
+            let mut draft = log.begin(cx.clock().wall_us());
+            let stamp = draft.push::<Token>(id, &TokenEvent::Revoked {}, by, None);
+            token.evolve(&TokenEvent::Revoked {}, stamp);
+            let change = Change::Token(Box::new(token.clone()));
+            self.allow(&mut draft, change);
+            draft.submit();
+        }
+        Ok(())
+    }
+
+    fn tokens_of(&self, org: Option<OrgId>) -> Vec<Token> {
+        let good = |token: &&Token| token.org == org && !token.revoked;
+        let mut tokens: Vec<_> = self.tokens.values().filter(good).cloned().collect();
+        tokens.sort_by_key(|token| token.created_at);
+        tokens
+    }
+
+    fn allow(&self, draft: &mut Draft<'_>, change: Change) {
+        draft.allow(Effect::Principals { index: self.args.principals.clone(), change });
+    }
+
+    /// The answer rides behind everything that it may rest on.
+    fn answer<T: Send + 'static>(&self, reply: Reply<Result<T, Error>>, outcome: Result<T, Error>) {
+        self.log.after_what_came_before(vec![Effect::Answer(reply.with(outcome))]);
+    }
+}
+
+/// Whether an organisation may have this name.
+fn may_be_called<'a>(name: &str, orgs: impl Iterator<Item = &'a Org>) -> Result<(), Refusal> {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let well_formed = !name.is_empty()
+        && name.len() <= NAME_MAX
+        && name.chars().all(fits)
+        && !name.starts_with('-');
+    if !well_formed {
+        let detail = format!(
+            "an organisation's name has 1 to {NAME_MAX} lower-case letters, digits and hyphens"
+        );
+        return Err(Refusal::invalid("invalid_name", detail));
+    }
+    if orgs.into_iter().any(|org| org.name == name) {
+        let detail = format!("there is an organisation named {name} already");
+        return Err(Refusal::new(Kind::Conflict, "name_taken", detail));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_fit_into_urls_and_are_unique() {
+        let taken = [Org {
+            id: OrgId::fresh(),
+            name: "acme".into(),
+            cell: 1,
+            created_at: 0,
+            created_by: "t".into(),
+        }];
+        let table = [
+            ("beta-2", None),
+            ("acme", Some("name_taken")),
+            ("", Some("invalid_name")),
+            ("Acme", Some("invalid_name")),
+            ("-a", Some("invalid_name")),
+            ("a b", Some("invalid_name")),
+            ("a/b", Some("invalid_name")),
+        ];
+        for (name, expected) in table {
+            let code = may_be_called(name, taken.iter()).err().map(|refusal| refusal.code);
+            assert_eq!(code, expected, "{name:?}");
+        }
+    }
+}

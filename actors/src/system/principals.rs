@@ -1,0 +1,90 @@
+//! Who may ask for what: the organisations and the operators' tokens, as every request is checked against
+//! them. Loaded when the directory starts, changed only by its effects.
+
+use std::sync::Arc;
+
+use dashmap::DashMap;
+use fleetward_store::CellId;
+
+use super::org::{Org, Token};
+use crate::fleet::credentials;
+use crate::id::OrgId;
+use crate::seal::CellKey;
+
+/// An organisation and the secret of its cell.
+#[derive(Debug, Clone)]
+pub struct KnownOrg {
+    /// The organisation.
+    pub org: Org,
+    /// The secret of its cell.
+    pub key: CellKey,
+}
+
+/// What is true now.
+#[derive(Debug)]
+pub enum Change {
+    /// Of an organisation.
+    Org(Box<KnownOrg>),
+    /// Of a token.
+    Token(Box<Token>),
+}
+
+/// The index.
+#[derive(Debug, Default)]
+pub struct Principals {
+    orgs: DashMap<OrgId, Arc<KnownOrg>>,
+    cells: DashMap<CellId, OrgId>,
+    names: DashMap<String, OrgId>,
+    tokens: DashMap<String, Arc<Token>>,
+}
+
+impl Principals {
+    /// The holder of a token, if it is good at `now` (microseconds UTC).
+    pub fn token(&self, text: &str, now: i64) -> Option<Arc<Token>> {
+        let token = self.tokens.get(&credentials::hash(text)).map(|token| token.clone())?;
+        token.expires_at.is_none_or(|end| now < end).then_some(token)
+    }
+
+    /// An organisation.
+    pub fn org(&self, id: OrgId) -> Option<Arc<KnownOrg>> {
+        self.orgs.get(&id).map(|org| org.clone())
+    }
+
+    /// An organisation by its name.
+    pub fn org_named(&self, name: &str) -> Option<Arc<KnownOrg>> {
+        let id = self.names.get(name).map(|id| *id)?;
+        self.org(id)
+    }
+
+    /// The organisation of a cell.
+    pub fn org_of(&self, cell: CellId) -> Option<Arc<KnownOrg>> {
+        let id = self.cells.get(&cell).map(|id| *id)?;
+        self.org(id)
+    }
+
+    /// All organisations, oldest first.
+    pub fn orgs(&self) -> Vec<Arc<KnownOrg>> {
+        let mut orgs: Vec<_> = self.orgs.iter().map(|org| org.value().clone()).collect();
+        orgs.sort_by_key(|known| known.org.cell);
+        orgs
+    }
+
+    pub(crate) fn apply(&self, change: Change) {
+        match change {
+            Change::Org(known) => {
+                let known = Arc::new(*known);
+                let id = known.org.id;
+                self.orgs.insert(id, known.clone());
+                self.cells.insert(known.org.cell(), id);
+                self.names.insert(known.org.name.clone(), id);
+            }
+            Change::Token(token) => {
+                if token.revoked {
+                    self.tokens.remove(&token.hash);
+                } else {
+                    self.tokens.insert(token.hash.clone(), Arc::new(*token));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Records and the events after them are the fold from the beginning, wherever the projector is killed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use fleetward_actors::fleet::task::Task;
+use fleetward_actors::projector::fold_row;
+use fleetward_runtime::testkit::World;
+use fleetward_store::memory::Memory;
+use fleetward_store::{CellId, Journal, ReadLimit, Record, Records};
+use proptest::prelude::*;
+
+use crate::fixture::*;
+
+const CELL: CellId = CellId(1);
+
+#[derive(Debug, Clone)]
+enum Op {
+    Submit,
+    Take(usize),
+    Complete(usize),
+    Abandon(usize),
+    Pass(u64),
+    KillProjector,
+    KillDispatcher,
+    LoseAnswer,
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let op = prop_oneof![
+        4 => Just(Op::Submit),
+        4 => (0..3_usize).prop_map(Op::Take),
+        3 => (0..3_usize).prop_map(Op::Complete),
+        1 => (0..3_usize).prop_map(Op::Abandon),
+        2 => (0..60_u64).prop_map(Op::Pass),
+        1 => Just(Op::KillProjector),
+        1 => Just(Op::KillDispatcher),
+        1 => Just(Op::LoseAnswer),
+    ];
+    proptest::collection::vec(op, 1..40)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #[test]
+    fn rows_and_tail_are_the_fold_from_the_beginning(ops in ops()) {
+        let store = Memory::new();
+        play(&store, ops);
+        let checked = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        checked.block_on(check(&store));
+    }
+}
+
+fn play(store: &Memory, ops: Vec<Op>) {
+    World::run(async |world| {
+        let config = fleetward_actors::Config {
+            budget: fleetward_runtime::Budget { restarts: 1_000, within: Duration::from_secs(1) },
+            ..Default::default()
+        };
+        let plane = start_with(world, store, config).await;
+        let workers = [plane.worker("a").await, plane.worker("b").await, plane.worker("c").await];
+        let mut taken: [Vec<Taken>; 3] = Default::default();
+        for op in ops {
+            match op {
+                Op::Submit => drop(plane.operator.submit(new_task("x")).await),
+                Op::Take(n) => {
+                    let offer = workers[n].claim(plain(0)).await;
+                    taken[n].extend(offer.ok().flatten().map(read));
+                }
+                Op::Complete(n) => {
+                    if let Some(last) = taken[n].pop() {
+                        drop(complete(&workers[n], &last).await);
+                    }
+                }
+                Op::Abandon(n) => drop(workers[n].claim(plain(0)).await),
+                Op::Pass(seconds) => world.pass(Duration::from_secs(seconds)).await,
+                Op::KillProjector => kill(world, "projector", "Folded"),
+                Op::KillDispatcher => kill(world, "cells/1/dispatcher", "Submit"),
+                Op::LoseAnswer => store.control().lose_answer_next(1),
+            }
+        }
+        // What was killed in vain must still be hit, or not be expected.
+        world.pass(Duration::from_secs(30)).await;
+        drop(plane.operator.submit(new_task("last")).await);
+        world.pass(Duration::from_secs(30)).await;
+    });
+}
+
+fn kill(world: &World, actor: &str, label: &str) {
+    world.expect_crash(actor);
+    world.faults().panic_next(actor, label);
+}
+
+/// From the store alone: rows at their position, plus the events after it, against all events.
+async fn check(store: &Memory) {
+    let limit = ReadLimit { events: 100_000, bytes: usize::MAX };
+    let events = store.read(CELL, 0, limit).await.unwrap();
+    let position = store.position(CELL).await.unwrap();
+    let mut folded: BTreeMap<String, Record> = BTreeMap::new();
+    for event in &events {
+        let stream = event.event.stream.to_string();
+        let row = fold_row(folded.remove(&stream), event).unwrap();
+        folded.insert(stream, row);
+    }
+    let mut rows: BTreeMap<String, Record> = BTreeMap::new();
+    for stream in folded.keys() {
+        let (kind, id) = stream.split_once('/').unwrap();
+        for row in store.get(CELL, kind, &[id.to_owned()]).await.unwrap() {
+            rows.insert(stream.clone(), row);
+        }
+    }
+    for event in events.iter().filter(|event| event.seq > position) {
+        let stream = event.event.stream.to_string();
+        let row = fold_row(rows.remove(&stream), event).unwrap();
+        rows.insert(stream, row);
+    }
+    assert_eq!(rows, folded);
+    for row in folded.values().filter(|row| row.kind == "task") {
+        let task: Task = serde_json::from_slice(&row.body).unwrap();
+        assert_eq!(row.open, !task.is_closed());
+    }
+}

@@ -1,0 +1,11 @@
+//! The actors over the memory store, in paused time.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod crashes;
+mod drops;
+mod fencing;
+mod fixture;
+mod folds;
+mod leases;
+mod life;
+mod outage;
