@@ -129,6 +129,8 @@ pub struct State {
     lives: u64,
     failures: u32,
     repeat: Option<Timer>,
+    /// Since when something has waited for the next write.
+    waiting_since: Option<Moment>,
 }
 
 struct Opening {
@@ -193,6 +195,7 @@ impl Actor for State {
             lives: 0,
             failures: 0,
             repeat: None,
+            waiting_since: None,
         })
     }
 
@@ -205,6 +208,7 @@ impl Actor for State {
             }
             Message::Append { cell, life, first, events, effects } => {
                 self.append(cell, life, first, Entry { events, effects });
+                self.waiting_since.get_or_insert(cx.clock().now());
                 self.write(cx);
             }
             Message::Written { outcomes } => self.settle(outcomes, cx),
@@ -294,7 +298,11 @@ impl State {
 
     /// Starts the next write, if none is in flight and something waits.
     fn write(&mut self, cx: &mut Context<Message>) {
-        if self.in_flight.is_some() || self.desks.is_empty() {
+        if self.in_flight.is_some() {
+            return;
+        }
+        let waited = self.waiting_since.take();
+        if self.desks.is_empty() {
             return;
         }
         let config = &self.args.config;
@@ -302,7 +310,10 @@ impl State {
         let parts = self.desks.fill(bounds);
         let events: usize = parts.iter().map(|part| part.append.events.len()).sum();
         metrics::histogram!("fleetward_journal_batch_events").record(events as f64);
-        self.in_flight = Some(Write { parts, since: cx.clock().now() });
+        let since = cx.clock().now();
+        metrics::histogram!("fleetward_journal_lag_seconds")
+            .record(waited.map_or(0.0, |waited| (since - waited).as_secs_f64()));
+        self.in_flight = Some(Write { parts, since });
         self.send_write(cx);
     }
 

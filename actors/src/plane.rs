@@ -2,6 +2,8 @@
 //!
 //! A gateway turns requests into these calls and decides nothing; a library user makes them directly.
 
+mod audit;
+mod delivery;
 mod enrollment;
 mod opener;
 mod operator;
@@ -27,10 +29,12 @@ use crate::projector::{self, Progress};
 use crate::system::directory;
 use crate::system::org::Role;
 use crate::system::principals::{KnownOrg, Principals};
+pub use audit::{AuditEntry, AuditQuery};
+pub use delivery::Delivery;
 pub use enrollment::{Enrollment, NewEnrollmentKey, Registered};
-pub use operator::{AuditEntry, AuditQuery, NewSubmit, Operator, Receipt, TaskView};
+pub use operator::{NewSubmit, Operator, Receipt, TaskView};
 pub use orgs::NewOperatorToken;
-pub use session::{Claim, Delivery, Heartbeat, Offer, Outcome, Session};
+pub use session::{Claim, Heartbeat, Offer, Outcome, Session};
 
 /// The cell of the directory.
 pub const SYSTEM_CELL: CellId = CellId(0);

@@ -3,7 +3,7 @@
 
 pub mod rules;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,8 +25,8 @@ use crate::id::{KeyId, WorkerId};
 use crate::journal::{CellLog, Draft};
 use rules::{Application, Rolls, Verdict};
 
-/// How often the dispatcher is told of all workers again, in case it missed a message.
-const RECONCILE_EVERY: Duration = Duration::from_secs(30);
+/// How often the dispatcher is told of all workers again, in case it missed a message, and the metrics are set.
+const RECONCILE_EVERY: Duration = Duration::from_secs(10);
 
 /// What a registry starts from.
 #[derive(Clone)]
@@ -146,7 +146,7 @@ pub struct State {
     args: Args,
     log: CellLog,
     rolls: Rolls,
-    _reconcile: Timer,
+    reconcile: Timer,
 }
 
 impl Actor for State {
@@ -159,8 +159,8 @@ impl Actor for State {
             part.states::<Worker>()?.into_iter().map(|worker| (worker.id, worker)).collect();
         let keys = part.states::<Key>()?.into_iter().map(|key| (key.id, key)).collect();
         args.credentials.reset(workers.values());
-        let _reconcile = cx.after(RECONCILE_EVERY, Message::ReconcileDue);
-        Ok(Self { args, log: part.log, rolls: Rolls { keys, workers }, _reconcile })
+        let reconcile = cx.after(RECONCILE_EVERY, Message::ReconcileDue);
+        Ok(Self { args, log: part.log, rolls: Rolls { keys, workers }, reconcile })
     }
 
     fn handle(&mut self, message: Message, cx: &mut Context<Message>) -> Result<(), Crash> {
@@ -204,11 +204,7 @@ impl Actor for State {
     }
 
     fn inspect(&self) -> serde_json::Value {
-        let mut standings: HashMap<&str, usize> = HashMap::new();
-        for worker in self.rolls.workers.values() {
-            *standings.entry(worker.standing.as_str()).or_default() += 1;
-        }
-        serde_json::json!({ "keys": self.rolls.keys.len(), "workers": standings })
+        serde_json::json!({ "keys": self.rolls.keys.len(), "workers": self.standings() })
     }
 }
 
@@ -323,7 +319,25 @@ impl State {
         };
         let _ = self.args.dispatcher.send(message);
         self.forget();
-        self._reconcile = cx.after(RECONCILE_EVERY, Message::ReconcileDue);
+        self.publish();
+        self.reconcile = cx.after(RECONCILE_EVERY, Message::ReconcileDue);
+    }
+
+    fn standings(&self) -> BTreeMap<&'static str, usize> {
+        let mut standings = BTreeMap::from([("pending", 0), ("approved", 0)]);
+        for worker in self.rolls.workers.values() {
+            *standings.entry(worker.standing.as_str()).or_default() += 1;
+        }
+        standings
+    }
+
+    fn publish(&self) {
+        let cell = self.log.cell().to_string();
+        for state in ["pending", "approved"] {
+            let count = self.standings().get(state).copied().unwrap_or(0);
+            metrics::gauge!("fleetward_workers", "cell" => cell.clone(), "state" => state)
+                .set(count as f64);
+        }
     }
 
     /// A closed thing leaves memory once the rows contain its last event.

@@ -11,6 +11,7 @@ use fleetward_runtime::{Address, CallError, Reply};
 use subtle::ConstantTimeEq;
 
 use super::ControlPlane;
+use super::delivery::{Delivery, ParkedPoll, first_of};
 use super::reading::state;
 use crate::error::{Error, Kind, Refusal};
 use crate::fact::Fold;
@@ -76,15 +77,6 @@ pub struct Offer {
     pub claimed_at: i64,
     /// To be told what became of the answer.
     pub delivery: Delivery,
-}
-
-/// Watches over the answer to a claim until it was written whole. Dropped before that, the attempt goes back.
-#[derive(Debug)]
-pub struct Delivery {
-    connection: Address<connection::Message>,
-    task: TaskId,
-    attempt: u32,
-    whole: bool,
 }
 
 /// A sign of life.
@@ -393,42 +385,6 @@ impl Session {
     }
 }
 
-impl Delivery {
-    /// The answer was written whole.
-    pub fn written(mut self) {
-        self.whole = true;
-    }
-}
-
-impl Drop for Delivery {
-    fn drop(&mut self) {
-        let (task, attempt, whole) = (self.task, self.attempt, self.whole);
-        // A connection between two lives gives the attempt a start term of its own.
-        let _ = self.connection.send(connection::Message::Delivered { task, attempt, whole });
-    }
-}
-
-/// Un-parks the poll when its caller leaves.
-struct ParkedPoll<'a> {
-    connection: &'a Address<connection::Message>,
-    id: u64,
-    waiting: bool,
-}
-
-impl ParkedPoll<'_> {
-    fn done(mut self) {
-        self.waiting = false;
-    }
-}
-
-impl Drop for ParkedPoll<'_> {
-    fn drop(&mut self) {
-        if self.waiting {
-            let _ = self.connection.send(connection::Message::Left { poll: self.id });
-        }
-    }
-}
-
 /// Compares hashes in constant time.
 fn same(left: &str, right: &str) -> bool {
     left.as_bytes().ct_eq(right.as_bytes()).into()
@@ -443,17 +399,4 @@ fn internal(error: &dyn std::fmt::Display) -> Error {
     let id = uuid::Uuid::now_v7().to_string();
     tracing::error!(%id, %error, "a task cannot be handed out");
     Error::Internal(id)
-}
-
-/// The answer, or `None` when the time is over first.
-async fn first_of<T>(answer: impl Future<Output = T>, time: impl Future<Output = ()>) -> Option<T> {
-    let mut answer = std::pin::pin!(answer);
-    let mut time = std::pin::pin!(time);
-    std::future::poll_fn(|cx| {
-        if let std::task::Poll::Ready(value) = answer.as_mut().poll(cx) {
-            return std::task::Poll::Ready(Some(value));
-        }
-        time.as_mut().poll(cx).map(|()| None)
-    })
-    .await
 }
