@@ -9,7 +9,7 @@
 //! randomness (`fleet/dispatcher/report.rs`).
 
 pub mod config;
-mod effect;
+pub mod effect;
 pub mod error;
 pub mod fact;
 pub mod fleet;

@@ -9,6 +9,7 @@ mod message;
 pub mod report;
 mod submit;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,6 +57,8 @@ pub struct State {
     args: Args,
     log: CellLog,
     book: Book,
+    /// Callers that wait for the end of a task.
+    watchers: HashMap<TaskId, Vec<Reply<()>>>,
     by_system: Arc<str>,
     tend: Timer,
 }
@@ -78,7 +81,8 @@ impl Actor for State {
         book.queue_all();
         let tend = cx.after(Duration::ZERO, Message::TendDue);
         let by_system = "system".into();
-        let mut state = Self { args, log: part.log, book, by_system, tend };
+        let watchers = HashMap::new();
+        let mut state = Self { args, log: part.log, book, watchers, by_system, tend };
         for (task, attempt) in state.book.take_orphans() {
             state.end(task, attempt, None, Ending::Revoked, cx);
         }
@@ -97,6 +101,7 @@ impl Actor for State {
                 let found = self.book.task(task).cloned();
                 self.release(reply.with(found));
             }
+            Message::Watch { task, reply } => self.watch(task, reply),
             Message::Polls { worker, connection, parked } => {
                 self.book.set_polls(worker, &parked);
                 self.serve(worker, &connection, cx);
@@ -273,6 +278,7 @@ impl State {
         let stamp = draft.push::<Task>(task, &event, &by, sealed);
         self.book.apply(task, &event, stamp);
         draft.allow(Effect::Answer(reply.with(Ok(Asked::Found(())))));
+        self.tell_watchers(task, &mut draft);
         draft.submit();
         self.book.forget(self.log.positions().projected());
         self.seat_freed(worker, cx);
@@ -299,6 +305,23 @@ impl State {
             .set(age as f64 / 1e6);
         metrics::gauge!("fleetward_tasks_leased", "cell" => cell.clone()).set(depth.leased as f64);
         metrics::gauge!("fleetward_polls_parked", "cell" => cell).set(depth.parked as f64);
+    }
+
+    fn watch(&mut self, task: TaskId, reply: Reply<()>) {
+        match self.book.task(task) {
+            Some(known) if !known.is_closed() => {
+                let watchers = self.watchers.entry(task).or_default();
+                watchers.retain(|watcher| !watcher.is_closed());
+                watchers.push(reply);
+            }
+            _ => self.release(reply.with(())),
+        }
+    }
+
+    fn tell_watchers(&mut self, task: TaskId, draft: &mut Draft<'_>) {
+        for watcher in self.watchers.remove(&task).into_iter().flatten() {
+            draft.allow(Effect::Answer(watcher.with(())));
+        }
     }
 
     /// The answer rides behind everything that it may rest on.

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use fleetward_runtime::Reply;
@@ -10,6 +11,7 @@ use fleetward_store::{CellId, Position, Query, Record};
 use sha2::{Digest, Sha256};
 
 use super::ControlPlane;
+use super::delivery::first_of;
 use super::reading::{PAGE_MAX, away, state};
 use crate::error::{Error, Refusal};
 use crate::fact::Fold;
@@ -147,6 +149,22 @@ impl Operator {
         self.caught_up().await?;
         let row = self.plane.row(self.number(), Task::KIND, id.to_string()).await?;
         view(&row.ok_or_else(|| Refusal::not_found("task"))?)
+    }
+
+    /// One task, once it is closed or `wait` is over (cut to the longest wait of a poll).
+    ///
+    /// # Errors
+    /// When this organisation has no such task.
+    pub async fn task_when_closed(&self, id: TaskId, wait: Duration) -> Result<TaskView, Error> {
+        let wait = wait.min(self.plane.shared.config.poll_max);
+        let dispatcher = self.cell().await?.dispatcher;
+        let (reply, closed) = Reply::channel();
+        dispatcher
+            .send(dispatcher::Message::Watch { task: id, reply })
+            .map_err(fleetward_runtime::CallError::from)?;
+        // Whether it closed or not, and even if the dispatcher started anew: what is true now is the answer.
+        first_of(closed, self.plane.shared.clock.sleep(wait)).await;
+        self.task(id).await
     }
 
     /// Tasks, newest first. `before` is the `submitted` position of the last one of the page before.

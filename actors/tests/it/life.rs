@@ -222,3 +222,28 @@ fn state_survives_a_restart_of_everything() {
         assert_eq!(taken.payload, "\"1\"", "read back from the journal");
     });
 }
+
+#[test]
+fn caller_may_wait_for_the_end_of_a_task() {
+    World::run(async |world| {
+        let plane = start(world, &Memory::new()).await;
+        let worker = plane.worker("w1").await;
+        let task = plane.submit("x").await;
+        let waiting = tokio::spawn({
+            let operator = plane.operator.clone();
+            async move { operator.task_when_closed(task, Duration::from_secs(30)).await }
+        });
+        let taken = take(&worker, plain(0)).await.unwrap();
+        world.pass(Duration::from_secs(5)).await;
+        assert!(!waiting.is_finished());
+
+        complete(&worker, &taken).await.unwrap();
+
+        assert!(waiting.await.unwrap().unwrap().task.is_closed());
+        let other = plane.submit("y").await;
+        let open = plane.operator.task_when_closed(other, Duration::from_secs(3)).await.unwrap();
+        assert!(!open.task.is_closed(), "its time is over first");
+        let again = plane.operator.task_when_closed(task, Duration::from_secs(3)).await.unwrap();
+        assert!(again.task.is_closed(), "from its record");
+    });
+}

@@ -57,6 +57,7 @@ impl State {
             let failed = Event::Failed { attempt, worker, why, digest: None };
             let stamp = draft.push::<Task>(id, &failed, &self.by_system, None);
             self.book.apply(id, &failed, stamp);
+            self.tell_watchers(id, &mut draft);
         } else {
             self.place(id, &mut draft);
         }

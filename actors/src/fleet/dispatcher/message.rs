@@ -94,6 +94,13 @@ pub enum Message {
         /// As it is now.
         reply: Reply<Option<Task>>,
     },
+    /// From a caller that waits for the end of a task.
+    Watch {
+        /// Which.
+        task: TaskId,
+        /// Answered when it is closed, or not in memory.
+        reply: Reply<()>,
+    },
     /// From a connection: the polls that it has now.
     Polls {
         /// Whose.
@@ -162,6 +169,7 @@ impl Message {
             Self::Report { .. } => "Report",
             Self::HandBack { .. } => "HandBack",
             Self::Look { .. } => "Look",
+            Self::Watch { .. } => "Watch",
             Self::Polls { .. } => "Polls",
             Self::Ended { .. } => "Ended",
             Self::Held { .. } => "Held",
