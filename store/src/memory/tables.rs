@@ -1,0 +1,167 @@
+//! What the memory store holds. Pure: no waiting, no faults.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
+
+use crate::{
+    error::ProjectError,
+    event::{CellId, Position, StoredEvent},
+    journal::{CellHead, ReadLimit},
+    records::{Projection, Query, Record},
+};
+
+#[derive(Default)]
+pub(super) struct Tables {
+    cells: BTreeMap<CellId, Cell>,
+}
+
+#[derive(Default)]
+struct Cell {
+    /// None until an owner opened it: projecting alone does not make a cell.
+    head: Option<CellHead>,
+    /// The event at position p is at index p - 1.
+    events: Vec<StoredEvent>,
+    streams: HashMap<Arc<str>, Vec<Position>>,
+    position: Position,
+    records: BTreeMap<(String, String), Record>,
+}
+
+impl Tables {
+    pub(super) fn open(&mut self, cell: CellId) -> CellHead {
+        let head = self.cells.entry(cell).or_default().head.get_or_insert(CellHead::genesis(cell));
+        head.epoch += 1;
+        *head
+    }
+
+    pub(super) fn head(&self, cell: CellId) -> Option<CellHead> {
+        self.cells.get(&cell)?.head
+    }
+
+    pub(super) fn cells(&self) -> Vec<CellHead> {
+        self.cells.values().filter_map(|cell| cell.head).collect()
+    }
+
+    /// The caller has checked that it follows the head.
+    pub(super) fn push(&mut self, stored: StoredEvent) {
+        let cell = self.cells.entry(stored.cell).or_default();
+        if let Some(head) = &mut cell.head {
+            (head.head, head.hash) = (stored.seq, stored.hash);
+        }
+        cell.streams.entry(Arc::clone(&stored.event.stream)).or_default().push(stored.seq);
+        cell.events.push(stored);
+    }
+
+    pub(super) fn read(&self, cell: CellId, after: Position, limit: ReadLimit) -> Vec<StoredEvent> {
+        let events = self.events(cell);
+        let first = events.len().min(after as usize);
+        take(events[first..].iter(), limit)
+    }
+
+    pub(super) fn read_back(
+        &self,
+        cell: CellId,
+        before: Position,
+        limit: ReadLimit,
+    ) -> Vec<StoredEvent> {
+        let events = self.events(cell);
+        let end = events.len().min(before.saturating_sub(1) as usize);
+        take(events[..end].iter().rev(), limit)
+    }
+
+    pub(super) fn read_at(&self, cell: CellId, positions: &[Position]) -> Vec<StoredEvent> {
+        let events = self.events(cell);
+        let mut positions = positions.to_vec();
+        positions.sort_unstable();
+        positions.dedup();
+        let indices = positions.iter().filter_map(|seq| usize::try_from(seq.checked_sub(1)?).ok());
+        indices.filter_map(|index| events.get(index)).cloned().collect()
+    }
+
+    pub(super) fn read_stream(
+        &self,
+        cell: CellId,
+        stream: &str,
+        after: Position,
+        limit: ReadLimit,
+    ) -> Vec<StoredEvent> {
+        let Some(cell) = self.cells.get(&cell) else { return Vec::new() };
+        let positions = cell.streams.get(stream).map_or(&[][..], Vec::as_slice);
+        let first = positions.partition_point(|seq| *seq <= after);
+        take(positions[first..].iter().map(|seq| &cell.events[*seq as usize - 1]), limit)
+    }
+
+    pub(super) fn position(&self, cell: CellId) -> Position {
+        self.cells.get(&cell).map_or(0, |cell| cell.position)
+    }
+
+    pub(super) fn project(&mut self, projection: &Projection) -> Result<(), ProjectError> {
+        if let Some(reason) = projection.unstorable() {
+            return Err(ProjectError::Refused { reason });
+        }
+        let cell = self.cells.entry(projection.cell).or_default();
+        if cell.position != projection.from {
+            return Err(ProjectError::Moved { found: cell.position });
+        }
+        for row in &projection.upserts {
+            cell.records.insert((row.kind.to_string(), row.id.clone()), row.clone());
+        }
+        cell.position = projection.to;
+        Ok(())
+    }
+
+    pub(super) fn get(&self, cell: CellId, kind: &str, ids: &[String]) -> Vec<Record> {
+        let ids: HashSet<&str> = ids.iter().map(String::as_str).collect();
+        let mut rows = self.rows(cell, |row| row.kind == kind && ids.contains(row.id.as_str()));
+        rows.sort_by_key(|row| row.created);
+        rows
+    }
+
+    pub(super) fn list(&self, query: &Query) -> Vec<Record> {
+        let mut rows = self.rows(query.cell, |row| {
+            row.kind == query.kind
+                && query.status.as_ref().is_none_or(|status| row.status == *status)
+                && query.before.is_none_or(|before| row.created < before)
+        });
+        rows.sort_by_key(|row| std::cmp::Reverse(row.created));
+        rows.truncate(query.limit);
+        rows
+    }
+
+    pub(super) fn open_records(&self, cell: CellId) -> Vec<Record> {
+        let mut rows = self.rows(cell, |row| row.open);
+        rows.sort_by_key(|row| row.created);
+        rows
+    }
+
+    pub(super) fn count(&self, cell: CellId, kind: &str, status: Option<&str>) -> u64 {
+        let wanted =
+            |row: &&Record| row.kind == kind && status.is_none_or(|status| row.status == status);
+        let Some(cell) = self.cells.get(&cell) else { return 0 };
+        cell.records.values().filter(wanted).count() as u64
+    }
+
+    fn events(&self, cell: CellId) -> &[StoredEvent] {
+        self.cells.get(&cell).map_or(&[], |cell| &cell.events)
+    }
+
+    fn rows(&self, cell: CellId, wanted: impl Fn(&Record) -> bool) -> Vec<Record> {
+        let Some(cell) = self.cells.get(&cell) else { return Vec::new() };
+        cell.records.values().filter(|row| wanted(row)).cloned().collect()
+    }
+}
+
+/// As many as the limit allows, and always the first.
+fn take<'a>(events: impl Iterator<Item = &'a StoredEvent>, limit: ReadLimit) -> Vec<StoredEvent> {
+    let mut bytes = 0;
+    let mut taken = Vec::new();
+    for stored in events.take(limit.events) {
+        bytes += stored.event.size();
+        if bytes > limit.bytes && !taken.is_empty() {
+            break;
+        }
+        taken.push(stored.clone());
+    }
+    taken
+}

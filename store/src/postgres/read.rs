@@ -1,0 +1,165 @@
+//! Every question that is asked of the database, and what its rows mean.
+
+use std::collections::HashMap;
+
+use sqlx::{Error, Row, postgres::PgRow, query};
+
+use super::{error::unavailable, session::Query};
+use crate::{
+    chain::genesis,
+    error::Unavailable,
+    event::{CellId, Position},
+    journal::{CellHead, ReadLimit},
+    records::Record,
+    row::{EventRow, cell_head, rows, signed, unsigned},
+};
+
+pub(super) fn ping_query() -> Query {
+    query(include_str!("../sql/postgres/ping.sql"))
+}
+
+pub(super) fn open_query(cell: CellId) -> Query {
+    query(include_str!("../sql/postgres/open.sql")).bind(cell.0).bind(&genesis(cell).as_bytes()[..])
+}
+
+pub(super) fn heads_query(cells: &[CellId]) -> Query {
+    query(include_str!("../sql/postgres/heads.sql")).bind(numbers(cells))
+}
+
+pub(super) fn cells_query() -> Query {
+    query(include_str!("../sql/postgres/cells.sql"))
+}
+
+pub(super) fn read_query(cell: CellId, after: Position, limit: ReadLimit) -> Query {
+    page(query(include_str!("../sql/postgres/read.sql")), cell, after, limit)
+}
+
+pub(super) fn read_back_query(cell: CellId, before: Position, limit: ReadLimit) -> Query {
+    page(query(include_str!("../sql/postgres/read_back.sql")), cell, before, limit)
+}
+
+pub(super) fn read_stream_query(
+    cell: CellId,
+    stream: &str,
+    after: Position,
+    limit: ReadLimit,
+) -> Query {
+    let query = query(include_str!("../sql/postgres/read_stream.sql"));
+    page(query, cell, after, limit).bind(stream)
+}
+
+pub(super) fn read_at_query(cell: CellId, positions: &[Position]) -> Query {
+    let positions: Vec<i64> = positions.iter().map(|seq| signed(*seq)).collect();
+    query(include_str!("../sql/postgres/read_at.sql")).bind(cell.0).bind(positions)
+}
+
+pub(super) fn positions_query(cells: &[CellId]) -> Query {
+    query(include_str!("../sql/postgres/positions.sql")).bind(numbers(cells))
+}
+
+pub(super) fn get_query(cell: CellId, kind: &str, ids: &[String]) -> Query {
+    query(include_str!("../sql/postgres/get.sql")).bind(cell.0).bind(kind).bind(ids)
+}
+
+pub(super) fn load_open_query(cell: CellId) -> Query {
+    query(include_str!("../sql/postgres/load_open.sql")).bind(cell.0)
+}
+
+pub(super) fn list_query(asked: &crate::Query) -> Query {
+    let sql = match &asked.status {
+        None => query(include_str!("../sql/postgres/list.sql")),
+        Some(_) => query(include_str!("../sql/postgres/list_status.sql")),
+    };
+    let sql = sql
+        .bind(asked.cell.0)
+        .bind(&*asked.kind)
+        .bind(signed(asked.before.unwrap_or(Position::MAX)))
+        .bind(rows(asked.limit));
+    match &asked.status {
+        None => sql,
+        Some(status) => sql.bind(status),
+    }
+}
+
+pub(super) fn count_query(cell: CellId, kind: &str, status: Option<&str>) -> Query {
+    match status {
+        None => query(include_str!("../sql/postgres/count.sql")).bind(cell.0).bind(kind),
+        Some(status) => query(include_str!("../sql/postgres/count_status.sql"))
+            .bind(cell.0)
+            .bind(kind)
+            .bind(status),
+    }
+}
+
+pub(super) fn head(row: &PgRow) -> Result<CellHead, Unavailable> {
+    let read = || Ok((row.try_get(0)?, (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?)));
+    let (cell, values) = read().map_err(unavailable)?;
+    cell_head(CellId(cell), values)
+}
+
+pub(super) fn event(row: &PgRow) -> Result<EventRow, Error> {
+    Ok(EventRow {
+        seq: row.try_get(0)?,
+        stream: row.try_get(1)?,
+        kind: row.try_get(2)?,
+        version: row.try_get::<i32, _>(3)?.into(),
+        codec: row.try_get::<i16, _>(4)?.into(),
+        at: row.try_get(5)?,
+        by: row.try_get(6)?,
+        body: row.try_get(7)?,
+        sealed: row.try_get(8)?,
+        hash: row.try_get(9)?,
+    })
+}
+
+pub(super) fn positions(rows: &[PgRow]) -> Result<HashMap<CellId, Position>, Unavailable> {
+    let read = |row: &PgRow| Ok((CellId(row.try_get(0)?), unsigned(row.try_get(1)?)));
+    rows.iter().map(read).collect::<Result<_, Error>>().map_err(unavailable)
+}
+
+pub(super) fn records(rows: &[PgRow]) -> Result<Vec<Record>, Unavailable> {
+    rows.iter().map(|row| record(row, 0)).collect::<Result<_, Error>>().map_err(unavailable)
+}
+
+/// Rows that carry the position in front; a single row without a record means there is none.
+pub(super) fn snapshot(rows: &[PgRow]) -> Result<(Position, Vec<Record>), Unavailable> {
+    let read = || {
+        let mut found = Vec::with_capacity(rows.len());
+        for row in rows {
+            if row.try_get::<Option<i64>, _>(1)?.is_some() {
+                found.push(record(row, 1)?);
+            }
+        }
+        let position = rows.first().map(|row| row.try_get(0)).transpose()?;
+        Ok((position.map_or(0, unsigned), found))
+    };
+    read().map_err(unavailable)
+}
+
+pub(super) fn number(rows: &[PgRow]) -> Result<u64, Unavailable> {
+    let number = rows.first().map(|row| row.try_get(0)).transpose().map_err(unavailable)?;
+    Ok(number.map_or(0, unsigned))
+}
+
+/// The record whose columns begin at `first`.
+fn record(row: &PgRow, first: usize) -> Result<Record, Error> {
+    Ok(Record {
+        cell: CellId(row.try_get(first)?),
+        kind: row.try_get::<String, _>(first + 1)?.into(),
+        id: row.try_get(first + 2)?,
+        created: unsigned(row.try_get(first + 3)?),
+        updated: unsigned(row.try_get(first + 4)?),
+        open: row.try_get(first + 5)?,
+        status: row.try_get(first + 6)?,
+        body: row.try_get::<Vec<u8>, _>(first + 7)?.into(),
+        sealed: row.try_get::<Option<Vec<u8>>, _>(first + 8)?.map(Into::into),
+    })
+}
+
+fn page(query: Query, cell: CellId, bound: Position, limit: ReadLimit) -> Query {
+    query.bind(cell.0).bind(signed(bound)).bind(rows(limit.events)).bind(rows(limit.bytes))
+}
+
+fn numbers(cells: &[CellId]) -> Vec<i64> {
+    cells.iter().map(|cell| cell.0).collect()
+}

@@ -1,0 +1,1 @@
+SELECT count(*) FROM records WHERE cell = $1 AND kind = $2

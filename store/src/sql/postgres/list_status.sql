@@ -1,0 +1,5 @@
+SELECT cell, kind, id, created, updated, open, status, body, sealed
+FROM records
+WHERE cell = $1 AND kind = $2 AND status = $5 AND created < $3
+ORDER BY created DESC
+LIMIT $4

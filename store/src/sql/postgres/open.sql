@@ -1,0 +1,4 @@
+INSERT INTO cells (cell, epoch, head, head_hash)
+VALUES ($1, 1, 0, $2)
+ON CONFLICT (cell) DO UPDATE SET epoch = cells.epoch + 1
+RETURNING cell, epoch, head, head_hash

@@ -1,0 +1,1 @@
+SELECT cell, position FROM projections WHERE cell = ANY($1)

@@ -1,0 +1,38 @@
+WITH asked AS (
+    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS a (cell, old, new)
+), begun AS (
+    INSERT INTO projections (cell, position)
+    SELECT cell, new FROM asked WHERE old = 0
+    ON CONFLICT (cell) DO NOTHING
+    RETURNING cell
+), advanced AS (
+    UPDATE projections SET position = asked.new
+    FROM asked
+    WHERE projections.cell = asked.cell AND projections.position = asked.old
+    RETURNING projections.cell
+), moved AS (
+    SELECT cell FROM begun UNION ALL SELECT cell FROM advanced
+), written AS (
+    INSERT INTO records (cell, kind, id, created, updated, open, status, body, sealed)
+    SELECT r.*
+    FROM (
+        SELECT unnest($4::bigint[]) AS cell,
+            unnest($5::text[]) AS kind,
+            unnest($6::text[]) AS id,
+            unnest($7::bigint[]) AS created,
+            unnest($8::bigint[]) AS updated,
+            unnest($9::boolean[]) AS open,
+            unnest($10::text[]) AS status,
+            unnest($11::bytea[]) AS body,
+            unnest($12::bytea[]) AS sealed
+    ) AS r
+    JOIN moved ON moved.cell = r.cell
+    ON CONFLICT (cell, kind, id) DO UPDATE SET
+        created = excluded.created,
+        updated = excluded.updated,
+        open = excluded.open,
+        status = excluded.status,
+        body = excluded.body,
+        sealed = excluded.sealed
+)
+SELECT cell FROM moved

@@ -1,0 +1,1 @@
+SELECT epoch, head, head_hash FROM cells WHERE cell = ?1

@@ -1,0 +1,4 @@
+SELECT cell, kind, id, created, updated, open, status, body, sealed
+FROM records
+WHERE cell = ?1 AND open = 1
+ORDER BY created

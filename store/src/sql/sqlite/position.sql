@@ -1,0 +1,1 @@
+SELECT position FROM projections WHERE cell = ?1

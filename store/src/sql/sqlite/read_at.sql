@@ -1,0 +1,3 @@
+SELECT seq, stream, kind, version, codec, at, "by", body, sealed, hash
+FROM events
+WHERE cell = ?1 AND seq = ?2

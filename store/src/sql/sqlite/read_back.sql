@@ -1,0 +1,5 @@
+SELECT seq, stream, kind, version, codec, at, "by", body, sealed, hash
+FROM events
+WHERE cell = ?1 AND seq < ?2
+ORDER BY seq DESC
+LIMIT ?3

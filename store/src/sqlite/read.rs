@@ -1,0 +1,224 @@
+//! Every question that can be asked of the file, on one connection.
+
+use rusqlite::{Connection, OptionalExtension, Params, Row};
+
+use crate::{
+    counter::Statements,
+    event::{CellId, Position},
+    journal::ReadLimit,
+    records::{Query, Record},
+    row::{EventRow, rows, signed, unsigned},
+};
+
+pub(super) struct Reader<'a> {
+    connection: &'a Connection,
+    statements: &'a Statements,
+}
+
+/// Epoch, head and hash of a cell.
+type HeadRow = (i64, i64, Vec<u8>);
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(connection: &'a Connection, statements: &'a Statements) -> Self {
+        Self { connection, statements }
+    }
+
+    pub(super) fn read(
+        &self,
+        cell: CellId,
+        after: Position,
+        limit: ReadLimit,
+    ) -> rusqlite::Result<Vec<EventRow>> {
+        let sql = include_str!("../sql/sqlite/read.sql");
+        self.events(sql, (cell.0, signed(after), rows(limit.events)), limit)
+    }
+
+    pub(super) fn read_back(
+        &self,
+        cell: CellId,
+        before: Position,
+        limit: ReadLimit,
+    ) -> rusqlite::Result<Vec<EventRow>> {
+        let sql = include_str!("../sql/sqlite/read_back.sql");
+        self.events(sql, (cell.0, signed(before), rows(limit.events)), limit)
+    }
+
+    pub(super) fn read_at(
+        &self,
+        cell: CellId,
+        positions: &[Position],
+    ) -> rusqlite::Result<Vec<EventRow>> {
+        self.snapshot(|| {
+            let sql = include_str!("../sql/sqlite/read_at.sql");
+            let mut found = Vec::with_capacity(positions.len());
+            for seq in positions {
+                found.extend(self.one(sql, (cell.0, signed(*seq)), event)?);
+            }
+            Ok(found)
+        })
+    }
+
+    pub(super) fn read_stream(
+        &self,
+        cell: CellId,
+        stream: &str,
+        after: Position,
+        limit: ReadLimit,
+    ) -> rusqlite::Result<Vec<EventRow>> {
+        let sql = include_str!("../sql/sqlite/read_stream.sql");
+        self.events(sql, (cell.0, signed(after), rows(limit.events), stream), limit)
+    }
+
+    pub(super) fn cells(&self) -> rusqlite::Result<Vec<(CellId, HeadRow)>> {
+        self.all(include_str!("../sql/sqlite/cells.sql"), (), |row| {
+            Ok((CellId(row.get(0)?), (row.get(1)?, row.get(2)?, row.get(3)?)))
+        })
+    }
+
+    pub(super) fn position(&self, cell: CellId) -> rusqlite::Result<Position> {
+        let sql = include_str!("../sql/sqlite/position.sql");
+        let position = self.one(sql, [cell.0], |row| row.get(0))?;
+        Ok(position.map_or(0, unsigned))
+    }
+
+    pub(super) fn get_with_position(
+        &self,
+        cell: CellId,
+        kind: &str,
+        ids: &[String],
+    ) -> rusqlite::Result<(Position, Vec<Record>)> {
+        self.snapshot(|| {
+            let sql = include_str!("../sql/sqlite/get.sql");
+            let mut found = Vec::with_capacity(ids.len());
+            for id in ids {
+                found.extend(self.one(sql, (cell.0, kind, id), record)?);
+            }
+            found.sort_by_key(|row| row.created);
+            found.dedup_by(|later, earlier| later.id == earlier.id);
+            Ok((self.position(cell)?, found))
+        })
+    }
+
+    pub(super) fn list(&self, query: &Query) -> rusqlite::Result<Vec<Record>> {
+        let before = signed(query.before.unwrap_or(Position::MAX));
+        let (cell, kind, limit) = (query.cell.0, &query.kind, rows(query.limit));
+        match &query.status {
+            None => {
+                let sql = include_str!("../sql/sqlite/list.sql");
+                self.all(sql, (cell, kind, before, limit), record)
+            }
+            Some(status) => {
+                let sql = include_str!("../sql/sqlite/list_status.sql");
+                self.all(sql, (cell, kind, before, limit, status), record)
+            }
+        }
+    }
+
+    pub(super) fn load_open(&self, cell: CellId) -> rusqlite::Result<(Position, Vec<Record>)> {
+        self.snapshot(|| {
+            let open = self.all(include_str!("../sql/sqlite/load_open.sql"), [cell.0], record)?;
+            Ok((self.position(cell)?, open))
+        })
+    }
+
+    pub(super) fn count(
+        &self,
+        cell: CellId,
+        kind: &str,
+        status: Option<&str>,
+    ) -> rusqlite::Result<u64> {
+        let count = match status {
+            None => {
+                let sql = include_str!("../sql/sqlite/count.sql");
+                self.one(sql, (cell.0, kind), |row| row.get(0))?
+            }
+            Some(status) => {
+                let sql = include_str!("../sql/sqlite/count_status.sql");
+                self.one(sql, (cell.0, kind, status), |row| row.get(0))?
+            }
+        };
+        Ok(count.map_or(0, unsigned))
+    }
+
+    pub(super) fn ping(&self) -> rusqlite::Result<()> {
+        self.one(include_str!("../sql/sqlite/schema_version.sql"), (), |_| Ok(())).map(drop)
+    }
+
+    /// As many events as the limit allows, and always the first.
+    fn events(
+        &self,
+        sql: &str,
+        params: impl Params,
+        limit: ReadLimit,
+    ) -> rusqlite::Result<Vec<EventRow>> {
+        self.statements.count();
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let (mut bytes, mut taken) = (0, Vec::new());
+        for row in statement.query_map(params, event)? {
+            let row = row?;
+            bytes += row.size();
+            if bytes > limit.bytes && !taken.is_empty() {
+                break;
+            }
+            taken.push(row);
+        }
+        Ok(taken)
+    }
+
+    fn all<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        decode: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<Vec<T>> {
+        self.statements.count();
+        self.connection.prepare_cached(sql)?.query_map(params, decode)?.collect()
+    }
+
+    fn one<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        decode: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<Option<T>> {
+        self.statements.count();
+        self.connection.prepare_cached(sql)?.query_row(params, decode).optional()
+    }
+
+    /// Everything `read` sees is of one moment.
+    fn snapshot<T>(&self, read: impl FnOnce() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+        let transaction = self.connection.unchecked_transaction()?;
+        let answer = read()?;
+        transaction.finish()?;
+        Ok(answer)
+    }
+}
+
+fn event(row: &Row<'_>) -> rusqlite::Result<EventRow> {
+    Ok(EventRow {
+        seq: row.get(0)?,
+        stream: row.get(1)?,
+        kind: row.get(2)?,
+        version: row.get(3)?,
+        codec: row.get(4)?,
+        at: row.get(5)?,
+        by: row.get(6)?,
+        body: row.get(7)?,
+        sealed: row.get(8)?,
+        hash: row.get(9)?,
+    })
+}
+
+fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
+    Ok(Record {
+        cell: CellId(row.get(0)?),
+        kind: row.get::<_, String>(1)?.into(),
+        id: row.get(2)?,
+        created: unsigned(row.get(3)?),
+        updated: unsigned(row.get(4)?),
+        open: row.get(5)?,
+        status: row.get(6)?,
+        body: row.get::<_, Vec<u8>>(7)?.into(),
+        sealed: row.get::<_, Option<Vec<u8>>>(8)?.map(Into::into),
+    })
+}
