@@ -1,0 +1,72 @@
+//! The binary as an administrator uses it.
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::fixture::*;
+
+fn json(output: &std::process::Output) -> Value {
+    let text = String::from_utf8_lossy(&output.stdout);
+    serde_json::from_str(&text).unwrap_or_else(|_| {
+        panic!("{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn worker_joins_waits_for_approval_and_runs_a_task() {
+    let place = Place::sqlite();
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::start(&place.url());
+    let base = server.base.clone();
+    let at = |args: &[&str]| run(&base, args);
+    let key = json(&at(&["--output", "json", "key", "create", "--name", "k"]));
+    let mut worker = worker(&base, key["key"].as_str().unwrap(), folder.path(), "w1", 1, "tr a-z A-Z");
+
+    let pending = loop {
+        let listed = json(&at(&["--output", "json", "worker", "list"]));
+        if let Some(worker) = listed["workers"].get(0) {
+            break worker.clone();
+        }
+    };
+    assert_eq!(pending["approval_status"], "pending");
+    let id = pending["id"].as_str().unwrap();
+    assert!(at(&["worker", "approve", id, "--reason", "known machine"]).status.success());
+    let submitted =
+        at(&["--output", "json", "task", "submit", "--payload", r#"{"say":"hello"}"#, "--wait"]);
+    let done = json(&submitted);
+    assert_eq!(done["status"], "completed", "{done}");
+    assert!(done["output"].as_str().unwrap().contains(r#""SAY":"HELLO""#), "{done}");
+
+    assert!(at(&["worker", "revoke", id]).status.success());
+    assert_eq!(worker.wait(), Some(2), "a revoked worker ends with the documented code");
+    server.process.signal(Signal::SIGTERM);
+    assert_eq!(server.process.wait(), Some(0), "SIGTERM drains and ends well");
+
+    let url = place.url();
+    let printed = at(&["journal", "cat", "--database-url", &url]);
+    let text = String::from_utf8_lossy(&printed.stdout);
+    for kind in ["key.created", "worker.registered", "worker.approved", "task.completed"] {
+        assert!(text.contains(kind), "{kind}\n{text}");
+    }
+    assert!(!text.contains("hello") && !text.contains("HELLO"), "sealed parts stay sealed");
+    let healthy = fleetward().args(["doctor", "--database-url", &url]).output().unwrap();
+    assert!(healthy.status.success(), "{}", String::from_utf8_lossy(&healthy.stdout));
+}
+
+#[test]
+fn mistakes_end_with_the_documented_codes() {
+    let place = Place::sqlite();
+    let server = Server::start(&place.url());
+    let missing = run(&server.base, &["task", "get", "00000000-0000-0000-0000-000000000000"]);
+    assert!(!missing.status.success());
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("no such task"));
+    let stranger = fleetward()
+        .args(["worker", "list"])
+        .env("FLEETWARD_SERVER", &server.base)
+        .env("FLEETWARD_TOKEN", "fwt_wrong")
+        .output()
+        .unwrap();
+    assert!(!stranger.status.success());
+    let homeless = fleetward().arg("serve").output().unwrap();
+    assert_eq!(homeless.status.code(), Some(2), "serve never invents storage");
+}

@@ -1,0 +1,11 @@
+//! Stories over the real binary, real HTTP, real PostgreSQL and SQLite, and kill -9.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod cli;
+mod crash;
+mod demo;
+mod fencing;
+mod fixture;
+mod outage;
+mod python_worker;
+mod quiet;
