@@ -26,7 +26,9 @@ const PAYLOAD: usize = 150;
 
 #[tokio::main]
 async fn main() {
-    println!("| store | callers | journal appends/s | appends per commit | plain appends/s | ratio |");
+    println!(
+        "| store | callers | journal appends/s | appends per commit | plain appends/s | ratio |"
+    );
     println!("| --- | --- | --- | --- | --- | --- |");
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", folder.path().join("journal.db").display());
@@ -35,7 +37,8 @@ async fn main() {
 
     let server = Postgres::shared();
     let url = server.fresh_database().await;
-    let pool = sqlx::postgres::PgPoolOptions::new().max_connections(16).connect(&url).await.unwrap();
+    let pool =
+        sqlx::postgres::PgPoolOptions::new().max_connections(16).connect(&url).await.unwrap();
     sqlx::query("CREATE TABLE plain (seq bigserial PRIMARY KEY, body bytea NOT NULL)")
         .execute(&pool)
         .await

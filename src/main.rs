@@ -1,1 +1,9 @@
-fn main() {}
+//! The one binary. What it does is in [`cli`].
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

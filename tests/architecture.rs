@@ -91,7 +91,10 @@ fn crates_import_only_what_lies_below_them() {
 fn each_of_these_libraries_has_one_home() {
     for (library, home) in HOMES {
         for (folder, _) in MAY_IMPORT.iter().filter(|(folder, _)| folder != home) {
-            assert!(!dependencies(folder).contains(*library), "{library} belongs to {home}, not {folder}");
+            assert!(
+                !dependencies(folder).contains(*library),
+                "{library} belongs to {home}, not {folder}"
+            );
         }
         assert!(dependencies(home).contains(*library), "{library} is used in {home}");
     }

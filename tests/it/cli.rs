@@ -20,7 +20,8 @@ async fn worker_joins_waits_for_approval_and_runs_a_task() {
     let base = server.base.clone();
     let at = |args: &[&str]| run(&base, args);
     let key = json(&at(&["--output", "json", "key", "create", "--name", "k"]));
-    let mut worker = worker(&base, key["key"].as_str().unwrap(), folder.path(), "w1", 1, "tr a-z A-Z");
+    let mut worker =
+        worker(&base, key["key"].as_str().unwrap(), folder.path(), "w1", 1, "tr a-z A-Z");
 
     let pending = loop {
         let listed = json(&at(&["--output", "json", "worker", "list"]));

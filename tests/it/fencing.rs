@@ -19,7 +19,9 @@ async fn two_servers(place: Place) {
     let first = Server::start(&place.url());
     let before = first.client().submit_surely("before", &json!(0)).await;
     let second = Server::start(&place.url());
-    let submit = |client: &Client| client.request("POST", "/api/v1/fleet/tasks").json(&json!({"payload": 1}));
+    let submit = |client: &Client| {
+        client.request("POST", "/api/v1/fleet/tasks").json(&json!({"payload": 1}))
+    };
 
     let fenced = first.client();
     for _ in 0..3 {
@@ -30,7 +32,8 @@ async fn two_servers(place: Place) {
     let owner = second.client();
     let after = owner.submit_surely("after", &json!(2)).await;
     let listed = owner.get("/api/v1/fleet/tasks").await;
-    let ids: Vec<_> = listed["tasks"].as_array().unwrap().iter().map(|t| t["run_id"].clone()).collect();
+    let ids: Vec<_> =
+        listed["tasks"].as_array().unwrap().iter().map(|t| t["run_id"].clone()).collect();
     assert_eq!(ids, [json!(after), json!(before)]);
 }
 
@@ -55,7 +58,8 @@ async fn commit_that_is_held_back_reveals_nothing() {
     let client = server.client();
     let next = client.submit_surely("next", &json!(3)).await;
     let listed = client.get("/api/v1/fleet/tasks").await;
-    let ids: Vec<_> = listed["tasks"].as_array().unwrap().iter().map(|t| t["run_id"].clone()).collect();
+    let ids: Vec<_> =
+        listed["tasks"].as_array().unwrap().iter().map(|t| t["run_id"].clone()).collect();
     // The held one may have been stored after all: it was never acknowledged. Nothing else may be there.
     assert_eq!(ids.first(), Some(&json!(next)));
     assert_eq!(ids.last(), Some(&json!(stored)));

@@ -82,7 +82,10 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(url: &str) -> Self {
-        Self::start_with(url, &["--lease-seconds", "6", "--start-lease-seconds", "3", "--heartbeat-seconds", "1"])
+        Self::start_with(
+            url,
+            &["--lease-seconds", "6", "--start-lease-seconds", "3", "--heartbeat-seconds", "1"],
+        )
     }
 
     pub(crate) fn start_with(url: &str, extra: &[&str]) -> Self {
@@ -194,7 +197,9 @@ impl Client {
         loop {
             let request = self.request("GET", &format!("/api/v1/fleet/tasks/{task}?wait=30"));
             match self.send(request).await {
-                Ok((200, body, _)) if body["status"] == "completed" || body["status"] == "failed" => {
+                Ok((200, body, _))
+                    if body["status"] == "completed" || body["status"] == "failed" =>
+                {
                     return body;
                 }
                 Ok((200, _, _)) => {}
@@ -209,7 +214,14 @@ impl Client {
 }
 
 /// A `fleetward worker run` in a process of its own.
-pub(crate) fn worker(server: &str, key: &str, folder: &Path, name: &str, seats: u32, exec: &str) -> Process {
+pub(crate) fn worker(
+    server: &str,
+    key: &str,
+    folder: &Path,
+    name: &str,
+    seats: u32,
+    exec: &str,
+) -> Process {
     let child = fleetward()
         .args(["worker", "run", "--server", server, "--name", name, "--exec", exec])
         .args(["--max-concurrent", &seats.to_string()])

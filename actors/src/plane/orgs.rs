@@ -110,6 +110,22 @@ impl ControlPlane {
         self.send_token(token, &"system".into()).await.map(drop)
     }
 
+    /// A system token for a store that has none, so that somebody can begin. Its text is returned this once.
+    ///
+    /// # Errors
+    /// When the directory does not answer.
+    pub async fn first_admin_token(&self) -> Result<Option<AdminToken>, Error> {
+        let permit = self.permit(SYSTEM_CELL, 0)?;
+        let within = self.shared.config.answer_within;
+        let ask = |reply| Message::Tokens { org: None, reply };
+        if !self.shared.directory.call_with_permit(permit, within, ask).await?.is_empty() {
+            return Ok(None);
+        }
+        let text = credentials::operator_token();
+        self.ensure_admin_token(&text).await?;
+        Ok(Some(AdminToken(text)))
+    }
+
     /// The moment so many seconds from now, in microseconds UTC.
     pub(super) fn in_seconds(&self, field: &str, seconds: u64) -> Result<i64, Error> {
         /// A hundred years: beyond it a date is a mistake.

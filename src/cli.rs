@@ -1,0 +1,135 @@
+//! The verbs of the binary, and what they end with.
+//!
+//! | code | meaning |
+//! | --- | --- |
+//! | 0 | done |
+//! | 1 | failed, or something is wrong (`doctor`, `demo`) |
+//! | 2 | a mistake of the caller: bad arguments, or refused by the server (4xx); a worker that was turned away |
+//! | 3 | the server or the store is not available; try again |
+
+mod audit;
+mod client;
+mod config;
+mod demo;
+mod dev;
+mod doctor;
+mod error;
+mod journal;
+mod keys;
+mod logs;
+mod orgs;
+mod print;
+mod serve;
+mod tasks;
+mod tokens;
+mod worker;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use client::ClientArgs;
+use error::Failed;
+
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed or something is wrong; 2 bad arguments or refused; 3 the server or the \
+     store is not available";
+
+#[derive(Parser)]
+#[command(name = "fleetward", version, about, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(flatten)]
+    logs: logs::LogArgs,
+    /// A file with settings; flags and environment win over it.
+    #[arg(long, global = true, value_name = "FILE", env = "FLEETWARD_CONFIG")]
+    config: Option<std::path::PathBuf>,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run the server on a store that you name.
+    Serve(serve::ServeArgs),
+    /// Run a server on ./.fleetward with one local, approved worker.
+    Dev(dev::DevArgs),
+    /// Show the main job with real processes on real files, and check it.
+    Demo(demo::DemoArgs),
+    /// Run a worker, or decide about workers.
+    #[command(subcommand)]
+    Worker(worker::WorkerVerb),
+    /// Enrollment keys.
+    #[command(subcommand)]
+    Key(keys::KeyVerb),
+    /// Tasks.
+    #[command(subcommand)]
+    Task(tasks::TaskVerb),
+    /// Organisations.
+    #[command(subcommand)]
+    Org(orgs::OrgVerb),
+    /// Operators' tokens.
+    #[command(subcommand)]
+    Token(tokens::TokenVerb),
+    /// The record of what happened.
+    #[command(subcommand)]
+    Audit(audit::AuditVerb),
+    /// Read the journal of a store, without a server.
+    #[command(subcommand)]
+    Journal(journal::JournalVerb),
+    /// Look for what is wrong with a store or a server.
+    Doctor(doctor::DoctorArgs),
+    /// The work of one demo task: hash and count a file.
+    #[command(hide = true)]
+    DemoStep,
+}
+
+/// Reads the arguments, runs the verb, and says how it ended.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: no runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let ended = runtime.block_on(run(cli));
+    // Nothing that still runs may hold the process back.
+    runtime.shutdown_background();
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failed) => {
+            eprintln!("error: {failed}");
+            ExitCode::from(failed.code())
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<(), Failed> {
+    let file = config::File::read(cli.config.as_deref())?;
+    cli.logs.install(&file)?;
+    match cli.verb {
+        Verb::Serve(args) => serve::run(args, &file).await,
+        Verb::Dev(args) => dev::run(args).await,
+        Verb::Demo(args) => demo::run(args).await,
+        Verb::Worker(verb) => worker::run(verb, &file).await,
+        Verb::Key(verb) => keys::run(verb, &file).await,
+        Verb::Task(verb) => tasks::run(verb, &file).await,
+        Verb::Org(verb) => orgs::run(verb, &file).await,
+        Verb::Token(verb) => tokens::run(verb, &file).await,
+        Verb::Audit(verb) => audit::run(verb, &file).await,
+        Verb::Journal(verb) => journal::run(verb, &file).await,
+        Verb::Doctor(args) => doctor::run(args, &file).await,
+        Verb::DemoStep => demo::step::run(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,139 @@
+//! A client of the HTTP API, for the verbs that ask a server.
+
+use std::time::Duration;
+
+use clap::Args;
+use fleetward_wire::problem::Problem;
+use reqwest::{Method, RequestBuilder, Response};
+use serde_json::Value;
+
+use super::config::{File, choose};
+use super::error::{Failed, chain};
+use super::print::Output;
+
+/// Where a server is looked for.
+pub(crate) const DEFAULT_SERVER: &str = "http://127.0.0.1:7700";
+/// Longer than the longest question that a server answers.
+const WITHIN: Duration = Duration::from_secs(75);
+
+#[derive(Args, Clone)]
+pub(crate) struct ClientArgs {
+    /// The server [default: http://127.0.0.1:7700].
+    #[arg(long, global = true, value_name = "URL", env = "FLEETWARD_SERVER")]
+    pub(crate) server: Option<String>,
+    /// The operator's token.
+    #[arg(long, global = true, env = "FLEETWARD_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// The organisation (its id) that a system token means [default: the one named `default`].
+    #[arg(long, global = true, value_name = "ID", env = "FLEETWARD_ORG")]
+    org: Option<String>,
+    /// How answers look.
+    #[arg(long, global = true, value_enum, default_value = "table")]
+    pub(crate) output: Output,
+}
+
+/// Asks one server as one operator.
+pub(crate) struct Client {
+    http: reqwest::Client,
+    server: String,
+    token: Option<String>,
+    org: Option<String>,
+}
+
+impl ClientArgs {
+    pub(crate) fn client(&self, file: &File) -> Result<Client, Failed> {
+        let http = reqwest::Client::builder()
+            .timeout(WITHIN)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|error| Failed::wrong(chain(&error)))?;
+        let server = choose(self.server.clone(), &file.server, DEFAULT_SERVER);
+        Ok(Client {
+            http,
+            server: server.trim_end_matches('/').to_owned(),
+            token: self.token.clone().or_else(|| file.token.clone()),
+            org: self.org.clone().or_else(|| file.org.clone()),
+        })
+    }
+}
+
+impl Client {
+    /// The client of a program that knows its server.
+    pub(crate) fn of(server: &str, token: &str) -> Result<Self, Failed> {
+        let args = ClientArgs {
+            server: Some(server.to_owned()),
+            token: Some(token.to_owned()),
+            org: None,
+            output: Output::Json,
+        };
+        args.client(&File::default())
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Result<Value, Failed> {
+        self.send(self.request(Method::GET, path)).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value, Failed> {
+        self.send(self.request(Method::POST, path).json(body)).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Result<Value, Failed> {
+        self.send(self.request(Method::DELETE, path)).await
+    }
+
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let mut request = self.http.request(method, format!("{}{path}", self.server));
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        if let Some(org) = &self.org {
+            request = request.header("X-Fleetward-Org", org);
+        }
+        request
+    }
+
+    pub(crate) async fn send(&self, request: RequestBuilder) -> Result<Value, Failed> {
+        let response = request.send().await.map_err(|error| {
+            Failed::Unavailable(format!("{} does not answer: {}", self.server, chain(&error)))
+        })?;
+        if response.status().is_success() {
+            let text = response.text().await.map_err(|error| Failed::wrong(chain(&error)))?;
+            return serde_json::from_str(&text)
+                .map_err(|_| Failed::wrong(format!("{} did not answer JSON", self.server)));
+        }
+        Err(refusal(response).await)
+    }
+}
+
+/// What the server's problem means for the caller.
+async fn refusal(response: Response) -> Failed {
+    let status = response.status();
+    let text = response.text().await.unwrap_or_default();
+    let said = match serde_json::from_str::<Problem>(&text) {
+        Ok(problem) if !problem.code.is_empty() => format!("{} ({})", problem.detail, problem.code),
+        _ => format!("the server answered {status}"),
+    };
+    if status.is_server_error() || status.as_u16() == 429 {
+        Failed::Unavailable(said)
+    } else {
+        Failed::Refused(said)
+    }
+}
+
+/// A part of a path that came from the caller.
+pub(crate) fn segment(text: &str) -> String {
+    let keep = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+    text.bytes()
+        .map(|byte| if keep(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn caller_cannot_leave_the_path() {
+        assert_eq!(segment("a-b/../c?d"), "a-b%2F..%2Fc%3Fd");
+    }
+}

@@ -1,0 +1,115 @@
+//! `fleetward doctor`: looks for what is wrong, and says what to do.
+
+use std::collections::HashMap;
+
+use clap::Args;
+use fleetward_actors::projector::fold_row;
+use fleetward_store::{CellHead, ReadLimit, Record, Store, genesis, verify};
+
+use super::ClientArgs;
+use super::config::File;
+use super::error::{Failed, chain};
+use super::print::line;
+
+const PAGE: ReadLimit = ReadLimit { events: 2_000, bytes: 16 << 20 };
+
+#[derive(Args)]
+pub(crate) struct DoctorArgs {
+    /// The store to look at.
+    #[arg(long, value_name = "URL", env = "FLEETWARD_DATABASE_URL", hide_env_values = true)]
+    database_url: Option<String>,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+pub(crate) async fn run(args: DoctorArgs, file: &File) -> Result<(), Failed> {
+    let url = args.database_url.or_else(|| file.database_url.clone());
+    let asks_server = args.client.server.is_some() || file.server.is_some();
+    if url.is_none() && !asks_server {
+        return Err(Failed::refused("name what to look at: --database-url, --server, or both"));
+    }
+    let mut wrong = 0;
+    if let Some(url) = url {
+        wrong += look_at_store(&url).await?;
+    }
+    if asks_server {
+        wrong += look_at_server(&args.client, file).await?;
+    }
+    match wrong {
+        0 => line("nothing is wrong"),
+        1 => Err(Failed::wrong("one thing is wrong")),
+        wrong => Err(Failed::wrong(format!("{wrong} things are wrong"))),
+    }
+}
+
+async fn look_at_server(client: &ClientArgs, file: &File) -> Result<usize, Failed> {
+    match client.client(file)?.get("/readyz").await {
+        Ok(_) => line("ok    the server is ready").map(|()| 0),
+        Err(failed) => line(&format!("WRONG the server is not ready: {failed}")).map(|()| 1),
+    }
+}
+
+async fn look_at_store(url: &str) -> Result<usize, Failed> {
+    let store = match fleetward_store::connect(url).await {
+        Ok(store) => store,
+        Err(error) => {
+            line(&format!("WRONG the store cannot be opened: {}", chain(&error)))?;
+            return Ok(1);
+        }
+    };
+    line(&format!("ok    {} is reachable, its schema is ours", store.describe()))?;
+    let cells = store.cells().await.map_err(|error| Failed::Unavailable(error.to_string()))?;
+    let mut wrong = 0;
+    for head in cells {
+        match look_at_cell(store.as_ref(), head).await? {
+            Ok(said) => line(&format!("ok    {said}"))?,
+            Err(said) => {
+                wrong += 1;
+                line(&format!("WRONG {said}"))?;
+            }
+        }
+    }
+    Ok(wrong)
+}
+
+/// Reads a cell from its first event: the chain must hold, every event must fold, and the rows must be the fold.
+async fn look_at_cell(store: &dyn Store, head: CellHead) -> Result<Result<String, String>, Failed> {
+    let away = |error: &dyn std::fmt::Display| Failed::Unavailable(error.to_string());
+    let cell = head.cell;
+    let rows_at = store.position(cell).await.map_err(|error| away(&error))?;
+    let (mut at, mut hash) = (0, genesis(cell));
+    let mut rows: HashMap<String, Record> = HashMap::new();
+    while at < head.head {
+        let page = store.read(cell, at, PAGE).await.map_err(|error| away(&error))?;
+        let Some(last) = page.last().map(|event| event.seq) else {
+            return Ok(Err(format!("cell {cell}: event {} is missing; restore a backup", at + 1)));
+        };
+        match verify(cell, at, hash, &page) {
+            Ok(next) => hash = next,
+            Err(broken) => {
+                return Ok(Err(format!(
+                    "cell {cell}: {broken}; the record was changed, restore a backup"
+                )));
+            }
+        }
+        for event in page {
+            let stream = event.event.stream.to_string();
+            match fold_row(rows.remove(&stream), &event) {
+                // A closed row is looked at no more: memory is for what is open.
+                Ok(row) if row.open => drop(rows.insert(stream, row)),
+                Ok(_) => {}
+                Err(error) => {
+                    return Ok(Err(format!(
+                        "cell {cell}: {error}; run the build that wrote it, or a newer one"
+                    )));
+                }
+            }
+        }
+        at = last;
+    }
+    let behind = head.head - rows_at;
+    let (epoch, head) = (head.epoch, head.head);
+    Ok(Ok(format!(
+        "cell {cell}: {head} events, epoch {epoch}, chain and folds hold, rows {behind} behind"
+    )))
+}

@@ -1,0 +1,141 @@
+//! `fleetward journal`: reads a store itself, without a server.
+
+use clap::{Args, Subcommand};
+use fleetward_actors::fact;
+use fleetward_actors::plane::SYSTEM_CELL;
+use fleetward_actors::system::org::Org;
+use fleetward_store::{CellId, Query, ReadLimit, Store, StoredEvent, chain, genesis};
+use serde_json::{Value, json};
+
+use super::config::File;
+use super::error::Failed;
+use super::print::{Output, line};
+
+/// Events in one read.
+const PAGE: ReadLimit = ReadLimit { events: 1_000, bytes: 8 << 20 };
+
+#[derive(Subcommand)]
+pub(crate) enum JournalVerb {
+    /// Print events: position, time, kind, who, stream and body. What is sealed stays sealed.
+    Cat(CatArgs),
+}
+
+#[derive(Args)]
+pub(crate) struct CatArgs {
+    /// The store.
+    #[arg(long, value_name = "URL", env = "FLEETWARD_DATABASE_URL", hide_env_values = true)]
+    database_url: Option<String>,
+    /// The organisation, by name.
+    #[arg(long, default_value = "default", conflicts_with = "cell")]
+    org: String,
+    /// A cell by its number; 0 holds organisations and tokens.
+    #[arg(long)]
+    cell: Option<i64>,
+    /// The first position.
+    #[arg(long, default_value_t = 1)]
+    from: u64,
+    /// Most events.
+    #[arg(long, default_value_t = u64::MAX, hide_default_value = true)]
+    limit: u64,
+    /// How events look.
+    #[arg(long, value_enum, default_value = "table")]
+    output: Output,
+}
+
+pub(crate) async fn run(JournalVerb::Cat(args): JournalVerb, file: &File) -> Result<(), Failed> {
+    let Some(url) = args.database_url.or_else(|| file.database_url.clone()) else {
+        return Err(Failed::refused("name the store: --database-url"));
+    };
+    let store = fleetward_store::connect(&url).await?;
+    let cell = match args.cell {
+        Some(number) => CellId(number),
+        None => named(store.as_ref(), &args.org).await?,
+    };
+    let mut after = args.from.saturating_sub(1);
+    let mut left = args.limit;
+    let mut previous = match after {
+        0 => Some(genesis(cell)),
+        _ => read(store.as_ref(), cell, after - 1).await?.first().map(|event| event.hash),
+    };
+    while left > 0 {
+        let page = read(store.as_ref(), cell, after).await?;
+        let Some(last) = page.last() else { break };
+        after = last.seq;
+        for event in page.iter().take(usize::try_from(left).unwrap_or(usize::MAX)) {
+            check(previous, event)?;
+            previous = Some(event.hash);
+            line(&shown(args.output, event))?;
+        }
+        left = left.saturating_sub(page.len() as u64);
+    }
+    Ok(())
+}
+
+/// The chain must lead from each event to the next.
+fn check(previous: Option<fleetward_store::Hash>, event: &StoredEvent) -> Result<(), Failed> {
+    match previous {
+        Some(hash) if chain(&hash, event.cell, event.seq, &event.event) != event.hash => {
+            Err(Failed::wrong(format!("event {} does not fit the hash chain", event.seq)))
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn read(store: &dyn Store, cell: CellId, after: u64) -> Result<Vec<StoredEvent>, Failed> {
+    store.read(cell, after, PAGE).await.map_err(|error| Failed::Unavailable(error.to_string()))
+}
+
+/// The cell of an organisation.
+async fn named(store: &dyn Store, name: &str) -> Result<CellId, Failed> {
+    organisations(store)
+        .await?
+        .into_iter()
+        .find(|org| org.name == name)
+        .map(|org| org.cell())
+        .ok_or_else(|| Failed::refused(format!("there is no organisation {name} in this store")))
+}
+
+/// The organisations of a store, from its rows.
+pub(crate) async fn organisations(store: &dyn Store) -> Result<Vec<Org>, Failed> {
+    let query = Query {
+        cell: SYSTEM_CELL,
+        kind: "org".into(),
+        status: None,
+        before: None,
+        limit: usize::from(u16::MAX),
+    };
+    let rows = store.list(query).await.map_err(|error| Failed::Unavailable(error.to_string()))?;
+    rows.iter().map(|row| fact::from_record(row).map_err(Failed::wrong)).collect()
+}
+
+fn shown(output: Output, stored: &StoredEvent) -> String {
+    let event = &stored.event;
+    let body: Value = serde_json::from_slice(&event.body)
+        .unwrap_or_else(|_| format!("{} bytes, not JSON", event.body.len()).into());
+    let time = chrono::DateTime::from_timestamp_micros(event.at)
+        .map_or_else(|| event.at.to_string(), |time| time.to_rfc3339());
+    let sealed = event.sealed.as_ref().map(bytes::Bytes::len);
+    match output {
+        Output::Json => json!({
+            "seq": stored.seq,
+            "at": time,
+            "kind": event.kind,
+            "version": event.version,
+            "by": &*event.by,
+            "stream": &*event.stream,
+            "body": body,
+            "sealed_bytes": sealed,
+            "hash": stored.hash.to_string(),
+        })
+        .to_string(),
+        Output::Table => {
+            let sealed = sealed.map(|bytes| format!(" +{bytes} sealed bytes"));
+            let (kind, by, stream) = (&event.kind, &event.by, &event.stream);
+            format!(
+                "{} {time} {kind} by {by} {stream} {body}{}",
+                stored.seq,
+                sealed.unwrap_or_default()
+            )
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! `fleetward worker`: run one, or decide about those that joined.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use fleetward_wire::Secret;
+use fleetward_wire::workers::Register;
+use fleetward_worker::{
+    Command, HttpTransport, Identity, IdentityError, TransportError, Worker, WorkerOptions,
+};
+use serde_json::json;
+
+use super::ClientArgs;
+use super::client::{DEFAULT_SERVER, segment};
+use super::config::{File, choose};
+use super::error::Failed;
+use super::keys::label;
+use super::print;
+use super::serve::stop_on_signal;
+
+const WORKERS: &str = "/api/v1/fleet/workers";
+
+#[derive(Subcommand)]
+pub(crate) enum WorkerVerb {
+    /// Run a worker: claim tasks and run a command for each.
+    Run(Box<RunArgs>),
+    /// List workers, newest first.
+    List {
+        /// Only `pending`, `approved`, `rejected` or `revoked` ones.
+        #[arg(long)]
+        status: Option<String>,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Show a worker.
+    Get {
+        /// Its id.
+        id: String,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Let a pending worker work.
+    Approve(DecideArgs),
+    /// Turn a pending worker away.
+    Reject(DecideArgs),
+    /// End a worker: its tasks go back at once, and it gets no more.
+    Revoke(DecideArgs),
+}
+
+#[derive(Args)]
+pub(crate) struct DecideArgs {
+    /// The worker's id.
+    id: String,
+    /// Why, for the record.
+    #[arg(long)]
+    reason: Option<String>,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+#[derive(Args)]
+pub(crate) struct RunArgs {
+    /// The server [default: http://127.0.0.1:7700].
+    #[arg(long, value_name = "URL", env = "FLEETWARD_SERVER")]
+    server: Option<String>,
+    /// The enrollment key; needed once, to register.
+    #[arg(long, value_name = "KEY", env = "ENROLLMENT_KEY", hide_env_values = true)]
+    enrollment_key: Option<String>,
+    /// A file with the enrollment key.
+    #[arg(long, value_name = "FILE", conflicts_with = "enrollment_key")]
+    enrollment_key_file: Option<PathBuf>,
+    /// What to call it.
+    #[arg(long, default_value = "worker")]
+    name: String,
+    /// The pool that it stands in.
+    #[arg(long, default_value = "default")]
+    pool: String,
+    /// A model that it can use; may be repeated.
+    #[arg(long = "model")]
+    models: Vec<String>,
+    /// A label, `name=value`; may be repeated.
+    #[arg(long = "label", value_parser = label)]
+    labels: Vec<(String, String)>,
+    /// How many tasks it runs at once.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    max_concurrent: u32,
+    /// The command of each task, run by `sh -c`: the task is JSON on its standard input, its standard output the result.
+    #[arg(long, value_name = "CMD")]
+    exec: String,
+    /// A variable of this environment that the command gets too; may be repeated.
+    #[arg(long = "env", value_name = "NAME")]
+    env: Vec<String>,
+    /// How long one task may take.
+    #[arg(long, value_name = "N", default_value_t = 600)]
+    timeout_seconds: u64,
+    /// Where its identity is kept [default: ./fleetward-worker-NAME.json].
+    #[arg(long, value_name = "FILE")]
+    identity: Option<PathBuf>,
+    /// Run one task and end.
+    #[arg(long)]
+    once: bool,
+    /// How long running tasks may go on after SIGTERM.
+    #[arg(long, value_name = "N", default_value_t = 30)]
+    drain_seconds: u64,
+}
+
+pub(crate) async fn run(verb: WorkerVerb, file: &File) -> Result<(), Failed> {
+    match verb {
+        WorkerVerb::Run(args) => work(*args, file).await,
+        WorkerVerb::List { status, client } => {
+            let status = status.map(|status| format!("?status={}", segment(&status)));
+            let path = format!("{WORKERS}{}", status.unwrap_or_default());
+            let listed = client.client(file)?.get(&path).await?;
+            let fields = ["id", "name", "approval_status", "capabilities.pool", "last_heartbeat"];
+            print::many(client.output, &listed, "workers", &fields)
+        }
+        WorkerVerb::Get { id, client } => {
+            let worker = client.client(file)?.get(&format!("{WORKERS}/{}", segment(&id))).await?;
+            let fields = [
+                "id",
+                "name",
+                "status",
+                "project_id",
+                "pool",
+                "models",
+                "labels",
+                "max_concurrent",
+                "last_heartbeat",
+                "registered_at",
+            ];
+            print::one(client.output, &worker, &fields)
+        }
+        WorkerVerb::Approve(args) => decide(args, "approve", file).await,
+        WorkerVerb::Reject(args) => decide(args, "reject", file).await,
+        WorkerVerb::Revoke(args) => decide(args, "revoke", file).await,
+    }
+}
+
+async fn decide(args: DecideArgs, verdict: &str, file: &File) -> Result<(), Failed> {
+    let path = format!("{WORKERS}/{}/{verdict}", segment(&args.id));
+    let body = json!({ "reason": args.reason });
+    let answer = args.client.client(file)?.post(&path, &body).await?;
+    print::one(args.client.output, &answer, &["worker_id", "status"])
+}
+
+async fn work(args: RunArgs, file: &File) -> Result<(), Failed> {
+    let stop = stop_on_signal()?;
+    let server = choose(args.server.clone(), &file.server, DEFAULT_SERVER);
+    let default = PathBuf::from(format!("fleetward-worker-{}.json", segment(&args.name)));
+    let path = args.identity.clone().unwrap_or(default);
+    let register = Register {
+        enrollment_key: key(&args)?.map(Secret::new),
+        name: args.name,
+        models: args.models,
+        pool: args.pool,
+        labels: args.labels.into_iter().collect(),
+        max_concurrent: args.max_concurrent,
+    };
+    let identity = tokio::select! {
+        identity = Identity::load_or_register(&path, &server, register) => identity.map_err(turned_away)?,
+        () = stop.cancelled() => return Ok(()),
+    };
+    tracing::info!(worker = identity.worker_id, server, "registered");
+    let transport = HttpTransport::of(&identity).map_err(Failed::refused)?;
+    let mut command = Command::new(args.exec).timeout(Duration::from_secs(args.timeout_seconds));
+    for name in args.env {
+        command = command.env(name);
+    }
+    let options = WorkerOptions {
+        seats: args.max_concurrent as usize,
+        once: args.once,
+        drain_deadline: Duration::from_secs(args.drain_seconds),
+        ..WorkerOptions::default()
+    };
+    let summary =
+        Worker::new(transport, command, options).run(stop).await.map_err(Failed::refused)?;
+    tracing::info!(completed = summary.completed, failed = summary.failed, "ended");
+    Ok(())
+}
+
+fn key(args: &RunArgs) -> Result<Option<String>, Failed> {
+    match &args.enrollment_key_file {
+        None => Ok(args.enrollment_key.clone()),
+        Some(path) => std::fs::read_to_string(path)
+            .map(|text| Some(text.trim().to_owned()))
+            .map_err(|error| Failed::refused(format!("{}: {error}", path.display()))),
+    }
+}
+
+fn turned_away(error: IdentityError) -> Failed {
+    match error {
+        IdentityError::Register(TransportError::Unavailable { .. }) => {
+            Failed::Unavailable(error.to_string())
+        }
+        error => Failed::refused(error),
+    }
+}

@@ -1,0 +1,193 @@
+//! Workers in the process of the control plane: ordinary workers whose connection has no wire.
+//!
+//! They register, are approved, claim, renew and report like any other, through the same connection actor; only
+//! the HTTP between is left out.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use fleetward_actors::fleet::key::Binding;
+use fleetward_actors::fleet::worker::Standing;
+use fleetward_actors::plane::{self, Enrollment, NewEnrollmentKey, Offer};
+use fleetward_actors::{ControlPlane, Error, Operator, Session};
+use fleetward_wire::tasks::{Claim, Claimed, HandBack, Report, ReportAnswer, ReportStatus};
+use fleetward_wire::workers::{Heartbeat, HeartbeatAnswer, LostTask, WorkerStatus};
+use fleetward_wire::{Done, Secret};
+use fleetward_worker::{
+    Execute, Summary, Transport, TransportError, Worker, WorkerError, WorkerOptions,
+};
+use serde_json::Value;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// A worker's way to the control plane of its own process.
+#[derive(Debug, Clone)]
+pub struct InProcess {
+    plane: ControlPlane,
+    session: Session,
+}
+
+/// A worker that runs in this process. Dropping it leaves it running until the process ends.
+#[derive(Debug)]
+pub struct Running {
+    stop: CancellationToken,
+    ended: JoinHandle<Result<Summary, WorkerError>>,
+}
+
+impl Running {
+    /// Claims nothing more, lets running tasks end, and says what the worker did.
+    pub async fn stop(self) -> Option<Summary> {
+        self.stop.cancel();
+        self.ended.await.ok().and_then(Result::ok)
+    }
+}
+
+/// Enrols and approves a worker of the operator's organisation, and runs it in this process.
+///
+/// # Errors
+/// When the operator's organisation does not take it.
+pub async fn start(
+    plane: &ControlPlane,
+    operator: &Operator,
+    name: &str,
+    seats: u32,
+    execute: impl Execute,
+) -> Result<Running, Error> {
+    let enrollment = Enrollment {
+        name: name.to_owned(),
+        pool: "default".to_owned(),
+        models: Vec::new(),
+        labels: Default::default(),
+        max_concurrent: seats,
+    };
+    let transport = InProcess::join(plane, operator, enrollment).await?;
+    let options = WorkerOptions { seats: seats as usize, ..WorkerOptions::default() };
+    let stop = CancellationToken::new();
+    let ended = tokio::spawn(Worker::new(transport, execute, options).run(stop.clone()));
+    Ok(Running { stop, ended })
+}
+
+impl InProcess {
+    /// The way of a worker that registered before.
+    pub fn new(plane: ControlPlane, session: Session) -> Self {
+        Self { plane, session }
+    }
+
+    /// Registers a worker with a key of its own, approved by the operator who asks for it.
+    ///
+    /// # Errors
+    /// When the operator's organisation does not take it.
+    pub async fn join(
+        plane: &ControlPlane,
+        operator: &Operator,
+        enrollment: Enrollment,
+    ) -> Result<Self, Error> {
+        let binding = Binding { auto_approve: true, ..Binding::default() };
+        let name = format!("in-process worker {}", enrollment.name);
+        let new = NewEnrollmentKey { name, binding, ..NewEnrollmentKey::default() };
+        let (_, key) = operator.create_key(new).await?;
+        let joined = plane.register(&key, enrollment).await?;
+        let session = plane.session(&joined.worker.id.to_string(), &joined.secret).await?;
+        Ok(Self::new(plane.clone(), session))
+    }
+
+    fn claimed(&self, offer: Offer) -> Claimed {
+        let Offer { task, attempt, claim_token, wants, payload, claimed_at, delivery } = offer;
+        let claimed_at = chrono::DateTime::from_timestamp_micros(claimed_at).unwrap_or_default();
+        let claimed = Claimed {
+            run_id: task.to_string(),
+            org_id: self.session.org().to_string(),
+            project_id: wants.project.clone(),
+            pool: wants.pool.clone(),
+            model: wants.model.clone(),
+            labels: wants.labels.clone(),
+            payload: serde_json::from_slice::<Value>(&payload).unwrap_or_default().into(),
+            worker_id: self.session.worker().to_string(),
+            claimed_at: claimed_at.to_rfc3339(),
+            attempt,
+            claim_token: claim_token.into(),
+            lease_seconds: self.plane.config().lease.as_secs_f64(),
+        };
+        delivery.written();
+        claimed
+    }
+}
+
+#[async_trait]
+impl Transport for InProcess {
+    async fn claim(&self, claim: Claim) -> Result<Option<Claimed>, TransportError> {
+        let seconds = claim.poll_timeout.unwrap_or(5.0);
+        let wait = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        let claim = plane::Claim { wait, request: claim.claim_request_id, boot: claim.boot_id };
+        let offer = self.session.claim(claim).await.map_err(told)?;
+        Ok(offer.map(|offer| self.claimed(offer)))
+    }
+
+    async fn heartbeat(&self, beat: Heartbeat) -> Result<HeartbeatAnswer, TransportError> {
+        let held = beat.tasks.map(|tasks| {
+            let named = tasks.into_iter().filter_map(|held| {
+                let task = held.run_id.parse().ok()?;
+                Some((task, held.attempt, held.claim_token.into_exposed()))
+            });
+            named.collect()
+        });
+        let beat = plane::Heartbeat { held, boot: beat.boot_id };
+        let lost = self.session.heartbeat(beat).await.map_err(told)?;
+        let lost =
+            lost.into_iter().map(|(task, attempt)| LostTask { run_id: task.to_string(), attempt });
+        let status = match self.session.standing().await.map_err(told)? {
+            Standing::Approved => WorkerStatus::Approved,
+            _ => WorkerStatus::Pending,
+        };
+        let heartbeat_seconds = self.plane.config().heartbeat.as_secs_f64();
+        let lost = lost.collect();
+        Ok(HeartbeatAnswer { ok: true, status, heartbeat_seconds, lost, drain: false })
+    }
+
+    async fn report(&self, report: Report) -> Result<ReportAnswer, TransportError> {
+        let outcome = match report.status {
+            ReportStatus::Completed => {
+                let output = report.output.map_or(Value::Null, Secret::into_exposed);
+                plane::Outcome::Completed(output.to_string().into())
+            }
+            ReportStatus::Failed => {
+                plane::Outcome::Failed(report.error.map(Secret::into_exposed).unwrap_or_default())
+            }
+        };
+        let token = report.claim_token.map(Secret::into_exposed);
+        let task = report.run_id.parse().map_err(no_id)?;
+        let said = self.session.report(task, report.attempt, token.as_deref(), outcome).await;
+        said.map(|()| Done::ok()).map_err(told)
+    }
+
+    async fn release(&self, back: HandBack) -> Result<(), TransportError> {
+        let task = back.run_id.parse().map_err(no_id)?;
+        let token = back.claim_token.expose();
+        let said = self.session.hand_back(task, Some(back.attempt), Some(token)).await;
+        said.map_err(told)
+    }
+}
+
+/// What an error means for the worker.
+fn told(error: Error) -> TransportError {
+    match error {
+        Error::Refused(refusal) => match refusal.standing {
+            Some("pending") => TransportError::Pending,
+            Some(_) => TransportError::Rejected { status: 403, detail: refusal.detail },
+            None if refusal.code == "unknown_worker" => {
+                TransportError::Rejected { status: 401, detail: refusal.detail }
+            }
+            None => {
+                TransportError::Refused { code: refusal.code.to_owned(), detail: refusal.detail }
+            }
+        },
+        error => TransportError::unavailable(error.to_string()),
+    }
+}
+
+fn no_id(_: impl std::error::Error) -> TransportError {
+    TransportError::Refused {
+        code: "not_found".to_owned(),
+        detail: "there is no such task".to_owned(),
+    }
+}
