@@ -38,6 +38,8 @@ const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed or something is wrong; 2 
 #[command(name = "fleetward", version, about, after_help = EXIT_CODES)]
 struct Cli {
     #[command(flatten)]
+    client: ClientArgs,
+    #[command(flatten)]
     logs: logs::LogArgs,
     /// A file with settings; flags and environment win over it.
     #[arg(long, global = true, value_name = "FILE", env = "FLEETWARD_CONFIG")]
@@ -111,14 +113,14 @@ async fn run(cli: Cli) -> Result<(), Failed> {
         Verb::Serve(args) => serve::run(args, &file).await,
         Verb::Dev(args) => dev::run(args).await,
         Verb::Demo(args) => demo::run(args).await,
-        Verb::Worker(verb) => worker::run(verb, &file).await,
-        Verb::Key(verb) => keys::run(verb, &file).await,
-        Verb::Task(verb) => tasks::run(verb, &file).await,
-        Verb::Org(verb) => orgs::run(verb, &file).await,
-        Verb::Token(verb) => tokens::run(verb, &file).await,
-        Verb::Audit(verb) => audit::run(verb, &file).await,
+        Verb::Worker(verb) => worker::run(verb, &cli.client, &file).await,
+        Verb::Key(verb) => keys::run(verb, &cli.client, &file).await,
+        Verb::Task(verb) => tasks::run(verb, &cli.client, &file).await,
+        Verb::Org(verb) => orgs::run(verb, &cli.client, &file).await,
+        Verb::Token(verb) => tokens::run(verb, &cli.client, &file).await,
+        Verb::Audit(verb) => audit::run(verb, &cli.client, &file).await,
         Verb::Journal(verb) => journal::run(verb, &file).await,
-        Verb::Doctor(args) => doctor::run(args, &file).await,
+        Verb::Doctor(args) => doctor::run(args, &cli.client, &file).await,
         Verb::DemoStep => demo::step::run(),
     }
 }

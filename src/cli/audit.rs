@@ -28,22 +28,19 @@ pub(crate) struct ListArgs {
     /// Most events.
     #[arg(long, default_value_t = 50)]
     limit: u32,
-    #[command(flatten)]
-    client: ClientArgs,
 }
 
-pub(crate) async fn run(AuditVerb::List(args): AuditVerb, file: &File) -> Result<(), Failed> {
+pub(crate) async fn run(
+    AuditVerb::List(args): AuditVerb,
+    client: &ClientArgs,
+    file: &File,
+) -> Result<(), Failed> {
     let mut path = format!("/api/v1/fleet/audit?limit={}", args.limit);
     for (name, value) in [("type", args.kind), ("worker_id", args.worker), ("since", args.since)] {
         if let Some(value) = value {
             path += &format!("&{name}={}", segment(&value));
         }
     }
-    let listed = args.client.client(file)?.get(&path).await?;
-    print::many(
-        args.client.output,
-        &listed,
-        "events",
-        &["position", "at", "type", "by", "worker_id"],
-    )
+    let listed = client.client(file)?.get(&path).await?;
+    print::many(client.output, &listed, "events", &["position", "at", "type", "by", "worker_id"])
 }

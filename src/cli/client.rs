@@ -17,6 +17,7 @@ pub(crate) const DEFAULT_SERVER: &str = "http://127.0.0.1:7700";
 const WITHIN: Duration = Duration::from_secs(75);
 
 #[derive(Args, Clone)]
+#[command(next_help_heading = "Asking a server")]
 pub(crate) struct ClientArgs {
     /// The server [default: http://127.0.0.1:7700].
     #[arg(long, global = true, value_name = "URL", env = "FLEETWARD_SERVER")]

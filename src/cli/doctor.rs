@@ -18,13 +18,11 @@ pub(crate) struct DoctorArgs {
     /// The store to look at.
     #[arg(long, value_name = "URL", env = "FLEETWARD_DATABASE_URL", hide_env_values = true)]
     database_url: Option<String>,
-    #[command(flatten)]
-    client: ClientArgs,
 }
 
-pub(crate) async fn run(args: DoctorArgs, file: &File) -> Result<(), Failed> {
+pub(crate) async fn run(args: DoctorArgs, client: &ClientArgs, file: &File) -> Result<(), Failed> {
     let url = args.database_url.or_else(|| file.database_url.clone());
-    let asks_server = args.client.server.is_some() || file.server.is_some();
+    let asks_server = client.server.is_some() || file.server.is_some();
     if url.is_none() && !asks_server {
         return Err(Failed::refused("name what to look at: --database-url, --server, or both"));
     }
@@ -33,7 +31,7 @@ pub(crate) async fn run(args: DoctorArgs, file: &File) -> Result<(), Failed> {
         wrong += look_at_store(&url).await?;
     }
     if asks_server {
-        wrong += look_at_server(&args.client, file).await?;
+        wrong += look_at_server(client, file).await?;
     }
     match wrong {
         0 => line("nothing is wrong"),

@@ -16,13 +16,11 @@ pub(crate) enum KeyVerb {
     /// Make a key; its text is shown this once.
     Create(CreateArgs),
     /// List keys.
-    List(#[command(flatten)] ClientArgs),
+    List,
     /// Take a key back.
     Revoke {
         /// Its id.
         id: String,
-        #[command(flatten)]
-        client: ClientArgs,
     },
 }
 
@@ -52,11 +50,9 @@ pub(crate) struct CreateArgs {
     /// Approve its workers without an administrator.
     #[arg(long)]
     auto_approve: bool,
-    #[command(flatten)]
-    client: ClientArgs,
 }
 
-pub(crate) async fn run(verb: KeyVerb, file: &File) -> Result<(), Failed> {
+pub(crate) async fn run(verb: KeyVerb, client: &ClientArgs, file: &File) -> Result<(), Failed> {
     match verb {
         KeyVerb::Create(args) => {
             let labels: serde_json::Map<_, _> =
@@ -71,16 +67,16 @@ pub(crate) async fn run(verb: KeyVerb, file: &File) -> Result<(), Failed> {
                 "project_id": args.project,
                 "auto_approve": args.auto_approve,
             });
-            let made = args.client.client(file)?.post(KEYS, &body).await?;
-            print::one(args.client.output, &made, &["id", "name", "max_uses", "expires_at", "key"])
+            let made = client.client(file)?.post(KEYS, &body).await?;
+            print::one(client.output, &made, &["id", "name", "max_uses", "expires_at", "key"])
         }
-        KeyVerb::List(client) => {
+        KeyVerb::List => {
             let listed = client.client(file)?.get(KEYS).await?;
             let fields =
                 ["id", "name", "current_uses", "max_uses", "expires_at", "auto_approve", "revoked"];
             print::many(client.output, &listed, "keys", &fields)
         }
-        KeyVerb::Revoke { id, client } => {
+        KeyVerb::Revoke { id } => {
             let path = format!("{KEYS}/{}", segment(&id));
             let answer = client.client(file)?.delete(&path).await?;
             print::one(client.output, &answer, &["status"])

@@ -7,6 +7,7 @@ use super::config::File;
 use super::error::Failed;
 
 #[derive(Args)]
+#[command(next_help_heading = "Logs")]
 pub(crate) struct LogArgs {
     /// What to log: a level, or `target=level` pairs [default: info].
     #[arg(long, global = true, value_name = "FILTER", env = "FLEETWARD_LOG")]

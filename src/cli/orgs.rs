@@ -16,20 +16,18 @@ pub(crate) enum OrgVerb {
     Create {
         /// Its name: lower-case letters, digits, hyphens.
         name: String,
-        #[command(flatten)]
-        client: ClientArgs,
     },
     /// List organisations.
-    List(#[command(flatten)] ClientArgs),
+    List,
 }
 
-pub(crate) async fn run(verb: OrgVerb, file: &File) -> Result<(), Failed> {
+pub(crate) async fn run(verb: OrgVerb, client: &ClientArgs, file: &File) -> Result<(), Failed> {
     match verb {
-        OrgVerb::Create { name, client } => {
+        OrgVerb::Create { name } => {
             let made = client.client(file)?.post(ORGS, &json!({ "name": name })).await?;
             print::one(client.output, &made, &["id", "name", "token"])
         }
-        OrgVerb::List(client) => {
+        OrgVerb::List => {
             let listed = client.client(file)?.get(ORGS).await?;
             print::many(client.output, &listed, "orgs", &["id", "name", "created_at"])
         }

@@ -28,8 +28,6 @@ pub(crate) enum TaskVerb {
     Get {
         /// Its id.
         id: String,
-        #[command(flatten)]
-        client: ClientArgs,
     },
     /// List tasks, newest first.
     List {
@@ -39,8 +37,6 @@ pub(crate) enum TaskVerb {
         /// Most tasks, up to 200.
         #[arg(long, default_value_t = 50)]
         limit: u32,
-        #[command(flatten)]
-        client: ClientArgs,
     },
 }
 
@@ -70,18 +66,16 @@ pub(crate) struct SubmitArgs {
     /// Wait for its end and show it; a failed task is exit code 1.
     #[arg(long)]
     wait: bool,
-    #[command(flatten)]
-    client: ClientArgs,
 }
 
-pub(crate) async fn run(verb: TaskVerb, file: &File) -> Result<(), Failed> {
+pub(crate) async fn run(verb: TaskVerb, client: &ClientArgs, file: &File) -> Result<(), Failed> {
     match verb {
-        TaskVerb::Submit(args) => submit(args, file).await,
-        TaskVerb::Get { id, client } => {
+        TaskVerb::Submit(args) => submit(args, client, file).await,
+        TaskVerb::Get { id } => {
             let task = client.client(file)?.get(&format!("{TASKS}/{}", segment(&id))).await?;
             print::one(client.output, &task, &FIELDS)
         }
-        TaskVerb::List { status, limit, client } => {
+        TaskVerb::List { status, limit } => {
             let status = status.map(|status| format!("&status={}", segment(&status)));
             let path = format!("{TASKS}?limit={limit}{}", status.unwrap_or_default());
             let listed = client.client(file)?.get(&path).await?;
@@ -90,13 +84,13 @@ pub(crate) async fn run(verb: TaskVerb, file: &File) -> Result<(), Failed> {
     }
 }
 
-async fn submit(args: SubmitArgs, file: &File) -> Result<(), Failed> {
+async fn submit(args: SubmitArgs, asked: &ClientArgs, file: &File) -> Result<(), Failed> {
     let payload = payload(args.payload, args.file)?;
     let labels: serde_json::Map<_, _> =
         args.labels.into_iter().map(|(name, value)| (name, value.into())).collect();
     let body =
         json!({ "payload": payload, "pool": args.pool, "model": args.model, "labels": labels });
-    let client = args.client.client(file)?;
+    let client = asked.client(file)?;
     let mut request = client.request(Method::POST, TASKS).json(&body);
     if let Some(project) = args.project {
         request = request.header("X-Project-ID", project);
@@ -106,10 +100,10 @@ async fn submit(args: SubmitArgs, file: &File) -> Result<(), Failed> {
     }
     let submitted = client.send(request).await?;
     if !args.wait {
-        return print::one(args.client.output, &submitted, &["run_id", "pool", "model"]);
+        return print::one(asked.output, &submitted, &["run_id", "pool", "model"]);
     }
     let task = closed(&client, submitted["run_id"].as_str().unwrap_or_default()).await?;
-    print::one(args.client.output, &task, &FIELDS)?;
+    print::one(asked.output, &task, &FIELDS)?;
     match task["status"].as_str() {
         Some("completed") => Ok(()),
         _ => Err(Failed::wrong("the task failed")),

@@ -24,33 +24,29 @@ pub(crate) enum TokenVerb {
         /// For how many seconds it is good [default: until it is revoked].
         #[arg(long)]
         expires_in: Option<u64>,
-        #[command(flatten)]
-        client: ClientArgs,
     },
     /// List the good tokens of an organisation, or of the system.
-    List(#[command(flatten)] ClientArgs),
+    List,
     /// Take a token back.
     Revoke {
         /// Its id.
         id: String,
-        #[command(flatten)]
-        client: ClientArgs,
     },
 }
 
-pub(crate) async fn run(verb: TokenVerb, file: &File) -> Result<(), Failed> {
+pub(crate) async fn run(verb: TokenVerb, client: &ClientArgs, file: &File) -> Result<(), Failed> {
     match verb {
-        TokenVerb::Create { name, role, expires_in, client } => {
+        TokenVerb::Create { name, role, expires_in } => {
             let body = json!({ "name": name, "role": role, "expires_in": expires_in });
             let made = client.client(file)?.post(TOKENS, &body).await?;
             print::one(client.output, &made, &["id", "name", "role", "token"])
         }
-        TokenVerb::List(client) => {
+        TokenVerb::List => {
             let listed = client.client(file)?.get(TOKENS).await?;
             let fields = ["id", "name", "role", "created_at", "expires_at"];
             print::many(client.output, &listed, "tokens", &fields)
         }
-        TokenVerb::Revoke { id, client } => {
+        TokenVerb::Revoke { id } => {
             let path = format!("{TOKENS}/{}", segment(&id));
             let answer = client.client(file)?.delete(&path).await?;
             print::one(client.output, &answer, &["status"])

@@ -30,15 +30,11 @@ pub(crate) enum WorkerVerb {
         /// Only `pending`, `approved`, `rejected` or `revoked` ones.
         #[arg(long)]
         status: Option<String>,
-        #[command(flatten)]
-        client: ClientArgs,
     },
     /// Show a worker.
     Get {
         /// Its id.
         id: String,
-        #[command(flatten)]
-        client: ClientArgs,
     },
     /// Let a pending worker work.
     Approve(DecideArgs),
@@ -55,15 +51,10 @@ pub(crate) struct DecideArgs {
     /// Why, for the record.
     #[arg(long)]
     reason: Option<String>,
-    #[command(flatten)]
-    client: ClientArgs,
 }
 
 #[derive(Args)]
 pub(crate) struct RunArgs {
-    /// The server [default: http://127.0.0.1:7700].
-    #[arg(long, value_name = "URL", env = "FLEETWARD_SERVER")]
-    server: Option<String>,
     /// The enrollment key; needed once, to register.
     #[arg(long, value_name = "KEY", env = "ENROLLMENT_KEY", hide_env_values = true)]
     enrollment_key: Option<String>,
@@ -105,17 +96,17 @@ pub(crate) struct RunArgs {
     drain_seconds: u64,
 }
 
-pub(crate) async fn run(verb: WorkerVerb, file: &File) -> Result<(), Failed> {
+pub(crate) async fn run(verb: WorkerVerb, client: &ClientArgs, file: &File) -> Result<(), Failed> {
     match verb {
-        WorkerVerb::Run(args) => work(*args, file).await,
-        WorkerVerb::List { status, client } => {
+        WorkerVerb::Run(args) => work(*args, client, file).await,
+        WorkerVerb::List { status } => {
             let status = status.map(|status| format!("?status={}", segment(&status)));
             let path = format!("{WORKERS}{}", status.unwrap_or_default());
             let listed = client.client(file)?.get(&path).await?;
             let fields = ["id", "name", "approval_status", "capabilities.pool", "last_heartbeat"];
             print::many(client.output, &listed, "workers", &fields)
         }
-        WorkerVerb::Get { id, client } => {
+        WorkerVerb::Get { id } => {
             let worker = client.client(file)?.get(&format!("{WORKERS}/{}", segment(&id))).await?;
             let fields = [
                 "id",
@@ -131,22 +122,27 @@ pub(crate) async fn run(verb: WorkerVerb, file: &File) -> Result<(), Failed> {
             ];
             print::one(client.output, &worker, &fields)
         }
-        WorkerVerb::Approve(args) => decide(args, "approve", file).await,
-        WorkerVerb::Reject(args) => decide(args, "reject", file).await,
-        WorkerVerb::Revoke(args) => decide(args, "revoke", file).await,
+        WorkerVerb::Approve(args) => decide(args, "approve", client, file).await,
+        WorkerVerb::Reject(args) => decide(args, "reject", client, file).await,
+        WorkerVerb::Revoke(args) => decide(args, "revoke", client, file).await,
     }
 }
 
-async fn decide(args: DecideArgs, verdict: &str, file: &File) -> Result<(), Failed> {
+async fn decide(
+    args: DecideArgs,
+    verdict: &str,
+    client: &ClientArgs,
+    file: &File,
+) -> Result<(), Failed> {
     let path = format!("{WORKERS}/{}/{verdict}", segment(&args.id));
     let body = json!({ "reason": args.reason });
-    let answer = args.client.client(file)?.post(&path, &body).await?;
-    print::one(args.client.output, &answer, &["worker_id", "status"])
+    let answer = client.client(file)?.post(&path, &body).await?;
+    print::one(client.output, &answer, &["worker_id", "status"])
 }
 
-async fn work(args: RunArgs, file: &File) -> Result<(), Failed> {
+async fn work(args: RunArgs, client: &ClientArgs, file: &File) -> Result<(), Failed> {
     let stop = stop_on_signal()?;
-    let server = choose(args.server.clone(), &file.server, DEFAULT_SERVER);
+    let server = choose(client.server.clone(), &file.server, DEFAULT_SERVER);
     let default = PathBuf::from(format!("fleetward-worker-{}.json", segment(&args.name)));
     let path = args.identity.clone().unwrap_or(default);
     let register = Register {
