@@ -34,6 +34,11 @@
 
 pub mod in_process;
 
+/// The README's programs are compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub use fleetward_actors as actors;
 pub use fleetward_actors::{Config, ControlPlane, Error, Operator, Session, plane};
 pub use fleetward_runtime as runtime;
