@@ -1,5 +1,7 @@
 //! Logs: to standard error, as text or JSON.
 
+use std::io::IsTerminal;
+
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
@@ -32,7 +34,11 @@ impl LogArgs {
             None => None,
             Some(text) => Some(LogFormat::from_str(text, true).map_err(Failed::refused)?),
         };
-        let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        let colours = std::io::stderr().is_terminal();
+        let logs = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .with_ansi(colours);
         match self.log_format.or(from_file).unwrap_or(LogFormat::Text) {
             LogFormat::Text => logs.init(),
             LogFormat::Json => logs.json().init(),

@@ -71,3 +71,33 @@ fn mistakes_end_with_the_documented_codes() {
     let homeless = fleetward().arg("serve").output().unwrap();
     assert_eq!(homeless.status.code(), Some(2), "serve never invents storage");
 }
+
+#[test]
+fn organisations_have_tokens_of_their_own_and_see_nothing_of_each_other() {
+    let place = Place::sqlite();
+    let server = Server::start(&place.url());
+    let base = server.base.as_str();
+    let ours = json(&run(base, &["--output", "json", "task", "submit", "--payload", "1"]));
+    let org = json(&run(base, &["org", "create", "acme", "--output", "json"]));
+    let as_acme = |args: &[&str]| {
+        fleetward()
+            .args(args)
+            .env("FLEETWARD_SERVER", base)
+            .env("FLEETWARD_TOKEN", org["token"].as_str().unwrap())
+            .output()
+            .unwrap()
+    };
+
+    let listed = json(&as_acme(&["task", "list", "--output", "json"]));
+    assert_eq!(listed["tasks"], serde_json::json!([]));
+    let foreign = as_acme(&["task", "get", ours["run_id"].as_str().unwrap()]);
+    assert_eq!(foreign.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&foreign.stderr).contains("not_found"));
+    assert!(!as_acme(&["org", "create", "more"]).status.success());
+
+    let made = json(&as_acme(&["token", "create", "--name", "second", "--output", "json"]));
+    let revoked = as_acme(&["token", "revoke", made["id"].as_str().unwrap()]);
+    assert!(revoked.status.success());
+    let orgs = json(&run(base, &["org", "list", "--output", "json"]));
+    assert_eq!(orgs["total"], 2);
+}

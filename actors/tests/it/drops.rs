@@ -101,3 +101,23 @@ async fn all_closed(plane: &Plane, tasks: &[fleetward_actors::id::TaskId]) -> bo
     }
     true
 }
+
+#[test]
+fn events_that_never_reach_the_journal_end_the_life_of_their_cell() {
+    World::run(async |world| {
+        let plane = start(world, &Memory::new()).await;
+        let before = plane.submit("before").await;
+        world.expect_crash("cells/1/keeper");
+        world.faults().drop_next("journal", "Append");
+        assert_eq!(code(plane.operator.submit(new_task("lost")).await), "outcome_unknown");
+
+        // What comes next does not follow on what is written: the cell starts again from there.
+        assert_ne!(code(plane.operator.submit(new_task("next")).await), "ok");
+        world.pass(Duration::from_secs(5)).await;
+
+        let after = plane.submit("after").await;
+        let tasks = plane.operator.tasks(None, None, 10).await.unwrap();
+        let ids: Vec<_> = tasks.iter().map(|view| view.task.id).collect();
+        assert_eq!(ids, [after, before]);
+    });
+}
