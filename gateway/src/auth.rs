@@ -64,9 +64,7 @@ impl FromRequestParts<Edge> for Worker {
 pub(crate) fn asked_org(parts: &Parts) -> Answer<Option<fleetward_actors::id::OrgId>> {
     match header(parts, ORG) {
         None => Ok(None),
-        Some(text) => {
-            text.parse().map(Some).map_err(|_| Failure::not_found("organisation"))
-        }
+        Some(text) => text.parse().map(Some).map_err(|_| Failure::not_found("organisation")),
     }
 }
 

@@ -18,15 +18,11 @@ pub(super) async fn create(
     Body(body): Body<OrgCreate>,
 ) -> Answer<Response> {
     let (org, token) = edge.plane.create_org(&caller, &body.name).await?;
-    let answer =
-        OrgCreated { id: org.id.to_string(), name: org.name, token: token.0.into() };
+    let answer = OrgCreated { id: org.id.to_string(), name: org.name, token: token.0.into() };
     Ok((StatusCode::CREATED, Json(answer)).into_response())
 }
 
-pub(super) async fn list(
-    State(edge): State<Edge>,
-    Known(caller): Known,
-) -> Answer<Json<OrgList>> {
+pub(super) async fn list(State(edge): State<Edge>, Known(caller): Known) -> Answer<Json<OrgList>> {
     let orgs: Vec<_> = edge
         .plane
         .orgs(&caller)?

@@ -33,10 +33,7 @@ pub(super) async fn metrics(State(edge): State<Edge>) -> impl IntoResponse {
 }
 
 /// Every actor with its state, queue and restarts. Names of all tenants' cells are in it, so it is for the system only.
-pub(super) async fn actors(
-    State(edge): State<Edge>,
-    Known(caller): Known,
-) -> Answer<Json<Value>> {
+pub(super) async fn actors(State(edge): State<Edge>, Known(caller): Known) -> Answer<Json<Value>> {
     if caller.role != Role::System {
         let detail = "only an administrator of the system may see the actors";
         return Err(Failure::new(StatusCode::FORBIDDEN, "system_only", detail));

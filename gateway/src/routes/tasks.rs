@@ -91,9 +91,10 @@ pub(super) async fn list(
 /// A header's text: absent, or fit to be read.
 fn text(headers: &HeaderMap, name: &str) -> Answer<Option<String>> {
     let read = |value: &axum::http::HeaderValue| {
-        value.to_str().map(str::to_owned).map_err(|_| {
-            Failure::invalid("invalid_header", format!("{name} is not readable text"))
-        })
+        value
+            .to_str()
+            .map(str::to_owned)
+            .map_err(|_| Failure::invalid("invalid_header", format!("{name} is not readable text")))
     };
     headers.get(name).map(read).transpose()
 }

@@ -6,9 +6,9 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use fleetward_actors::Session;
 use fleetward_actors::fleet::worker::Standing;
 use fleetward_actors::plane::{Claim, Enrollment, Heartbeat, Offer, Outcome};
-use fleetward_actors::Session;
 use fleetward_wire::tasks::{Claimed, Complete, Fail, HandBack, Report, ReportStatus};
 use fleetward_wire::workers::{
     Capabilities, HeartbeatAnswer, LostTask, Register, Registered, WorkerStatus,
@@ -130,10 +130,8 @@ pub(super) async fn heartbeat(
         named.collect()
     });
     let lost = session.heartbeat(Heartbeat { held, boot: body.boot_id }).await?;
-    let lost = lost.into_iter().map(|(task, attempt)| LostTask {
-        run_id: task.to_string(),
-        attempt,
-    });
+    let lost =
+        lost.into_iter().map(|(task, attempt)| LostTask { run_id: task.to_string(), attempt });
     Ok(Json(HeartbeatAnswer {
         ok: true,
         status: status(session.standing().await?),
@@ -156,10 +154,7 @@ pub(super) async fn heartbeat_of(
     heartbeat(state, worker, body).await
 }
 
-pub(super) async fn report(
-    Worker(session): Worker,
-    Body(body): Body<Value>,
-) -> Answer<Json<Done>> {
+pub(super) async fn report(Worker(session): Worker, Body(body): Body<Value>) -> Answer<Json<Done>> {
     let report = read_report(body)?;
     let outcome = match report.status {
         ReportStatus::Completed => completed(report.output),
