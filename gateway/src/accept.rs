@@ -1,118 +1,179 @@
-//! The accept loop: bounds on connections, heads and time, and an orderly end.
+//! The accept loop: takes connections within limits, serves them, and ends them in good order.
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
 use fleetward_actors::ControlPlane;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
 
-use crate::{Edge, GatewayOptions, edge, routes};
+use crate::GatewayOptions;
+use crate::edge::Edge;
+use crate::metrics;
+use crate::routes;
+use crate::socket::{Socket, Times, Wire};
 
-/// Pause after an accept that failed for want of something (file descriptors, memory).
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// When the process has no descriptors left, others have to be closed first.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Requests that one HTTP/2 connection may have in flight.
+const STREAMS_MAX: u32 = 256;
+/// Finds an HTTP/2 client that is gone without a word.
+const PING_EVERY: Duration = Duration::from_secs(20);
+/// hyper's lower limit for its read buffer.
+const LEAST_HEADER_BYTES: usize = 8 << 10;
 
-/// Serves `plane` on `listener` until `shutdown` is cancelled; then stops accepting, answers parked polls and
-/// waits for what is in flight, at most as long as the options say.
+/// Serves until `shutdown` is cancelled, then drains: stops accepting, answers parked polls with
+/// 204, finishes what is in flight, and closes whatever is left at `options.drain_within`.
+///
+/// Connections run beside the tree of `plane`, so drain this first and the plane after it.
 ///
 /// # Errors
-/// When the listener cannot be used at all.
+/// None at present: what fails, fails for one connection.
 pub async fn serve(
     plane: ControlPlane,
     listener: TcpListener,
     options: GatewayOptions,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
-    listener.local_addr()?;
-    let edge = edge(plane.clone(), &options, shutdown.clone());
-    let router = routes::router(edge.clone());
-    let builder = Arc::new(builder(&options));
-    let graceful = GracefulShutdown::new();
-    let room = Arc::new(Semaphore::new(options.max_connections));
-    loop {
-        // No room: the next connection waits in the backlog of the socket.
-        let permit = tokio::select! {
-            () = shutdown.cancelled() => break,
-            permit = room.clone().acquire_owned() => permit.map_err(io::Error::other)?,
-        };
-        let stream = tokio::select! {
-            () = shutdown.cancelled() => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    plane.clock().sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            },
-        };
-        let connection = connection(stream, &builder, &router, &graceful);
-        let open = edge.clone();
-        plane.system().spawn("connection", async move {
-            count(&open, 1);
-            connection.await;
-            count(&open, -1);
-            drop(permit);
-        });
+    let draining = CancellationToken::new();
+    let edge = Edge::new(plane, options, draining.clone());
+    let server = Server {
+        routes: routes::router(edge.clone()),
+        builder: builder(&edge.options),
+        open: TaskTracker::new(),
+        cut_off: CancellationToken::new(),
+        edge,
+    };
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = server.accept(&listener) => {}
+        () = metrics::upkeep(&server.edge) => {}
     }
     drop(listener);
-    tokio::select! {
-        () = graceful.shutdown() => {}
-        () = plane.clock().sleep(options.drain_within) => {
-            tracing::warn!("some requests did not end in time");
-        }
-    }
+    draining.cancel();
+    server.drain().await;
     Ok(())
+}
+
+struct Server {
+    edge: Edge,
+    routes: Router,
+    builder: Builder<TokioExecutor>,
+    open: TaskTracker,
+    /// Ends what a drain has waited for long enough.
+    cut_off: CancellationToken,
 }
 
 fn builder(options: &GatewayOptions) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(options.header_timeout)
-        .max_buf_size(options.max_header_bytes.max(8_192));
+    let header_bytes = options.max_header_bytes.max(LEAST_HEADER_BYTES);
+    // The socket has its own deadline for heads.
+    builder.http1().header_read_timeout(None).max_buf_size(header_bytes);
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_header_list_size(options.max_header_bytes as u32)
-        .keep_alive_interval(Some(Duration::from_secs(20)));
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_EVERY)
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(u32::try_from(header_bytes).unwrap_or(u32::MAX));
     builder
 }
 
-fn connection(
-    stream: TcpStream,
-    builder: &Arc<Builder<TokioExecutor>>,
-    router: &Router,
-    graceful: &GracefulShutdown,
-) -> impl Future<Output = ()> + Send + 'static {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY could not be set");
+impl Server {
+    /// Accepts for ever.
+    async fn accept(&self, listener: &TcpListener) {
+        loop {
+            // Beyond the limit clients wait in the listener's own queue.
+            let Ok(permit) = self.edge.connections.clone().acquire_owned().await else { return };
+            match listener.accept().await {
+                Ok((stream, _)) => self.take(stream, permit),
+                Err(error) => {
+                    tracing::warn!(%error, "a connection was not accepted");
+                    self.edge.clock.sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
     }
-    let service = TowerToHyperService::new(router.clone());
-    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-    let watched = graceful.watch(connection);
-    async move {
-        if let Err(error) = watched.await {
-            tracing::debug!(%error, "a connection ended badly");
+
+    fn take(&self, stream: TcpStream, permit: OwnedSemaphorePermit) {
+        // Answers are whole when they are written: waiting for more gains nothing.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a socket without TCP_NODELAY");
+        }
+        let options = &self.edge.options;
+        let times = Times {
+            head: options.header_timeout,
+            idle: options.idle_timeout,
+            write: options.write_timeout,
+        };
+        let wire = Arc::new(Wire::default());
+        let socket = Socket::new(stream, Arc::clone(&wire), self.edge.clock.clone(), times);
+        let draining = self.edge.draining.clone();
+        let connection =
+            serve_one(self.builder.clone(), socket, wire, self.routes.clone(), draining);
+        let (cut_off, token) = (self.cut_off.clone(), self.open.token());
+        self.edge.plane.system().spawn("connection", async move {
+            let _held = (permit, token);
+            tokio::select! {
+                () = connection => {}
+                () = cut_off.cancelled() => {}
+            }
+        });
+    }
+
+    async fn drain(&self) {
+        self.open.close();
+        tracing::info!(connections = self.open.len(), "draining");
+        tokio::select! {
+            () = self.open.wait() => {}
+            () = self.edge.clock.sleep(self.edge.options.drain_within) => {
+                tracing::warn!(connections = self.open.len(), "closing what is still open");
+                self.cut_off.cancel();
+                self.open.wait().await;
+            }
         }
     }
 }
 
-fn count(edge: &Edge, change: isize) {
-    let open = &edge.connections;
-    let now = if change > 0 {
-        open.fetch_add(1, Ordering::Relaxed) + 1
-    } else {
-        open.fetch_sub(1, Ordering::Relaxed) - 1
+/// One connection until it ends.
+async fn serve_one(
+    builder: Builder<TokioExecutor>,
+    socket: Socket,
+    wire: Arc<Wire>,
+    routes: Router,
+    draining: CancellationToken,
+) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let in_flight = wire.begin(request.version());
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(Arc::clone(&wire));
+        let answered = routes.clone().oneshot(request);
+        async move {
+            let answer = answered.await;
+            drop(in_flight);
+            answer
+        }
+    });
+    let mut connection = std::pin::pin!(builder.serve_connection(socket, service));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = draining.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
     };
-    metrics::gauge!("fleetward_connections_open").set(now as f64);
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection broke");
+    }
 }

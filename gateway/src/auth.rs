@@ -1,73 +1,96 @@
-//! Who asks: operators by bearer token, workers by id and secret. Proved before anything of the body is read.
+//! Who asks: operators by bearer token, workers by id and secret. Proved before a body is read.
 
 use axum::extract::FromRequestParts;
-use axum::http::StatusCode;
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
+use fleetward_actors::id::OrgId;
 use fleetward_actors::plane::Caller;
 use fleetward_actors::{Operator, Session};
 
-use crate::Edge;
-use crate::problem::{Answer, Failure};
+use crate::edge::Edge;
+use crate::problem::Problem;
 
-/// Names the organisation that a system token means; by default the one named `default`.
-const ORG: &str = "x-fleetward-org";
+/// Which organisation a system token means: its id, or its name.
+const ORG_HEADER: &str = "x-fleetward-org";
+const WORKER_ID: &str = "x-worker-id";
+const WORKER_SECRET: &str = "x-worker-secret";
 
-/// Somebody with a good token.
-pub(crate) struct Known(pub(crate) Caller);
+/// A caller with a good token, and the organisation it asked for.
+pub(crate) struct Asking {
+    pub(crate) caller: Caller,
+    pub(crate) org: Option<OrgId>,
+}
 
-/// Somebody with a good token, inside one organisation.
-pub(crate) struct Inside(pub(crate) Operator);
+/// A caller inside one organisation.
+pub(crate) struct InOrg(pub(crate) Operator);
 
-/// A worker with a good id and secret.
-pub(crate) struct Worker(pub(crate) Session);
+/// A worker.
+pub(crate) struct AsWorker(pub(crate) Session);
 
-impl FromRequestParts<Edge> for Known {
-    type Rejection = Failure;
+impl FromRequestParts<Edge> for Asking {
+    type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Answer<Self> {
-        let bearer = header(parts, "authorization").and_then(|value| {
-            let (scheme, token) = value.split_once(' ')?;
-            scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-        });
-        let token = bearer.ok_or_else(|| {
-            let detail = "send an operator's token: `Authorization: Bearer TOKEN`";
-            Failure::new(StatusCode::UNAUTHORIZED, "no_token", detail)
-        })?;
-        Ok(Self(edge.plane.authenticate(token)?))
+    async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Result<Self, Problem> {
+        let caller = edge.plane.authenticate(bearer(&parts.headers)?)?;
+        let org = match text(&parts.headers, ORG_HEADER)? {
+            Some(org) => Some(asked_for(edge, &caller, org)?),
+            None => None,
+        };
+        Ok(Self { caller, org })
     }
 }
 
-impl FromRequestParts<Edge> for Inside {
-    type Rejection = Failure;
+impl FromRequestParts<Edge> for InOrg {
+    type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Answer<Self> {
-        let Known(caller) = Known::from_request_parts(parts, edge).await?;
-        let org = asked_org(parts)?;
+    async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Result<Self, Problem> {
+        let Asking { caller, org } = Asking::from_request_parts(parts, edge).await?;
         Ok(Self(edge.plane.operator(&caller, org).await?))
     }
 }
 
-impl FromRequestParts<Edge> for Worker {
-    type Rejection = Failure;
+impl FromRequestParts<Edge> for AsWorker {
+    type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Answer<Self> {
-        let (id, secret) = (header(parts, "x-worker-id"), header(parts, "x-worker-secret"));
-        let (Some(id), Some(secret)) = (id, secret) else {
-            let detail = "send the worker's id and secret: X-Worker-Id and X-Worker-Secret";
-            return Err(Failure::new(StatusCode::UNAUTHORIZED, "no_worker_credentials", detail));
+    async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Result<Self, Problem> {
+        let given = |name| parts.headers.get(name).and_then(|value| value.to_str().ok());
+        let (Some(worker), Some(secret)) = (given(WORKER_ID), given(WORKER_SECRET)) else {
+            let detail = "send the headers X-Worker-Id and X-Worker-Secret, as registering \
+                          answered them";
+            return Err(Problem::unauthenticated("missing_credentials", detail));
         };
-        Ok(Self(edge.plane.session(id, secret).await?))
+        Ok(Self(edge.plane.session(worker, secret).await?))
     }
 }
 
-/// The organisation that the caller asks for, if any.
-pub(crate) fn asked_org(parts: &Parts) -> Answer<Option<fleetward_actors::id::OrgId>> {
-    match header(parts, ORG) {
-        None => Ok(None),
-        Some(text) => text.parse().map(Some).map_err(|_| Failure::not_found("organisation")),
-    }
+/// A header that is text; one that is not is refused rather than ignored.
+pub(crate) fn text<'a>(
+    headers: &'a HeaderMap,
+    name: &'static str,
+) -> Result<Option<&'a str>, Problem> {
+    let Some(value) = headers.get(name) else { return Ok(None) };
+    let text = std::str::from_utf8(value.as_bytes());
+    text.map(Some)
+        .map_err(|_| Problem::bad_request("invalid_header", format!("{name} is not UTF-8")))
 }
 
-pub(crate) fn header<'a>(parts: &'a Parts, name: &str) -> Option<&'a str> {
-    parts.headers.get(name)?.to_str().ok()
+fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
+    let value = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = value.and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    });
+    token.filter(|token| !token.is_empty()).ok_or_else(|| {
+        let detail = "send an operator's token as `Authorization: Bearer TOKEN`";
+        Problem::unauthenticated("missing_token", detail)
+    })
+}
+
+fn asked_for(edge: &Edge, caller: &Caller, asked: &str) -> Result<OrgId, Problem> {
+    if let Ok(id) = asked.parse() {
+        return Ok(id);
+    }
+    let named = edge.plane.orgs(caller)?.into_iter().find(|org| org.name == asked);
+    named.map(|org| org.id).ok_or_else(|| Problem::not_found("organisation"))
 }

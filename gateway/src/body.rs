@@ -1,49 +1,57 @@
-//! The body of a claim's answer: it says so when it was written whole, and when it was not.
+//! The answer to a claim: a body that says whether it was written, by telling or by being dropped.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use axum::body::{Bytes, HttpBody};
 use fleetward_actors::plane::Delivery;
-use http_body::{Body, Frame, SizeHint};
+use hyper::body::Frame;
 
-/// Bytes and what is to be told of them. Dropped before the end, the attempt goes back to its queue.
-pub(crate) struct Delivered {
-    bytes: Option<Bytes>,
+use crate::socket::Wire;
+
+/// Ends only once everything before its end was taken by the socket. Its size is not announced:
+/// hyper would stop asking at the last byte, and nobody would learn that it was written.
+pub(crate) struct DeliveryBody {
+    answer: Option<Bytes>,
     delivery: Option<Delivery>,
+    wire: Option<Arc<Wire>>,
+    handed_over: bool,
 }
 
-impl Delivered {
-    pub(crate) fn new(bytes: Bytes, delivery: Delivery) -> Self {
-        Self { bytes: Some(bytes), delivery: Some(delivery) }
+impl DeliveryBody {
+    /// `answer`, watched over by `delivery`; `wire` is the connection, where there is one.
+    pub(crate) fn new(answer: Bytes, delivery: Delivery, wire: Option<Arc<Wire>>) -> Self {
+        Self { answer: Some(answer), delivery: Some(delivery), wire, handed_over: false }
     }
 }
 
-impl Body for Delivered {
+impl HttpBody for DeliveryBody {
     type Data = Bytes;
     type Error = std::convert::Infallible;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let frame = self.bytes.take().map(|bytes| Ok(Frame::data(bytes)));
-        if frame.is_none()
-            && let Some(delivery) = self.delivery.take()
+        if let Some(answer) = self.answer.take() {
+            return Poll::Ready(Some(Ok(Frame::data(answer))));
+        }
+        if !self.handed_over {
+            // hyper flushes when a body has nothing more for now, and then looks whether the
+            // client is still there.
+            self.handed_over = true;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        if let Some(wire) = &self.wire
+            && wire.poll_flowing(cx).is_pending()
         {
+            return Poll::Pending;
+        }
+        if let Some(delivery) = self.delivery.take() {
             delivery.written();
         }
-        Poll::Ready(frame)
-    }
-
-    // Never claimed to be at its end before it was asked once more: that last question comes
-    // after the bytes went out.
-    fn is_end_stream(&self) -> bool {
-        false
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        // Without a length the answer is chunked, and its end is asked for after its bytes were taken.
-        SizeHint::default()
+        Poll::Ready(None)
     }
 }

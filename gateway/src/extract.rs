@@ -1,94 +1,237 @@
-//! Bodies, ids and queries, each with a problem of its own when it makes no sense.
+//! What a request says: ids in its path, its query, its JSON body. Whatever is wrong is a 4xx.
 
 use std::str::FromStr;
+use std::time::Duration;
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_LENGTH;
 use axum::http::request::Parts;
-use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde::de::DeserializeOwned;
+use fleetward_actors::Error;
+use http_body_util::BodyExt;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::Value;
+use serde_json::error::Category;
+use tokio::sync::OwnedSemaphorePermit;
 
-use crate::Edge;
-use crate::problem::{Answer, Failure};
+use crate::edge::{Edge, ROOM_BYTES};
+use crate::problem::Problem;
 
-/// A JSON body.
-pub(crate) struct Body<T>(pub(crate) T);
+/// Deepest payload or output. Half of what JSON parsers commonly read, so that answers that
+/// contain it are still read.
+const DEPTH_MAX: usize = 64;
+/// Most bytes of a body that is too large that are read and thrown away, so that a client that
+/// sends first and reads later gets to see the answer.
+const DISCARD_MAX: usize = 8 << 20;
+/// How long that may take.
+const DISCARD_WITHIN: Duration = Duration::from_millis(500);
+/// Most rows of one list.
+const PAGE_MAX: u32 = 200;
+/// Rows of a list that does not say.
+const PAGE: u32 = 50;
 
-/// A JSON body that may be left out.
-pub(crate) struct BodyOrNone<T>(pub(crate) T);
+/// The `{id}` of a path. One that is no id names nothing.
+pub(crate) struct PathId<T>(pub(crate) T);
 
-/// A query string.
-pub(crate) struct Query<T>(pub(crate) T);
+/// The query.
+pub(crate) struct Params<T>(pub(crate) T);
 
-impl<T: DeserializeOwned> FromRequest<Edge> for Body<T> {
-    type Rejection = Failure;
+/// A body that must be there.
+pub(crate) struct Json<T> {
+    pub(crate) value: T,
+    _room: Room,
+}
 
-    async fn from_request(request: Request, edge: &Edge) -> Answer<Self> {
-        parse(&read(request, edge).await?).map(Self)
+/// A body that may be empty.
+pub(crate) struct MaybeJson<T>(pub(crate) T);
+
+/// Its part of the memory for bodies.
+type Room = Option<OwnedSemaphorePermit>;
+
+impl<T: FromStr> FromRequestParts<Edge> for PathId<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Result<Self, Problem> {
+        let path = Path::<String>::from_request_parts(parts, edge).await;
+        let id = path.ok().and_then(|Path(id)| id.parse().ok());
+        id.map(Self).ok_or_else(|| Problem::not_found("thing"))
     }
 }
 
-impl<T: DeserializeOwned + Default> FromRequest<Edge> for BodyOrNone<T> {
-    type Rejection = Failure;
+impl<T: DeserializeOwned> FromRequestParts<Edge> for Params<T> {
+    type Rejection = Problem;
 
-    async fn from_request(request: Request, edge: &Edge) -> Answer<Self> {
-        let bytes = read(request, edge).await?;
-        if bytes.is_empty() {
+    async fn from_request_parts(parts: &mut Parts, _: &Edge) -> Result<Self, Problem> {
+        let query = Query::<T>::try_from_uri(&parts.uri);
+        // The parser's message may quote the query.
+        query.map(|Query(value)| Self(value)).map_err(|_| {
+            Problem::bad_request("invalid_query", "a parameter of the query cannot be read")
+        })
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest<Edge> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, edge: &Edge) -> Result<Self, Problem> {
+        let (body, room) = read(edge, request).await?;
+        if body.is_empty() {
+            return Err(Problem::bad_request("invalid_json", "a JSON body is needed"));
+        }
+        Ok(Self { value: parse(&body)?, _room: room })
+    }
+}
+
+impl<T: DeserializeOwned + Default> FromRequest<Edge> for MaybeJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, edge: &Edge) -> Result<Self, Problem> {
+        let (body, _room) = read(edge, request).await?;
+        if body.is_empty() {
             return Ok(Self(T::default()));
         }
-        parse(&bytes).map(Self)
+        parse(&body).map(Self)
     }
 }
 
-impl<T: DeserializeOwned + Send> FromRequestParts<Edge> for Query<T> {
-    type Rejection = Failure;
-
-    async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Answer<Self> {
-        let query = axum::extract::Query::<T>::from_request_parts(parts, edge).await;
-        let query = query.map_err(|error: QueryRejection| {
-            Failure::invalid("invalid_query", error.body_text())
-        })?;
-        Ok(Self(query.0))
+/// How many rows a list has.
+pub(crate) fn page(limit: Option<u32>) -> Result<usize, Problem> {
+    let limit = limit.unwrap_or(PAGE);
+    if (1..=PAGE_MAX).contains(&limit) {
+        return Ok(limit as usize);
     }
+    let detail = format!("limit must be between 1 and {PAGE_MAX}");
+    Err(Problem::bad_request("invalid_limit", detail))
 }
 
-/// An id from a path. One that is no id is answered like one that nobody has.
-pub(crate) fn id<T: FromStr>(what: &str, text: &str) -> Answer<T> {
-    text.parse().map_err(|_| Failure::not_found(what))
+/// A tenant's JSON as it is stored.
+pub(crate) fn stored(field: &str, value: &Value) -> Result<Bytes, Problem> {
+    if is_deeper(value, DEPTH_MAX) {
+        let detail = format!("{field} is nested deeper than {DEPTH_MAX} levels");
+        return Err(Problem::bad_request("too_deep", detail));
+    }
+    let bytes = serde_json::to_vec(value).expect("a JSON value has string keys only");
+    Ok(bytes.into())
 }
 
-async fn read(request: Request, edge: &Edge) -> Answer<Bytes> {
-    let too_large = || {
-        let detail = format!("the body is larger than {} bytes", edge.max_body_bytes);
-        Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
-    };
-    let announced = request.headers().get("content-length");
-    let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > edge.max_body_bytes as u64) {
-        return Err(too_large());
-    }
-    let body = Limited::new(request.into_body(), edge.max_body_bytes);
-    match body.collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-        Err(_) => Err(Failure::invalid("incomplete_body", "the body ended before it was whole")),
-    }
+/// The typed value of a body that was read as plain JSON first.
+pub(crate) fn typed<T: DeserializeOwned>(value: Value) -> Result<T, Problem> {
+    serde_json::from_value(value).map_err(|error| wrong_shape(&error))
 }
 
-fn parse<T: DeserializeOwned>(bytes: &Bytes) -> Answer<T> {
-    if bytes.is_empty() {
-        return Err(Failure::invalid("invalid_json", "a JSON body is needed"));
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    // A struct would be read from an array too, by the order of its fields.
+    if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+        serde_json::from_slice::<IgnoredAny>(body).map_err(|error| not_json(&error))?;
+        return Err(Problem::unprocessable("invalid_body", "the body must be a JSON object"));
     }
-    serde_json::from_slice(bytes).map_err(|error| {
-        // Where it went wrong, never what stood there: it may be a secret.
-        let place = format!("line {} column {}", error.line(), error.column());
-        if error.is_data() {
-            let detail = format!("the body is not what this route takes, at {place}");
-            Failure::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_body", detail)
-        } else {
-            Failure::invalid("invalid_json", format!("the body is not JSON, at {place}"))
-        }
+    serde_json::from_slice(body).map_err(|error| match error.classify() {
+        Category::Data => wrong_shape(&error),
+        Category::Io | Category::Syntax | Category::Eof => not_json(&error),
     })
+}
+
+fn not_json(error: &serde_json::Error) -> Problem {
+    let (line, column) = (error.line(), error.column());
+    let detail = format!("the body is not JSON at line {line}, column {column}");
+    Problem::bad_request("invalid_json", detail)
+}
+
+/// Says what was expected; what was found may be secret.
+fn wrong_shape(error: &serde_json::Error) -> Problem {
+    let text = error.to_string();
+    let detail = match text.rsplit_once(", expected ") {
+        Some((_, expected)) => format!("the body has the wrong shape: expected {expected}"),
+        None if text.starts_with("missing field") => format!("the body has a {text}"),
+        None => "the body has the wrong shape".to_owned(),
+    };
+    Problem::unprocessable("invalid_body", detail)
+}
+
+fn is_deeper(value: &Value, levels: usize) -> bool {
+    match value {
+        Value::Array(items) => levels == 0 || items.iter().any(|item| is_deeper(item, levels - 1)),
+        Value::Object(members) => {
+            levels == 0 || members.values().any(|member| is_deeper(member, levels - 1))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+/// The whole body, and its part of the memory for bodies.
+async fn read(edge: &Edge, request: Request) -> Result<(Vec<u8>, Room), Problem> {
+    let declared = request.headers().get(CONTENT_LENGTH);
+    let declared = declared.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let mut body = request.into_body();
+    if declared.is_some_and(|bytes| bytes > edge.options.max_body_bytes) {
+        return Err(too_large(edge, body).await);
+    }
+    tokio::select! {
+        read = collect(edge, &mut body) => match read {
+            Ok(read) => Ok(read),
+            Err(Broken::TooLarge) => Err(too_large(edge, body).await),
+            Err(Broken::Other(problem)) => Err(problem),
+        },
+        () = edge.clock.sleep(edge.options.body_timeout) => {
+            let detail = "the body did not arrive in time";
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", detail))
+        }
+    }
+}
+
+enum Broken {
+    TooLarge,
+    Other(Problem),
+}
+
+async fn collect(edge: &Edge, body: &mut Body) -> Result<(Vec<u8>, Room), Broken> {
+    let mut whole = Vec::new();
+    let mut room: Room = None;
+    while let Some(frame) = body.frame().await {
+        let cut = || Problem::bad_request("body_cut_short", "the body ended before its end");
+        let frame = frame.map_err(|_| Broken::Other(cut()))?;
+        let Ok(chunk) = frame.into_data() else { continue };
+        if whole.len() + chunk.len() > edge.options.max_body_bytes {
+            return Err(Broken::TooLarge);
+        }
+        take_room(edge, &mut room, whole.len() + chunk.len())?;
+        whole.extend_from_slice(&chunk);
+    }
+    Ok((whole, room))
+}
+
+/// Makes `room` large enough for `bytes`.
+fn take_room(edge: &Edge, room: &mut Room, bytes: usize) -> Result<(), Broken> {
+    let held = room.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+    let missing = bytes.div_ceil(ROOM_BYTES).saturating_sub(held);
+    if missing == 0 {
+        return Ok(());
+    }
+    let missing = u32::try_from(missing).unwrap_or(u32::MAX);
+    let more = edge.body_room.clone().try_acquire_many_owned(missing);
+    let more = more.map_err(|_| Broken::Other(Error::Busy.into()))?;
+    match room {
+        Some(room) => room.merge(more),
+        None => *room = Some(more),
+    }
+    Ok(())
+}
+
+async fn too_large(edge: &Edge, mut body: Body) -> Problem {
+    let discard = async {
+        let mut discarded = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            discarded += frame.data_ref().map_or(0, Bytes::len);
+            if discarded > DISCARD_MAX {
+                break;
+            }
+        }
+    };
+    tokio::select! {
+        () = discard => {}
+        () = edge.clock.sleep(DISCARD_WITHIN) => {}
+    }
+    let detail = format!("the body has more than {} bytes", edge.options.max_body_bytes);
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
 }

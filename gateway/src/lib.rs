@@ -1,37 +1,50 @@
-//! The edge: HTTP in front of a [`ControlPlane`]. It authenticates, translates and answers; it decides nothing, and deleting it
-//! leaves a working library. [`serve`] runs it on a listener; [`router`] is the service alone.
+//! The edge: HTTP in front of the control plane of `fleetward-actors`. It decides nothing.
+//!
+//! [`serve`] is all that a server needs: it accepts connections within limits, proves who asks,
+//! turns requests into calls of a [`ControlPlane`] and its answers into JSON or a problem
+//! (RFC 9457), and drains. [`router`] is the same without sockets, for tests and for programs
+//! that have an HTTP server of their own.
 
 mod accept;
 mod auth;
 mod body;
+mod edge;
 mod extract;
 pub mod metrics;
 mod problem;
 mod request_id;
 mod routes;
-mod times;
+mod socket;
+mod time;
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use fleetward_actors::ControlPlane;
 use tokio_util::sync::CancellationToken;
 
 pub use accept::serve;
 
-/// Limits of the edge.
+/// Limits of the edge. What is beyond one is refused or waits; nothing grows without end.
 #[derive(Debug, Clone)]
 pub struct GatewayOptions {
-    /// Connections at one time; the next ones wait to be accepted.
+    /// Connections that are open at once; more wait to be accepted.
     pub max_connections: usize,
-    /// How long a client may take to send the head of a request.
+    /// How long a client may take to send the head of a request, from its first byte (from the
+    /// connection itself for the first request).
     pub header_timeout: Duration,
-    /// Largest head of a request, in bytes. At least 8,192.
+    /// How long a connection may stay open without a request. Longer than clients keep theirs.
+    pub idle_timeout: Duration,
+    /// How long a client may take to send a body.
+    pub body_timeout: Duration,
+    /// How long a client may read nothing of an answer that waits for it.
+    pub write_timeout: Duration,
+    /// Largest head of a request, in bytes; at least 8 KiB. Beyond it: 431.
     pub max_header_bytes: usize,
-    /// Largest body of a request, in bytes.
+    /// Largest body of a request, in bytes. Beyond it: 413.
     pub max_body_bytes: usize,
-    /// How long requests in flight may take to end once the server drains.
+    /// Bytes of bodies that are in memory at once, over all connections. Beyond it: 503.
+    pub body_memory: usize,
+    /// How long a drain waits for what is in flight before it closes the connections.
     pub drain_within: Duration,
 }
 
@@ -40,38 +53,19 @@ impl Default for GatewayOptions {
         Self {
             max_connections: 20_000,
             header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(120),
+            body_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
             max_header_bytes: 32 << 10,
             max_body_bytes: 2 << 20,
-            drain_within: Duration::from_secs(10),
+            // Parsed JSON takes several times the room of its text.
+            body_memory: 64 << 20,
+            drain_within: Duration::from_secs(20),
         }
     }
 }
 
-/// What every handler has.
-#[derive(Clone)]
-pub(crate) struct Edge {
-    pub(crate) plane: ControlPlane,
-    pub(crate) max_body_bytes: usize,
-    /// Cancelled when the server drains: parked polls are answered.
-    pub(crate) draining: CancellationToken,
-    /// Connections that are open.
-    pub(crate) connections: Arc<std::sync::atomic::AtomicUsize>,
-}
-
-/// All routes over a control plane, without a listener. Polls are answered early once `draining` is cancelled.
-pub fn router(
-    plane: ControlPlane,
-    options: &GatewayOptions,
-    draining: CancellationToken,
-) -> Router {
-    routes::router(edge(plane, options, draining))
-}
-
-pub(crate) fn edge(
-    plane: ControlPlane,
-    options: &GatewayOptions,
-    draining: CancellationToken,
-) -> Edge {
-    let connections = Arc::default();
-    Edge { plane, max_body_bytes: options.max_body_bytes, draining, connections }
+/// The routes over `plane`, without an accept loop: only the limits on bodies apply.
+pub fn router(plane: ControlPlane, options: GatewayOptions) -> axum::Router {
+    routes::router(edge::Edge::new(plane, options, CancellationToken::new()))
 }

@@ -1,85 +1,128 @@
-//! Prometheus metrics: what the actors count, and what is read off the tree when somebody asks.
+//! Figures for Prometheus: what the actors counted, and what is true when somebody looks.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use fleetward_actors::ControlPlane;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use uuid::Uuid;
 
-/// Bounds of the histograms of seconds.
-const SECONDS: &[f64] =
-    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
-/// Bounds of the histogram of events in a write.
-const EVENTS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0];
+use crate::edge::Edge;
 
-static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+/// Seconds: from one commit on a fast disk to the longest poll.
+const SECONDS: [f64; 14] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0];
+/// Events in one write.
+const EVENTS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 256.0, 1024.0, 4096.0];
+/// Samples of histograms pile up until somebody folds them, whether or not anybody scrapes.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
-/// Installs the recorder of this process; the first call does, later ones find it installed.
-pub fn install() {
-    RECORDER.get_or_init(|| {
-        let builder = PrometheusBuilder::new()
-            .set_buckets_for_metric(matcher("_seconds"), SECONDS)
-            .and_then(|builder| builder.set_buckets_for_metric(matcher("_events"), EVENTS));
-        match builder.and_then(PrometheusBuilder::install_recorder) {
-            Ok(handle) => Some(handle),
-            Err(error) => {
-                tracing::warn!(%error, "metrics are not recorded: another recorder is installed");
-                None
-            }
-        }
-    });
-}
+/// Renders what was counted. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle(PrometheusHandle);
 
-fn matcher(suffix: &str) -> metrics_exporter_prometheus::Matcher {
-    metrics_exporter_prometheus::Matcher::Suffix(suffix.to_owned())
-}
-
-/// Everything as Prometheus text.
-pub(crate) fn render(plane: &ControlPlane) -> String {
-    install();
-    sample(plane);
-    let handle = RECORDER.get().and_then(Option::as_ref);
-    handle.map(PrometheusHandle::render).unwrap_or_default()
-}
-
-/// Reads the tree: waiting messages, their age and restarts, by class of actor.
-fn sample(plane: &ControlPlane) {
-    #[derive(Default)]
-    struct Class {
-        waiting: usize,
-        oldest: f64,
-        restarts: u64,
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("metrics::Handle")
     }
-    let mut classes: BTreeMap<String, Class> = BTreeMap::new();
+}
+
+impl Handle {
+    /// Everything that was counted in this process, in Prometheus' text format.
+    pub fn render(&self) -> String {
+        self.0.render()
+    }
+}
+
+/// Makes this process count. Safe to call more than once; a recorder that the program installed
+/// before keeps its place, and then there is nothing here to render.
+pub fn install() -> Handle {
+    static HANDLE: OnceLock<Handle> = OnceLock::new();
+    let handle = HANDLE.get_or_init(|| {
+        let recorder = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
+            .and_then(|builder| {
+                builder.set_buckets_for_metric(Matcher::Suffix("_events".to_owned()), &EVENTS)
+            })
+            .expect("the buckets are not empty")
+            .build_recorder();
+        let handle = recorder.handle();
+        if metrics::set_global_recorder(recorder).is_err() {
+            tracing::warn!("another recorder of metrics was installed before");
+        }
+        Handle(handle)
+    });
+    handle.clone()
+}
+
+/// Folds what piles up, for ever.
+pub(crate) async fn upkeep(edge: &Edge) {
+    loop {
+        edge.clock.sleep(UPKEEP_EVERY).await;
+        edge.metrics.0.run_upkeep();
+    }
+}
+
+/// What was counted, and how things stand now.
+pub(crate) fn render(edge: &Edge) -> String {
+    let mut text = edge.metrics.render();
+    let usage = edge.plane.permits();
+    let gauges = [
+        ("fleetward_permits_in_use", "Commands in flight.", usage.count),
+        ("fleetward_permit_bytes_in_use", "Bytes of commands in flight.", usage.bytes),
+        ("fleetward_connections_open", "Open client connections.", edge.open_connections()),
+    ];
+    for (name, help, value) in gauges {
+        head(&mut text, name, help);
+        line(&mut text, format_args!("{name} {value}"));
+    }
+    mailboxes(&mut text, &edge.plane);
+    text
+}
+
+#[derive(Default)]
+struct Mailboxes {
+    waiting: usize,
+    oldest: Duration,
+    restarts: u64,
+}
+
+fn mailboxes(text: &mut String, plane: &ControlPlane) {
+    let mut classes = BTreeMap::<String, Mailboxes>::new();
     for unit in plane.observe() {
-        let class = classes.entry(class_of(&unit.path)).or_default();
+        let class = classes.entry(class(&unit.path).to_owned()).or_default();
         class.waiting += unit.waiting;
-        class.oldest = class.oldest.max(unit.oldest.map_or(0.0, |age| age.as_secs_f64()));
+        class.oldest = class.oldest.max(unit.oldest.unwrap_or_default());
         class.restarts += unit.restarts;
     }
-    for (name, class) in classes {
-        metrics::gauge!("fleetward_messages_waiting", "actor" => name.clone())
-            .set(class.waiting as f64);
-        metrics::gauge!("fleetward_messages_oldest_seconds", "actor" => name.clone())
-            .set(class.oldest);
-        metrics::gauge!("fleetward_restarts", "actor" => name).set(class.restarts as f64);
-    }
-    let permits = plane.permits();
-    metrics::gauge!("fleetward_permits_in_use").set(permits.count as f64);
-    metrics::gauge!("fleetward_permit_bytes_in_use").set(permits.bytes as f64);
+    let mut gauge = |name: &str, help: &str, value: &dyn Fn(&Mailboxes) -> f64| {
+        head(text, name, help);
+        for (class, of) in &classes {
+            line(text, format_args!("{name}{{actor=\"{class}\"}} {}", value(of)));
+        }
+    };
+    let (waiting, oldest) = ("fleetward_messages_waiting", "fleetward_messages_oldest_seconds");
+    gauge(waiting, "Messages in mailboxes.", &|of| of.waiting as f64);
+    gauge(oldest, "Age of the oldest message.", &|of| of.oldest.as_secs_f64());
+    let restarts = "fleetward_actor_restarts";
+    gauge(restarts, "Restarts of the actors that there are now.", &|of| of.restarts as f64);
 }
 
-/// The class of an actor: keys of families are left out, so that tenants and workers make no series of their own.
-fn class_of(path: &str) -> String {
-    let mut parts: Vec<&str> = path.split('/').collect();
-    for at in 1..parts.len() {
-        match parts[at - 1] {
-            "cells" => parts[at] = "cell",
-            "connections" => parts[at] = "connection",
-            _ => {}
-        }
-    }
-    parts.last().copied().unwrap_or(path).to_owned()
+/// What an actor is called, without the keys of families: those must not become labels.
+fn class(path: &str) -> &str {
+    let is_key = |part: &&str| part.parse::<i64>().is_ok() || Uuid::parse_str(part).is_ok();
+    path.rsplit('/').find(|part| !is_key(part)).unwrap_or(path)
+}
+
+fn head(text: &mut String, name: &str, help: &str) {
+    line(text, format_args!("# HELP {name} {help}\n# TYPE {name} gauge"));
+}
+
+fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
+    // Cannot fail: a string takes everything.
+    let _ = writeln!(text, "{line}");
 }
 
 #[cfg(test)]
@@ -88,9 +131,24 @@ mod tests {
 
     #[test]
     fn keys_of_families_are_no_classes() {
-        assert_eq!(class_of("system/cells/7/dispatcher"), "dispatcher");
-        assert_eq!(class_of("system/cells/7"), "cell");
-        assert_eq!(class_of("system/cells/7/connections/0190"), "connection");
-        assert_eq!(class_of("system"), "system");
+        let worker = Uuid::nil();
+        let cases = [
+            ("system/journal", "journal"),
+            ("system/cells/3", "cells"),
+            ("system/cells/3/core/dispatcher", "dispatcher"),
+            (&format!("system/cells/3/connections/{worker}"), "connections"),
+        ];
+        for (path, expected) in cases {
+            assert_eq!(class(path), expected);
+        }
+    }
+
+    #[test]
+    fn installing_twice_is_installing_once() {
+        install();
+        let handle = install();
+        metrics::counter!("fleetward_test_total").increment(2);
+
+        assert!(handle.render().contains("fleetward_test_total"));
     }
 }

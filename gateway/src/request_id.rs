@@ -1,48 +1,121 @@
-//! The id of a request: the caller's or a fresh one, in the answer, in problems and in every log line of the request.
+//! The outermost layer: gives every request an id and a span, and every failure a body.
+//!
+//! It logs method, route, status and time of a request; never its path, query, headers or body,
+//! which may hold what a tenant wants to keep.
 
-use axum::extract::{MatchedPath, Request};
-use axum::http::HeaderValue;
+use std::panic::AssertUnwindSafe;
+
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
+use fleetward_wire::problem;
+use futures_util::FutureExt;
 use tracing::Instrument;
+use uuid::Uuid;
 
+use crate::edge::Edge;
+use crate::problem::Problem;
+
+/// The header that carries it, both ways.
 const HEADER: &str = "x-request-id";
-/// Longest id that is taken over from a caller.
-const MOST: usize = 128;
+/// Longest id that is taken from a client.
+const LONGEST: usize = 128;
 
-tokio::task_local! {
-    static CURRENT: String;
+/// Runs one request.
+pub(crate) async fn layer(State(edge): State<Edge>, request: Request, next: Next) -> Response {
+    let began = edge.clock.now();
+    let id = given(request.headers()).unwrap_or_else(|| Uuid::now_v7().to_string());
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map_or("none", MatchedPath::as_str).to_owned();
+    let span = tracing::info_span!("request", request_id = %id, %method, route);
+    let mut response = run(request, next).instrument(span.clone()).await;
+    let problem = described(&mut response);
+    let code = problem.as_ref().map(|problem| problem.code);
+    if let Some(problem) = problem {
+        write(&mut response, problem.body(&id));
+    }
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(HEADER, id);
+    }
+    let latency_ms = (edge.clock.now() - began).as_secs_f64() * 1e3;
+    let done = Done { method: &method, route: &route, status: response.status(), latency_ms, code };
+    span.in_scope(|| done.tell());
+    response
 }
 
-/// The id of the request that is being answered.
-pub(crate) fn current() -> Option<String> {
-    CURRENT.try_with(Clone::clone).ok()
+/// A panic is a bug of ours: the client gets an id, the log the rest.
+async fn run(request: Request, next: Next) -> Response {
+    match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        Ok(response) => response,
+        Err(_) => {
+            let id = Uuid::now_v7().to_string();
+            tracing::error!(%id, "a handler panicked");
+            Problem::internal(&id).into_response()
+        }
+    }
 }
 
-/// Gives each request its id and its span, and logs how it ended.
-pub(crate) async fn layer(request: Request, next: Next) -> Response {
-    let id = given(&request).unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
-    let path = request.extensions().get::<MatchedPath>();
-    let route = path.map_or("none", MatchedPath::as_str).to_owned();
-    let span = tracing::info_span!("request", %id, method = %request.method(), route);
-    let answer = async {
-        let mut response = next.run(request).await;
-        let status = response.status().as_u16();
+/// The client's own id, if it can be put into logs and headers as it is.
+fn given(headers: &HeaderMap) -> Option<String> {
+    let id = headers.get(HEADER)?.to_str().ok()?;
+    let printable = id.bytes().all(|byte| byte.is_ascii_graphic());
+    (printable && (1..=LONGEST).contains(&id.len())).then(|| id.to_owned())
+}
+
+/// What went wrong, if something did; whoever answered without saying so is spoken for.
+fn described(response: &mut Response) -> Option<Problem> {
+    let told = response.extensions_mut().remove::<Problem>();
+    told.or_else(|| match response.status() {
+        status if status.is_client_error() => {
+            Some(Problem::new(status, "bad_request", "the request cannot be served"))
+        }
+        status if status.is_server_error() => Some(Problem::internal("without an id")),
+        _ => None,
+    })
+}
+
+fn write(response: &mut Response, body: Vec<u8>) {
+    let headers = response.headers_mut();
+    headers.remove(CONTENT_LENGTH);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(problem::CONTENT_TYPE));
+    *response.body_mut() = Body::from(body);
+}
+
+struct Done<'a> {
+    method: &'a Method,
+    route: &'a str,
+    status: StatusCode,
+    latency_ms: f64,
+    code: Option<&'static str>,
+}
+
+impl Done<'_> {
+    fn tell(&self) {
+        let Self { status, latency_ms, .. } = *self;
+        let status = status.as_u16();
+        let code = self.code.unwrap_or_default();
         match status {
-            500.. => tracing::warn!(status, "answered"),
-            400..500 => tracing::info!(status, "answered"),
-            _ => tracing::debug!(status, "answered"),
+            500 => tracing::warn!(status, latency_ms, code, "request failed"),
+            400.. => tracing::info!(status, latency_ms, code, "request refused"),
+            _ => tracing::debug!(status, latency_ms, "request served"),
         }
-        if let Some(id) = current().and_then(|id| HeaderValue::from_str(&id).ok()) {
-            response.headers_mut().insert(HEADER, id);
-        }
-        response
-    };
-    CURRENT.scope(id, answer.instrument(span)).await
-}
-
-fn given(request: &Request) -> Option<String> {
-    let id = request.headers().get(HEADER)?.to_str().ok()?;
-    let fits = !id.is_empty() && id.len() <= MOST && id.chars().all(|c| c.is_ascii_graphic());
-    fits.then(|| id.to_owned())
+        // An unknown method is a client's word: it must not become a label.
+        let method = match *self.method {
+            Method::GET => "GET",
+            Method::POST => "POST",
+            Method::PATCH => "PATCH",
+            Method::DELETE => "DELETE",
+            _ => "other",
+        };
+        let labels = [
+            ("method", method.to_owned()),
+            ("route", self.route.to_owned()),
+            ("status", status.to_string()),
+        ];
+        metrics::counter!("fleetward_http_requests_total", &labels).increment(1);
+    }
 }

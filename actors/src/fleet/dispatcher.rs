@@ -292,6 +292,10 @@ impl State {
             }
         }
         self.book.forget(self.log.positions().projected());
+        self.watchers.retain(|_, watchers| {
+            watchers.retain(|watcher| !watcher.is_closed());
+            !watchers.is_empty()
+        });
         self.publish(cx);
         self.tend = cx.after(TEND_EVERY, Message::TendDue);
     }
@@ -310,9 +314,7 @@ impl State {
     fn watch(&mut self, task: TaskId, reply: Reply<()>) {
         match self.book.task(task) {
             Some(known) if !known.is_closed() => {
-                let watchers = self.watchers.entry(task).or_default();
-                watchers.retain(|watcher| !watcher.is_closed());
-                watchers.push(reply);
+                self.watchers.entry(task).or_default().push(reply);
             }
             _ => self.release(reply.with(())),
         }

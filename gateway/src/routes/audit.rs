@@ -1,55 +1,54 @@
-//! The record of what happened.
+//! The record of what happened in an organisation.
 
 use axum::Json;
+use fleetward_actors::id::WorkerId;
 use fleetward_actors::plane::{AuditEntry, AuditQuery};
-use fleetward_wire::audit::{self, AuditEvent, AuditList};
+use fleetward_wire::audit::{AuditEvent, AuditList, AuditQuery as Asked};
 
-use crate::auth::Inside;
-use crate::extract::{Query, id};
-use crate::problem::{Answer, Failure};
-use crate::times::{micros, rfc3339};
+use crate::auth::InOrg;
+use crate::extract::{Params, page};
+use crate::problem::Problem;
+use crate::time;
 
-/// Events in a page, unless the caller says otherwise.
-const PAGE: u32 = 50;
-
+/// The newest events that fit.
 pub(super) async fn list(
-    Inside(operator): Inside,
-    Query(query): Query<audit::AuditQuery>,
-) -> Answer<Json<AuditList>> {
-    let since = query.since.map(|text| {
-        micros(&text).ok_or_else(|| {
-            Failure::invalid("invalid_since", "since is a time like 2026-01-31T12:00:00Z")
-        })
-    });
+    InOrg(operator): InOrg,
+    Params(asked): Params<Asked>,
+) -> Result<Json<AuditList>, Problem> {
+    let since = asked.since.as_deref().map(since).transpose()?;
+    let worker = asked.worker_id.as_deref().map(worker).transpose()?;
     let query = AuditQuery {
-        kind: query.r#type,
-        worker: query.worker_id.map(|worker| id("worker", &worker)).transpose()?,
-        since: since.transpose()?,
-        before: None,
-        limit: query.limit.unwrap_or(PAGE) as usize,
+        kind: asked.r#type,
+        worker,
+        since,
+        before: asked.before,
+        limit: page(asked.limit)?,
     };
     let events: Vec<_> = operator.audit(&query).await?.into_iter().map(event).collect();
-    let total = events.len() as u64;
-    Ok(Json(AuditList { events, total }))
+    Ok(Json(AuditList { total: events.len() as u64, events }))
+}
+
+fn since(text: &str) -> Result<i64, Problem> {
+    time::parse(text)
+        .ok_or_else(|| Problem::bad_request("invalid_since", "since must be a time of RFC 3339"))
+}
+
+fn worker(text: &str) -> Result<WorkerId, Problem> {
+    text.parse().map_err(|_| Problem::not_found("worker"))
 }
 
 fn event(entry: AuditEntry) -> AuditEvent {
     let named = entry.body.get("worker").and_then(|worker| worker.as_str()).map(str::to_owned);
-    let itself = (entry.subject_kind == "worker").then(|| entry.subject.clone());
-    let mut details = entry.body;
-    if let Some(fields) = details.as_object_mut() {
-        // Hashes of secrets are no secret, and nobody's business.
-        fields.remove("secret_hash");
-        fields.remove("hash");
-        fields.insert("subject".to_owned(), entry.subject.into());
-    }
+    let worker_id = (entry.subject_kind == "worker").then(|| entry.subject.clone()).or(named);
     AuditEvent {
         position: entry.seq,
         r#type: entry.kind,
-        at: rfc3339(entry.at),
+        at: time::text(entry.at),
         by: entry.by,
-        worker_id: itself.or(named),
-        details,
+        worker_id,
+        subject_kind: entry.subject_kind,
+        subject: entry.subject,
+        details: entry.body,
         hash: Some(entry.hash),
     }
 }

@@ -1,81 +1,85 @@
-//! Enrollment keys.
+//! Enrollment keys: made, listed and taken back by operators.
 
-use axum::Json;
-use axum::extract::Path;
+use axum::Json as Answer;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
-use fleetward_actors::fleet::key::Binding;
+use fleetward_actors::Operator;
+use fleetward_actors::fleet::key::{Binding, Key};
+use fleetward_actors::id::KeyId;
 use fleetward_actors::plane::NewEnrollmentKey;
 use fleetward_wire::Done;
 use fleetward_wire::keys::{KeyCreate, KeyCreated, KeyList, KeyView};
 
-use crate::auth::Inside;
-use crate::extract::{Body, id};
-use crate::problem::Answer;
-use crate::times::rfc3339;
+use crate::auth::InOrg;
+use crate::extract::{Json, Params, PathId, page};
+use crate::problem::Problem;
+use crate::routes::workers::ListQuery;
+use crate::time;
 
-/// Keys in a list.
-const PAGE: usize = 200;
-
+/// Makes a key; its text is answered this once.
 pub(super) async fn create(
-    Inside(operator): Inside,
-    Body(body): Body<KeyCreate>,
-) -> Answer<Response> {
-    let mut pools = body.pools.unwrap_or_default();
-    pools.extend(body.pool);
+    InOrg(operator): InOrg,
+    Json { value: asked, .. }: Json<KeyCreate>,
+) -> Result<(StatusCode, Answer<KeyCreated>), Problem> {
+    let mut pools = asked.pools.unwrap_or_default();
+    pools.extend(asked.pool.filter(|pool| !pools.contains(pool)));
+    let binding = Binding {
+        project: asked.project_id,
+        pools,
+        models: asked.models.unwrap_or_default(),
+        labels: asked.labels,
+        auto_approve: asked.auto_approve,
+    };
     let new = NewEnrollmentKey {
-        name: body.name,
-        max_uses: body.max_uses,
-        expires_in_s: body.expires_in,
-        binding: Binding {
-            project: body.project_id,
-            pools,
-            models: body.models.unwrap_or_default(),
-            labels: body.labels,
-            auto_approve: body.auto_approve,
-        },
+        name: asked.name,
+        max_uses: asked.max_uses,
+        expires_in_s: asked.expires_in,
+        binding,
     };
     let (key, text) = operator.create_key(new).await?;
-    let answer = KeyCreated {
+    let created = KeyCreated {
         id: key.id.to_string(),
         key: text.into(),
         name: key.name,
         max_uses: key.max_uses,
-        expires_at: Some(rfc3339(key.expires_at)),
+        expires_at: Some(time::text(key.expires_at)),
     };
-    Ok((StatusCode::CREATED, Json(answer)).into_response())
+    Ok((StatusCode::CREATED, Answer(created)))
 }
 
-pub(super) async fn list(Inside(operator): Inside) -> Answer<Json<KeyList>> {
-    let found = operator.keys(PAGE).await?;
-    let org = operator.org().id.to_string();
-    let keys: Vec<_> = found
-        .into_iter()
-        .map(|key| KeyView {
-            id: key.id.to_string(),
-            org_id: org.clone(),
-            name: key.name,
-            max_uses: key.max_uses,
-            current_uses: key.uses,
-            expires_at: Some(rfc3339(key.expires_at)),
-            allowed_pools: key.binding.pools,
-            allowed_models: key.binding.models,
-            labels: key.binding.labels,
-            project_id: key.binding.project,
-            auto_approve: key.binding.auto_approve,
-            created_at: rfc3339(key.created_at),
-            created_by: Some(key.created_by),
-            revoked: key.revoked_by.is_some(),
-        })
-        .collect();
-    let total = keys.len() as u64;
-    Ok(Json(KeyList { keys, total }))
+/// The newest keys, never their texts.
+pub(super) async fn list(
+    InOrg(operator): InOrg,
+    Params(query): Params<ListQuery>,
+) -> Result<Answer<KeyList>, Problem> {
+    let keys = operator.keys(page(query.limit.or(Some(200)))?).await?;
+    let keys: Vec<_> = keys.into_iter().map(|key| view(&operator, key)).collect();
+    Ok(Answer(KeyList { total: keys.len() as u64, keys }))
 }
 
+/// Takes a key back.
 pub(super) async fn revoke(
-    Inside(operator): Inside,
-    Path(key): Path<String>,
-) -> Answer<Json<Done>> {
-    operator.revoke_key(id("enrollment key", &key)?).await?;
-    Ok(Json(Done::ok()))
+    InOrg(operator): InOrg,
+    PathId(key): PathId<KeyId>,
+) -> Result<Answer<Done>, Problem> {
+    operator.revoke_key(key).await?;
+    Ok(Answer(Done::ok()))
+}
+
+fn view(operator: &Operator, key: Key) -> KeyView {
+    KeyView {
+        id: key.id.to_string(),
+        org_id: operator.org().id.to_string(),
+        name: key.name,
+        max_uses: key.max_uses,
+        current_uses: key.uses,
+        expires_at: Some(time::text(key.expires_at)),
+        allowed_pools: key.binding.pools,
+        allowed_models: key.binding.models,
+        labels: key.binding.labels,
+        project_id: key.binding.project,
+        auto_approve: key.binding.auto_approve,
+        created_at: time::text(key.created_at),
+        created_by: Some(key.created_by),
+        revoked: key.revoked_by.is_some(),
+    }
 }

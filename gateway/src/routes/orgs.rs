@@ -1,39 +1,42 @@
-//! Organisations.
+//! Organisations: made by administrators of the system; everybody sees their own.
 
-use axum::Json;
+use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use fleetward_actors::system::org::Org;
 use fleetward_wire::orgs::{OrgCreate, OrgCreated, OrgList, OrgView};
 
-use crate::Edge;
-use crate::auth::Known;
-use crate::extract::Body;
-use crate::problem::Answer;
-use crate::times::rfc3339;
+use crate::auth::Asking;
+use crate::edge::Edge;
+use crate::extract::Json;
+use crate::problem::Problem;
+use crate::time;
 
+/// Makes an organisation and its first token, which is answered this once.
 pub(super) async fn create(
     State(edge): State<Edge>,
-    Known(caller): Known,
-    Body(body): Body<OrgCreate>,
-) -> Answer<Response> {
-    let (org, token) = edge.plane.create_org(&caller, &body.name).await?;
-    let answer = OrgCreated { id: org.id.to_string(), name: org.name, token: token.0.into() };
-    Ok((StatusCode::CREATED, Json(answer)).into_response())
+    Asking { caller, .. }: Asking,
+    Json { value: asked, .. }: Json<OrgCreate>,
+) -> Result<(StatusCode, Answer<OrgCreated>), Problem> {
+    let (org, token) = edge.plane.create_org(&caller, &asked.name).await?;
+    let created = OrgCreated { id: org.id.to_string(), name: org.name, token: token.0.into() };
+    Ok((StatusCode::CREATED, Answer(created)))
 }
 
-pub(super) async fn list(State(edge): State<Edge>, Known(caller): Known) -> Answer<Json<OrgList>> {
-    let orgs: Vec<_> = edge
-        .plane
-        .orgs(&caller)?
-        .into_iter()
-        .map(|org| OrgView {
-            id: org.id.to_string(),
-            display_name: None,
-            created_at: rfc3339(org.created_at),
-            name: org.name,
-        })
-        .collect();
-    let total = orgs.len() as u64;
-    Ok(Json(OrgList { orgs, total }))
+/// The organisations that the caller may see.
+pub(super) async fn list(
+    State(edge): State<Edge>,
+    Asking { caller, .. }: Asking,
+) -> Result<Answer<OrgList>, Problem> {
+    let orgs: Vec<_> = edge.plane.orgs(&caller)?.into_iter().map(view).collect();
+    Ok(Answer(OrgList { total: orgs.len() as u64, orgs }))
+}
+
+fn view(org: Org) -> OrgView {
+    OrgView {
+        id: org.id.to_string(),
+        name: org.name,
+        display_name: None,
+        created_at: time::text(org.created_at),
+    }
 }

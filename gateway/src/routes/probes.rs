@@ -1,42 +1,49 @@
-//! Whether the server lives, takes work, and how it feels inside.
+//! Whether the server lives, whether it is ready, what it counts, and what its actors do.
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderName, StatusCode};
 use fleetward_actors::system::org::Role;
 use fleetward_wire::health::{Check, Health, Readiness};
 use serde_json::{Value, json};
 
-use crate::Edge;
-use crate::auth::Known;
-use crate::problem::{Answer, Failure};
+use crate::auth::Asking;
+use crate::edge::Edge;
+use crate::metrics;
+use crate::problem::Problem;
 
-pub(super) async fn healthz() -> Json<Health> {
+/// The process runs.
+pub(super) async fn health() -> Json<Health> {
     let version = env!("CARGO_PKG_VERSION").to_owned();
     Json(Health { status: "ok".to_owned(), version })
 }
 
-pub(super) async fn readyz(State(edge): State<Edge>) -> Answer<Json<Readiness>> {
+/// The server can take work.
+pub(super) async fn readiness(State(edge): State<Edge>) -> Result<Json<Readiness>, Problem> {
     if edge.draining.is_cancelled() {
-        let detail = "the server is draining";
-        return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, "draining", detail));
+        let detail = "the server drains; ask another one";
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "draining", detail));
     }
     edge.plane.readiness().await?;
-    let ok = |name: &str| Check { name: name.to_owned(), ok: true, detail: None };
-    Ok(Json(Readiness { ready: true, checks: vec![ok("store"), ok("directory")] }))
+    let passed = |name: &str| Check { name: name.to_owned(), ok: true, detail: None };
+    let checks = ["journal", "store", "directory"].map(passed).into();
+    Ok(Json(Readiness { ready: true, checks }))
 }
 
-pub(super) async fn metrics(State(edge): State<Edge>) -> impl IntoResponse {
-    let text = crate::metrics::render(&edge.plane);
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
+/// Prometheus' text format.
+pub(super) async fn metrics(State(edge): State<Edge>) -> ([(HeaderName, &'static str); 1], String) {
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics::render(&edge))
 }
 
-/// Every actor with its state, queue and restarts. Names of all tenants' cells are in it, so it is for the system only.
-pub(super) async fn actors(State(edge): State<Edge>, Known(caller): Known) -> Answer<Json<Value>> {
+/// Every actor with its state, queue and restarts: for administrators of the system.
+pub(super) async fn actors(
+    State(edge): State<Edge>,
+    Asking { caller, .. }: Asking,
+) -> Result<Json<Value>, Problem> {
     if caller.role != Role::System {
-        let detail = "only an administrator of the system may see the actors";
-        return Err(Failure::new(StatusCode::FORBIDDEN, "system_only", detail));
+        let detail = "only an administrator of the system may do this";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "system_only", detail));
     }
     Ok(Json(json!({ "actors": edge.plane.observe() })))
 }

@@ -1,139 +1,159 @@
-//! Tasks as operators see them.
+//! Tasks as operators see them: submitted, looked at, listed.
 
 use std::time::Duration;
 
-use axum::Json;
-use axum::extract::Path;
-use axum::http::{HeaderMap, StatusCode};
+use axum::Json as Answer;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
-use fleetward_actors::fleet::task::{Failure as TaskFailure, Phase};
-use fleetward_actors::plane::{self, NewSubmit};
+use fleetward_actors::fleet::task::{Failure, Phase, Task};
+use fleetward_actors::id::TaskId;
+use fleetward_actors::plane::{NewSubmit, TaskView};
+use fleetward_actors::seal::Sealed;
 use fleetward_wire::Secret;
-use fleetward_wire::tasks::{TaskList, TaskStatus, TaskSubmit, TaskSubmitted, TaskView};
+use fleetward_wire::tasks::{
+    TaskList, TaskQuery, TaskStatus, TaskSubmit, TaskSubmitted, TaskView as Wire,
+};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::auth::Inside;
-use crate::extract::{Body, Query, id};
-use crate::problem::{Answer, Failure};
-use crate::times::rfc3339;
+use crate::auth::{InOrg, text};
+use crate::edge::Edge;
+use crate::extract::{Json, Params, PathId, page, stored};
+use crate::problem::Problem;
+use crate::routes::worker_protocol::wait;
+use crate::time;
 
-/// Tasks in a page, unless the caller says otherwise.
-const PAGE: usize = 50;
+/// Says that a submit was answered from what was submitted before under its key.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
-/// How long a question about one task may wait for its end.
-#[derive(Deserialize)]
-pub(super) struct Wait {
-    wait: Option<f64>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct Page {
-    status: Option<String>,
-    limit: Option<usize>,
-}
-
+/// Submits a task. Once this is answered, it is durable.
 pub(super) async fn submit(
-    Inside(operator): Inside,
+    InOrg(operator): InOrg,
     headers: HeaderMap,
-    Body(body): Body<TaskSubmit>,
-) -> Answer<Response> {
+    Json { value: asked, .. }: Json<TaskSubmit>,
+) -> Result<Response, Problem> {
     let new = NewSubmit {
-        project: text(&headers, "x-project-id")?,
-        pool: body.pool,
-        model: body.model,
-        labels: body.labels,
-        payload: body.payload.expose().to_string().into(),
-        idempotency_key: text(&headers, "idempotency-key")?,
+        project: text(&headers, "x-project-id")?.map(str::to_owned),
+        pool: asked.pool,
+        model: asked.model,
+        labels: asked.labels,
+        payload: stored("payload", asked.payload.expose())?,
+        idempotency_key: text(&headers, "idempotency-key")?.map(str::to_owned),
     };
     let receipt = operator.submit(new).await?;
-    let answer = TaskSubmitted {
+    let submitted = TaskSubmitted {
         run_id: receipt.task.to_string(),
         pool: receipt.wants.pool.clone(),
         model: receipt.wants.model.clone(),
     };
-    Ok((StatusCode::CREATED, Json(answer)).into_response())
-}
-
-pub(super) async fn get(
-    Inside(operator): Inside,
-    Path(task): Path<String>,
-    Query(Wait { wait }): Query<Wait>,
-) -> Answer<Json<TaskView>> {
-    let task = id("task", &task)?;
-    let found = match wait {
-        None => operator.task(task).await?,
-        Some(seconds) => {
-            let wait = Duration::try_from_secs_f64(seconds).map_err(|_| {
-                Failure::invalid("invalid_wait", "wait is a number of seconds, 0 or more")
-            })?;
-            operator.task_when_closed(task, wait).await?
-        }
-    };
-    view(&found).map(Json)
-}
-
-pub(super) async fn list(
-    Inside(operator): Inside,
-    Query(page): Query<Page>,
-) -> Answer<Json<TaskList>> {
-    let words = ["pending", "claimed", "completed", "failed"];
-    if page.status.as_deref().is_some_and(|status| !words.contains(&status)) {
-        let detail = format!("status is one of {words:?}");
-        return Err(Failure::invalid("invalid_status", detail));
+    let mut response = (StatusCode::CREATED, Answer(submitted)).into_response();
+    if receipt.repeated {
+        response.headers_mut().insert(REPLAYED, axum::http::HeaderValue::from_static("true"));
     }
-    let limit = page.limit.unwrap_or(PAGE);
-    let found = operator.tasks(page.status.as_deref(), None, limit).await?;
-    let tasks = found.iter().map(view).collect::<Answer<Vec<_>>>()?;
-    Ok(Json(TaskList { tasks }))
+    Ok(response)
 }
 
-/// A header's text: absent, or fit to be read.
-fn text(headers: &HeaderMap, name: &str) -> Answer<Option<String>> {
-    let read = |value: &axum::http::HeaderValue| {
-        value
-            .to_str()
-            .map(str::to_owned)
-            .map_err(|_| Failure::invalid("invalid_header", format!("{name} is not readable text")))
-    };
-    headers.get(name).map(read).transpose()
+/// Query of one task.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Look {
+    /// Seconds to wait for its end; as long as a poll at most.
+    wait: Option<f64>,
 }
 
-fn view(found: &plane::TaskView) -> Answer<TaskView> {
-    let plane::TaskView { task, result } = found;
-    let opened = result.as_ref().map(|sealed| sealed.open()).transpose().map_err(|error| {
-        Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string())
-    })?;
-    let text = opened.as_deref().map(String::from_utf8_lossy);
-    let (status, reported_at, output, error) = match task.phase {
-        Phase::Waiting => (TaskStatus::Pending, None, None, None),
-        Phase::Leased => (TaskStatus::Claimed, None, None, None),
-        Phase::Completed { at } => {
-            let output = opened.as_deref().and_then(|bytes| serde_json::from_slice(bytes).ok());
-            (TaskStatus::Completed, Some(at), output.filter(|output| *output != Value::Null), None)
-        }
-        Phase::Failed { at, why: TaskFailure::Reported } => {
-            (TaskStatus::Failed, Some(at), None, text.map(String::from))
-        }
-        Phase::Failed { at, why: TaskFailure::AttemptsExhausted } => {
-            let why = "too many attempts ended without a report".to_owned();
-            (TaskStatus::Failed, Some(at), None, Some(why))
+/// One task, at once or when it has ended.
+pub(super) async fn get(
+    State(edge): State<Edge>,
+    InOrg(operator): InOrg,
+    PathId(id): PathId<TaskId>,
+    Params(look): Params<Look>,
+) -> Result<Answer<Wire>, Problem> {
+    let longest = wait("invalid_wait", look.wait, Duration::ZERO)?;
+    let task = if longest.is_zero() {
+        operator.task(id).await?
+    } else {
+        tokio::select! {
+            biased;
+            task = operator.task_when_closed(id, longest) => task?,
+            () = edge.dismissed() => operator.task(id).await?,
         }
     };
-    let attempt = task.attempt.as_ref().filter(|_| task.phase != Phase::Waiting);
-    Ok(TaskView {
+    view(task).map(Answer)
+}
+
+/// The newest tasks.
+pub(super) async fn list(
+    InOrg(operator): InOrg,
+    Params(query): Params<TaskQuery>,
+) -> Result<Answer<TaskList>, Problem> {
+    let status = query.status.as_deref();
+    if status.is_some_and(|word| !is_status(word)) {
+        let detail = "status must be pending, claimed, completed or failed";
+        return Err(Problem::unprocessable("invalid_status", detail));
+    }
+    let limit = page(query.limit)?;
+    let tasks = operator.tasks(status, query.before, limit).await?;
+    let more = tasks.len() == limit;
+    let next = tasks.last().filter(|_| more).map(|view| view.task.submitted);
+    let tasks = tasks.into_iter().map(view).collect::<Result<_, _>>()?;
+    Ok(Answer(TaskList { tasks, next }))
+}
+
+fn is_status(word: &str) -> bool {
+    matches!(word, "pending" | "claimed" | "completed" | "failed")
+}
+
+fn view(view: TaskView) -> Result<Wire, Problem> {
+    let TaskView { task, result } = view;
+    let (status, reported_at) = match task.phase {
+        Phase::Waiting => (TaskStatus::Pending, None),
+        Phase::Leased => (TaskStatus::Claimed, None),
+        Phase::Completed { at } => (TaskStatus::Completed, Some(at)),
+        Phase::Failed { at, .. } => (TaskStatus::Failed, Some(at)),
+    };
+    let (output, error) = result_of(&task, result)?;
+    Ok(Wire {
         run_id: task.id.to_string(),
         status,
         project_id: task.wants.project.clone(),
         pool: task.wants.pool.clone(),
         model: task.wants.model.clone(),
         labels: task.wants.labels.clone(),
-        worker_id: attempt.map(|attempt| attempt.worker.to_string()),
-        claimed_at: attempt.map(|attempt| rfc3339(attempt.claimed_at)),
+        worker_id: task.attempt.as_ref().map(|attempt| attempt.worker.to_string()),
+        claimed_at: task.attempt.as_ref().map(|attempt| time::text(attempt.claimed_at)),
         attempt: task.attempts(),
-        error: error.map(Secret::new),
-        output: output.map(Secret::new),
-        reported_at: reported_at.map(rfc3339),
-        created_at: rfc3339(task.submitted_at),
+        error,
+        output,
+        reported_at: reported_at.map(time::text),
+        created_at: time::text(task.submitted_at),
     })
+}
+
+type Ends = (Option<Secret<Value>>, Option<Secret>);
+
+/// The output of a completed task, the error text of a failed one.
+fn result_of(task: &Task, result: Option<Sealed>) -> Result<Ends, Problem> {
+    let opened = result.map(|sealed| sealed.open()).transpose().map_err(|error| {
+        let id = uuid::Uuid::now_v7().to_string();
+        tracing::error!(%id, %error, task = %task.id, "a result cannot be opened");
+        Problem::internal(&id)
+    })?;
+    let text = || opened.as_ref().map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    Ok(match &task.phase {
+        Phase::Waiting | Phase::Leased => (None, None),
+        Phase::Completed { .. } => (opened.as_deref().map(json).map(Secret::new), None),
+        Phase::Failed { why: Failure::Reported, .. } => (None, text().map(Secret::new)),
+        Phase::Failed { why: Failure::AttemptsExhausted, .. } => {
+            let attempts = task.attempts();
+            let error = format!("given up: {attempts} attempts ended without a report");
+            (None, Some(Secret::new(error)))
+        }
+    })
+}
+
+/// A tenant's bytes as JSON; those of a library user who wrote something else as a string.
+pub(super) fn json(bytes: &[u8]) -> Value {
+    serde_json::from_slice(bytes)
+        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(bytes).into_owned()))
 }

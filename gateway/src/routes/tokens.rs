@@ -1,86 +1,74 @@
-//! Operators' tokens.
+//! Operators' tokens: made, listed and taken back by administrators.
 
-use axum::Json;
-use axum::extract::{FromRequestParts, Path, State};
+use axum::Json as Answer;
+use axum::extract::State;
 use axum::http::StatusCode;
-use axum::http::request::Parts;
-use axum::response::{IntoResponse, Response};
-use fleetward_actors::id::OrgId;
+use fleetward_actors::id::TokenId;
 use fleetward_actors::plane::NewOperatorToken;
-use fleetward_actors::system::org::Role;
+use fleetward_actors::system::org::{Role, Token};
 use fleetward_wire::Done;
 use fleetward_wire::tokens::{TokenCreate, TokenCreated, TokenList, TokenView};
 
-use crate::Edge;
-use crate::auth::{Known, asked_org};
-use crate::extract::{Body, id};
-use crate::problem::{Answer, Failure};
-use crate::times::rfc3339;
+use crate::auth::Asking;
+use crate::edge::Edge;
+use crate::extract::{Json, PathId};
+use crate::problem::Problem;
+use crate::time;
 
-/// The organisation that a system token names, if it names one.
-pub(super) struct Asked(Option<OrgId>);
-
-impl FromRequestParts<Edge> for Asked {
-    type Rejection = Failure;
-
-    async fn from_request_parts(parts: &mut Parts, _edge: &Edge) -> Answer<Self> {
-        asked_org(parts).map(Self)
-    }
-}
-
+/// Makes a token; its text is answered this once.
 pub(super) async fn create(
     State(edge): State<Edge>,
-    Known(caller): Known,
-    Asked(org): Asked,
-    Body(body): Body<TokenCreate>,
-) -> Answer<Response> {
-    let role = match body.role.as_deref() {
-        None | Some("admin") => Role::Admin,
-        Some("system") => Role::System,
-        Some(_) => {
-            return Err(Failure::invalid("invalid_role", "role is `admin` or `system`"));
-        }
-    };
-    let new = NewOperatorToken { name: body.name, role, expires_in_s: body.expires_in };
+    Asking { caller, org }: Asking,
+    Json { value: asked, .. }: Json<TokenCreate>,
+) -> Result<(StatusCode, Answer<TokenCreated>), Problem> {
+    let role = role(asked.role.as_deref())?;
+    let new = NewOperatorToken { name: asked.name, role, expires_in_s: asked.expires_in };
     let (token, text) = edge.plane.create_token(&caller, org, new).await?;
-    let answer = TokenCreated {
+    let created = TokenCreated {
         id: token.id.to_string(),
         token: text.0.into(),
         name: token.name,
         role: token.role.as_str().to_owned(),
     };
-    Ok((StatusCode::CREATED, Json(answer)).into_response())
+    Ok((StatusCode::CREATED, Answer(created)))
 }
 
+/// The good tokens of an organisation, or (system token, no organisation named) of the system.
 pub(super) async fn list(
     State(edge): State<Edge>,
-    Known(caller): Known,
-    Asked(org): Asked,
-) -> Answer<Json<TokenList>> {
-    let tokens: Vec<_> = edge
-        .plane
-        .tokens(&caller, org)
-        .await?
-        .into_iter()
-        .map(|token| TokenView {
-            id: token.id.to_string(),
-            name: token.name,
-            role: token.role.as_str().to_owned(),
-            created_at: rfc3339(token.created_at),
-            created_by: Some(token.created_by),
-            expires_at: token.expires_at.map(rfc3339),
-            revoked: token.revoked,
-        })
-        .collect();
-    let total = tokens.len() as u64;
-    Ok(Json(TokenList { tokens, total }))
+    Asking { caller, org }: Asking,
+) -> Result<Answer<TokenList>, Problem> {
+    let tokens: Vec<_> = edge.plane.tokens(&caller, org).await?.into_iter().map(view).collect();
+    Ok(Answer(TokenList { total: tokens.len() as u64, tokens }))
 }
 
+/// Takes a token back.
 pub(super) async fn revoke(
     State(edge): State<Edge>,
-    Known(caller): Known,
-    Path(token): Path<String>,
-) -> Answer<Json<Done>> {
-    edge.plane.revoke_token(&caller, id("token", &token)?).await?;
-    Ok(Json(Done::ok()))
+    Asking { caller, .. }: Asking,
+    PathId(token): PathId<TokenId>,
+) -> Result<Answer<Done>, Problem> {
+    edge.plane.revoke_token(&caller, token).await?;
+    Ok(Answer(Done::ok()))
+}
+
+fn role(word: Option<&str>) -> Result<Role, Problem> {
+    match word {
+        None | Some("admin") => Ok(Role::Admin),
+        Some("system") => Ok(Role::System),
+        Some(_) => Err(Problem::unprocessable("invalid_role", "role must be admin or system")),
+    }
+}
+
+fn view(token: Token) -> TokenView {
+    TokenView {
+        id: token.id.to_string(),
+        name: token.name,
+        role: token.role.as_str().to_owned(),
+        org_id: token.org.map(|org| org.to_string()),
+        created_at: time::text(token.created_at),
+        created_by: Some(token.created_by),
+        expires_at: token.expires_at.map(time::text),
+        revoked: token.revoked,
+    }
 }

@@ -1,59 +1,63 @@
-//! What workers call: register, claim, heartbeat, report, hand back.
+//! What workers say: register, claim, heartbeat, report, hand back.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::Json as Answer;
+use axum::body::Body;
+use axum::extract::{Extension, State};
+use axum::http::header::{CONTENT_TYPE, HeaderValue};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use fleetward_actors::Session;
-use fleetward_actors::fleet::worker::Standing;
-use fleetward_actors::plane::{Claim, Enrollment, Heartbeat, Offer, Outcome};
-use fleetward_wire::tasks::{Claimed, Complete, Fail, HandBack, Report, ReportStatus};
+use fleetward_actors::id::{TaskId, WorkerId};
+use fleetward_actors::plane::{self, Enrollment, Offer, Outcome};
+use fleetward_wire::tasks::{Claim, Claimed, Complete, Fail, HandBack, Report, ReportAnswer};
 use fleetward_wire::workers::{
-    Capabilities, HeartbeatAnswer, LostTask, Register, Registered, WorkerStatus,
+    Capabilities, Heartbeat, HeartbeatAnswer, LostTask, Register, Registered,
 };
-use fleetward_wire::{Done, Secret, tasks, workers};
+use fleetward_wire::{Done, Secret};
 use serde_json::Value;
 
-use crate::Edge;
-use crate::auth::Worker;
-use crate::body::Delivered;
-use crate::extract::{Body, BodyOrNone, id};
-use crate::problem::{Answer, Failure};
-use crate::times::rfc3339;
+use crate::auth::{AsWorker, text};
+use crate::body::DeliveryBody;
+use crate::edge::Edge;
+use crate::extract::{Json, MaybeJson, PathId, stored, typed};
+use crate::problem::Problem;
+use crate::routes::{tasks, workers};
+use crate::socket::Wire;
+use crate::time;
 
-/// A poll without a time waits this long.
-const DEFAULT_POLL_S: f64 = 5.0;
-/// Polls that end because the server drains are answered spread over this time, so that their workers do not
-/// come back all at once.
-const DRAIN_SPREAD: Duration = Duration::from_millis(500);
+/// How long a claim waits that does not say.
+const DEFAULT_POLL: Duration = Duration::from_secs(5);
+/// Longest wait.
+const LONGEST_POLL: Duration = Duration::from_secs(60);
 
+/// Makes a worker of a process that has an enrollment key.
 pub(super) async fn register(
     State(edge): State<Edge>,
     headers: HeaderMap,
-    Body(body): Body<Register>,
-) -> Answer<Response> {
-    let said = headers.get("x-enrollment-key").and_then(|key| key.to_str().ok());
-    let in_body = body.enrollment_key.map(Secret::into_exposed);
-    let Some(key) = said.map(str::to_owned).or(in_body).filter(|key| !key.is_empty()) else {
-        let detail = "send an enrollment key: X-Enrollment-Key or `enrollment_key`";
-        return Err(Failure::new(StatusCode::UNAUTHORIZED, "bad_enrollment_key", detail));
+    Json { value: asked, .. }: Json<Register>,
+) -> Result<(StatusCode, Answer<Registered>), Problem> {
+    let header = text(&headers, "x-enrollment-key")?;
+    let key = asked.enrollment_key.as_ref().map(|key| key.expose().as_str()).or(header);
+    let Some(key) = key.filter(|key| !key.is_empty()) else {
+        let detail = "send the enrollment key as enrollment_key or in X-Enrollment-Key";
+        return Err(Problem::unauthenticated("missing_enrollment_key", detail));
     };
     let enrollment = Enrollment {
-        name: body.name,
-        pool: body.pool,
-        models: body.models,
-        labels: body.labels,
-        max_concurrent: body.max_concurrent,
+        name: asked.name,
+        pool: asked.pool,
+        models: asked.models,
+        labels: asked.labels,
+        max_concurrent: asked.max_concurrent,
     };
-    let registered = edge.plane.register(&key, enrollment).await?;
-    let worker = registered.worker;
-    let config = edge.plane.config();
-    let answer = Registered {
+    let joined = edge.plane.register(key, enrollment).await?;
+    let (worker, config) = (joined.worker, edge.plane.config());
+    let registered = Registered {
         worker_id: worker.id.to_string(),
-        worker_secret: registered.secret.into(),
-        status: status(worker.standing),
+        worker_secret: joined.secret.into(),
+        status: workers::status(worker.standing),
         capabilities: Capabilities {
             models: worker.declared_models,
             pool: worker.profile.pool,
@@ -63,173 +67,178 @@ pub(super) async fn register(
         heartbeat_seconds: config.heartbeat.as_secs_f64(),
         lease_seconds: config.lease.as_secs_f64(),
     };
-    Ok((StatusCode::CREATED, Json(answer)).into_response())
+    Ok((StatusCode::CREATED, Answer(registered)))
 }
 
+/// Waits for work. Whoever hangs up is un-parked, because that drops this future.
 pub(super) async fn claim(
     State(edge): State<Edge>,
-    Worker(session): Worker,
-    BodyOrNone(body): BodyOrNone<tasks::Claim>,
-) -> Answer<Response> {
-    let seconds = body.poll_timeout.unwrap_or(DEFAULT_POLL_S);
-    if !seconds.is_finite() || seconds < 0.0 {
-        let detail = "poll_timeout is a number of seconds, 0 or more";
-        return Err(Failure::invalid("invalid_poll_timeout", detail));
-    }
-    let wait = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
-    let claim = Claim { wait, request: body.claim_request_id, boot: body.boot_id };
+    wire: Option<Extension<Arc<Wire>>>,
+    AsWorker(session): AsWorker,
+    MaybeJson(asked): MaybeJson<Claim>,
+) -> Result<Response, Problem> {
+    let claim = plane::Claim {
+        wait: wait("invalid_poll_timeout", asked.poll_timeout, DEFAULT_POLL)?,
+        request: asked.claim_request_id,
+        boot: asked.boot_id,
+    };
     let offer = tokio::select! {
         biased;
         offer = session.claim(claim) => offer?,
-        () = drained(&edge) => None,
+        () = edge.dismissed() => None,
     };
-    match offer {
-        Some(offer) => claimed(&edge, &session, offer),
-        None => Ok(StatusCode::NO_CONTENT.into_response()),
-    }
+    let Some(offer) = offer else { return Ok(StatusCode::NO_CONTENT.into_response()) };
+    let (claimed, delivery) = claimed(&edge, &session, offer);
+    let answer = serde_json::to_vec(&claimed).expect("a claim's answer has string keys only");
+    let body = DeliveryBody::new(answer.into(), delivery, wire.map(|Extension(wire)| wire));
+    let json = HeaderValue::from_static("application/json");
+    Ok(([(CONTENT_TYPE, json)], Body::new(body)).into_response())
 }
 
-/// Resolves a little after the server began to drain.
-async fn drained(edge: &Edge) {
-    edge.draining.cancelled().await;
-    edge.plane.clock().sleep(DRAIN_SPREAD.mul_f64(rand::random())).await;
-}
-
-fn claimed(edge: &Edge, session: &Session, offer: Offer) -> Answer<Response> {
-    let Offer { task, attempt, claim_token, wants, payload, claimed_at, delivery } = offer;
-    let payload: Value = serde_json::from_slice(&payload).unwrap_or(Value::Null);
-    let answer = Claimed {
-        run_id: task.to_string(),
-        org_id: session.org().to_string(),
-        project_id: wants.project.clone(),
-        pool: wants.pool.clone(),
-        model: wants.model.clone(),
-        labels: wants.labels.clone(),
-        payload: payload.into(),
-        worker_id: session.worker().to_string(),
-        claimed_at: rfc3339(claimed_at),
-        attempt,
-        claim_token: claim_token.into(),
-        lease_seconds: edge.plane.config().lease.as_secs_f64(),
-    };
-    let bytes = serde_json::to_vec(&answer).expect("a claim has string keys only");
-    let body = axum::body::Body::new(Delivered::new(bytes.into(), delivery));
-    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
-}
-
+/// A sign of life; also from a worker that still waits for approval.
 pub(super) async fn heartbeat(
     State(edge): State<Edge>,
-    Worker(session): Worker,
-    BodyOrNone(body): BodyOrNone<workers::Heartbeat>,
-) -> Answer<Json<HeartbeatAnswer>> {
-    let held = body.tasks.map(|tasks| {
-        let named = tasks.into_iter().filter_map(|held| {
-            let task = held.run_id.parse().ok()?;
-            Some((task, held.attempt, held.claim_token.into_exposed()))
+    AsWorker(session): AsWorker,
+    MaybeJson(beat): MaybeJson<Heartbeat>,
+) -> Result<Answer<HeartbeatAnswer>, Problem> {
+    // What has no id of ours cannot be held.
+    let mut lost = Vec::new();
+    let held = beat.tasks.map(|tasks| {
+        let known = tasks.into_iter().filter_map(|held| match held.run_id.parse() {
+            Ok(task) => Some((task, held.attempt, held.claim_token.into_exposed())),
+            Err(_) => {
+                lost.push(LostTask { run_id: held.run_id, attempt: held.attempt });
+                None
+            }
         });
-        named.collect()
+        known.collect()
     });
-    let lost = session.heartbeat(Heartbeat { held, boot: body.boot_id }).await?;
-    let lost =
-        lost.into_iter().map(|(task, attempt)| LostTask { run_id: task.to_string(), attempt });
-    Ok(Json(HeartbeatAnswer {
+    let gone = session.heartbeat(plane::Heartbeat { held, boot: beat.boot_id }).await?;
+    lost.extend(
+        gone.into_iter().map(|(task, attempt)| LostTask { run_id: task.to_string(), attempt }),
+    );
+    Ok(Answer(HeartbeatAnswer {
         ok: true,
-        status: status(session.standing().await?),
+        status: workers::status(session.standing().await?),
         heartbeat_seconds: edge.plane.config().heartbeat.as_secs_f64(),
-        lost: lost.collect(),
+        lost,
         drain: false,
     }))
 }
 
-/// The same under the name that the older documents give it. The path must name the worker itself.
+/// The same on a route that names the worker.
 pub(super) async fn heartbeat_of(
     state: State<Edge>,
-    Path(path): Path<String>,
-    worker: Worker,
-    body: BodyOrNone<workers::Heartbeat>,
-) -> Answer<Json<HeartbeatAnswer>> {
-    if path != worker.0.worker().to_string() {
-        return Err(Failure::not_found("worker"));
+    AsWorker(session): AsWorker,
+    PathId(worker): PathId<WorkerId>,
+    beat: MaybeJson<Heartbeat>,
+) -> Result<Answer<HeartbeatAnswer>, Problem> {
+    if session.worker() != worker {
+        return Err(Problem::not_found("worker"));
     }
-    heartbeat(state, worker, body).await
+    heartbeat(state, AsWorker(session), beat).await
 }
 
-pub(super) async fn report(Worker(session): Worker, Body(body): Body<Value>) -> Answer<Json<Done>> {
-    let report = read_report(body)?;
-    let outcome = match report.status {
-        ReportStatus::Completed => completed(report.output),
-        ReportStatus::Failed => failed(report.error),
+/// The end of an attempt.
+pub(super) async fn report(
+    AsWorker(session): AsWorker,
+    Json { value: said, .. }: Json<Value>,
+) -> Result<Answer<ReportAnswer>, Problem> {
+    let status = said.get("status");
+    if status.is_some_and(|word| !matches!(word.as_str(), Some("completed" | "failed"))) {
+        let detail = "status must be completed or failed";
+        return Err(Problem::unprocessable("invalid_status", detail));
+    }
+    let said: Report = typed(said)?;
+    let task: TaskId = said.run_id.parse().map_err(|_| Problem::not_found("task"))?;
+    let outcome = match said.status {
+        fleetward_wire::tasks::ReportStatus::Completed => completed(said.output)?,
+        fleetward_wire::tasks::ReportStatus::Failed => failed(said.error),
     };
-    accept(&session, &report.run_id, report.attempt, report.claim_token, outcome).await
+    conclude(&session, task, said.attempt, said.claim_token, outcome).await
 }
 
+/// A report that a task completed.
 pub(super) async fn complete(
-    Worker(session): Worker,
-    Path(task): Path<String>,
-    BodyOrNone(body): BodyOrNone<Complete>,
-) -> Answer<Json<Done>> {
-    let outcome = completed(body.output);
-    accept(&session, &task, body.attempt, body.claim_token, outcome).await
+    AsWorker(session): AsWorker,
+    PathId(task): PathId<TaskId>,
+    MaybeJson(said): MaybeJson<Complete>,
+) -> Result<Answer<ReportAnswer>, Problem> {
+    let outcome = completed(said.output)?;
+    conclude(&session, task, said.attempt, said.claim_token, outcome).await
 }
 
+/// A report that a task failed.
 pub(super) async fn fail(
-    Worker(session): Worker,
-    Path(task): Path<String>,
-    BodyOrNone(body): BodyOrNone<Fail>,
-) -> Answer<Json<Done>> {
-    accept(&session, &task, body.attempt, body.claim_token, failed(body.error)).await
+    AsWorker(session): AsWorker,
+    PathId(task): PathId<TaskId>,
+    MaybeJson(said): MaybeJson<Fail>,
+) -> Result<Answer<ReportAnswer>, Problem> {
+    conclude(&session, task, said.attempt, said.claim_token, failed(said.error)).await
 }
 
+/// The worker will not finish this attempt: somebody else gets the task, and it does not count.
 pub(super) async fn release(
-    Worker(session): Worker,
-    Path(task): Path<String>,
-    Body(body): Body<HandBack>,
-) -> Answer<Json<Done>> {
-    let token = body.claim_token.expose();
-    session.hand_back(id("task", &task)?, Some(body.attempt), Some(token)).await?;
-    Ok(Json(Done::ok()))
+    AsWorker(session): AsWorker,
+    PathId(task): PathId<TaskId>,
+    Json { value: said, .. }: Json<HandBack>,
+) -> Result<Answer<Done>, Problem> {
+    let token = said.claim_token.expose().as_str();
+    session.hand_back(task, Some(said.attempt), Some(token)).await?;
+    Ok(Answer(Done::ok()))
 }
 
-/// The status is looked at by itself, so that a wrong word has a code of its own.
-fn read_report(body: Value) -> Answer<Report> {
-    let unprocessable = |code, detail| Failure::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail);
-    match body.get("status") {
-        None => {}
-        Some(Value::String(word)) if word == "completed" || word == "failed" => {}
-        Some(_) => {
-            return Err(unprocessable("invalid_status", "status is `completed` or `failed`"));
+/// How long to wait: none below zero, cut to the longest.
+pub(super) fn wait(
+    code: &'static str,
+    seconds: Option<f64>,
+    default: Duration,
+) -> Result<Duration, Problem> {
+    match seconds {
+        None => Ok(default),
+        // Written so that what is no number fails too.
+        Some(seconds) if seconds >= 0.0 => {
+            Ok(Duration::from_secs_f64(seconds.min(LONGEST_POLL.as_secs_f64())))
         }
+        Some(_) => Err(Problem::bad_request(code, "the time to wait must be 0 seconds or more")),
     }
-    serde_json::from_value(body)
-        .map_err(|_| unprocessable("invalid_body", "the body is not a report"))
 }
 
-fn completed(output: Option<Secret<Value>>) -> Outcome {
+fn claimed(edge: &Edge, session: &Session, offer: Offer) -> (Claimed, plane::Delivery) {
+    let claimed = Claimed {
+        run_id: offer.task.to_string(),
+        org_id: session.org().to_string(),
+        project_id: offer.wants.project.clone(),
+        pool: offer.wants.pool.clone(),
+        model: offer.wants.model.clone(),
+        labels: offer.wants.labels.clone(),
+        payload: Secret::new(tasks::json(&offer.payload)),
+        worker_id: session.worker().to_string(),
+        claimed_at: time::text(offer.claimed_at),
+        attempt: offer.attempt,
+        claim_token: offer.claim_token.into(),
+        lease_seconds: edge.plane.config().lease.as_secs_f64(),
+    };
+    (claimed, offer.delivery)
+}
+
+fn completed(output: Option<Secret<Value>>) -> Result<Outcome, Problem> {
     let output = output.map_or(Value::Null, Secret::into_exposed);
-    Outcome::Completed(output.to_string().into())
+    stored("output", &output).map(Outcome::Completed)
 }
 
 fn failed(error: Option<Secret>) -> Outcome {
     Outcome::Failed(error.map(Secret::into_exposed).unwrap_or_default())
 }
 
-async fn accept(
+async fn conclude(
     session: &Session,
-    task: &str,
+    task: TaskId,
     attempt: Option<u32>,
     token: Option<Secret>,
     outcome: Outcome,
-) -> Answer<Json<Done>> {
-    let token = token.map(Secret::into_exposed);
-    session.report(id("task", task)?, attempt, token.as_deref(), outcome).await?;
-    Ok(Json(Done::ok()))
-}
-
-pub(super) fn status(standing: Standing) -> WorkerStatus {
-    match standing {
-        Standing::Pending => WorkerStatus::Pending,
-        Standing::Approved => WorkerStatus::Approved,
-        Standing::Rejected => WorkerStatus::Rejected,
-        Standing::Revoked => WorkerStatus::Revoked,
-    }
+) -> Result<Answer<ReportAnswer>, Problem> {
+    let token = token.as_ref().map(|token| token.expose().as_str());
+    session.report(task, attempt, token, outcome).await?;
+    Ok(Answer(ReportAnswer::ok()))
 }

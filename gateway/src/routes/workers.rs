@@ -1,50 +1,52 @@
-//! Workers as operators see them and decide about them.
+//! Workers as operators see them, and what operators decide about them.
 
 use axum::Json;
-use axum::extract::Path;
 use fleetward_actors::Operator;
 use fleetward_actors::fleet::registry::rules::Verdict;
 use fleetward_actors::fleet::worker::{Standing, Worker};
+use fleetward_actors::id::WorkerId;
 use fleetward_wire::workers::{
-    CapabilitiesView, Decision, StatusAnswer, WorkerDetail, WorkerList, WorkerView,
+    CapabilitiesView, Decision, StatusAnswer, WorkerDetail, WorkerList, WorkerStatus, WorkerView,
 };
 use serde::Deserialize;
 
-use super::worker_protocol::status;
-use crate::auth::Inside;
-use crate::extract::{BodyOrNone, Query, id};
-use crate::problem::{Answer, Failure};
-use crate::times::rfc3339;
+use crate::auth::InOrg;
+use crate::extract::{MaybeJson, Params, PathId, page};
+use crate::problem::Problem;
+use crate::time;
 
-/// Workers in a page, unless the caller says otherwise.
-const PAGE: usize = 200;
-
-#[derive(Deserialize)]
-pub(super) struct Page {
-    status: Option<String>,
-    limit: Option<usize>,
+/// Query of a list.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ListQuery {
+    pub(super) status: Option<String>,
+    pub(super) limit: Option<u32>,
 }
 
+/// The newest workers.
 pub(super) async fn list(
-    Inside(operator): Inside,
-    Query(page): Query<Page>,
-) -> Answer<Json<WorkerList>> {
-    let words = ["pending", "approved", "rejected", "revoked"];
-    if page.status.as_deref().is_some_and(|status| !words.contains(&status)) {
-        let detail = format!("status is one of {words:?}");
-        return Err(Failure::invalid("invalid_status", detail));
+    InOrg(operator): InOrg,
+    Params(query): Params<ListQuery>,
+) -> Result<Json<WorkerList>, Problem> {
+    let status = query.status.as_deref();
+    if status.is_some_and(|word| !is_standing(word)) {
+        let detail = "status must be pending, approved, rejected or revoked";
+        return Err(Problem::unprocessable("invalid_status", detail));
     }
-    let limit = page.limit.unwrap_or(PAGE);
-    let found = operator.workers(page.status.as_deref(), None, limit).await?;
-    let workers = found.into_iter().map(|(worker, seen)| view(&operator, worker, seen)).collect();
-    Ok(Json(WorkerList { workers, total: operator.count_workers().await? }))
+    // Older clients name no limit and mean all of them.
+    let limit = page(query.limit.or(Some(200)))?;
+    let workers = operator.workers(status, None, limit).await?;
+    let total = operator.count_workers().await?;
+    let workers = workers.into_iter().map(|(worker, seen)| view(&operator, worker, seen)).collect();
+    Ok(Json(WorkerList { workers, total }))
 }
 
+/// One worker.
 pub(super) async fn get(
-    Inside(operator): Inside,
-    Path(worker): Path<String>,
-) -> Answer<Json<WorkerDetail>> {
-    let (worker, seen) = operator.worker(id("worker", &worker)?).await?;
+    InOrg(operator): InOrg,
+    PathId(id): PathId<WorkerId>,
+) -> Result<Json<WorkerDetail>, Problem> {
+    let (worker, seen) = operator.worker(id).await?;
     Ok(Json(WorkerDetail {
         id: worker.id.to_string(),
         name: worker.name,
@@ -54,49 +56,65 @@ pub(super) async fn get(
         models: worker.declared_models,
         labels: worker.profile.labels,
         max_concurrent: worker.seats,
-        last_heartbeat: seen.map(rfc3339),
-        registered_at: rfc3339(worker.registered_at),
+        last_heartbeat: seen.map(time::text),
+        registered_at: time::text(worker.registered_at),
     }))
 }
 
+/// Lets a worker work.
 pub(super) async fn approve(
-    inside: Inside,
-    worker: Path<String>,
-    body: BodyOrNone<Decision>,
-) -> Answer<Json<StatusAnswer>> {
-    decide(inside, worker, body, Verdict::Approve).await
+    InOrg(operator): InOrg,
+    PathId(id): PathId<WorkerId>,
+    MaybeJson(decision): MaybeJson<Decision>,
+) -> Result<Json<StatusAnswer>, Problem> {
+    decide(&operator, id, Verdict::Approve, decision).await
 }
 
+/// Never lets it in.
 pub(super) async fn reject(
-    inside: Inside,
-    worker: Path<String>,
-    body: BodyOrNone<Decision>,
-) -> Answer<Json<StatusAnswer>> {
-    decide(inside, worker, body, Verdict::Reject).await
+    InOrg(operator): InOrg,
+    PathId(id): PathId<WorkerId>,
+    MaybeJson(decision): MaybeJson<Decision>,
+) -> Result<Json<StatusAnswer>, Problem> {
+    decide(&operator, id, Verdict::Reject, decision).await
 }
 
+/// Throws it out.
 pub(super) async fn revoke(
-    inside: Inside,
-    worker: Path<String>,
-    body: BodyOrNone<Decision>,
-) -> Answer<Json<StatusAnswer>> {
-    decide(inside, worker, body, Verdict::Revoke).await
+    InOrg(operator): InOrg,
+    PathId(id): PathId<WorkerId>,
+    MaybeJson(decision): MaybeJson<Decision>,
+) -> Result<Json<StatusAnswer>, Problem> {
+    decide(&operator, id, Verdict::Revoke, decision).await
+}
+
+/// The word on the wire.
+pub(super) fn status(standing: Standing) -> WorkerStatus {
+    match standing {
+        Standing::Pending => WorkerStatus::Pending,
+        Standing::Approved => WorkerStatus::Approved,
+        Standing::Rejected => WorkerStatus::Rejected,
+        Standing::Revoked => WorkerStatus::Revoked,
+    }
 }
 
 async fn decide(
-    Inside(operator): Inside,
-    Path(worker): Path<String>,
-    BodyOrNone(body): BodyOrNone<Decision>,
+    operator: &Operator,
+    id: WorkerId,
     verdict: Verdict,
-) -> Answer<Json<StatusAnswer>> {
-    let worker = operator.decide(id("worker", &worker)?, verdict, body.reason).await?;
-    let status = status(worker.standing);
-    Ok(Json(StatusAnswer { status, worker_id: worker.id.to_string() }))
+    decision: Decision,
+) -> Result<Json<StatusAnswer>, Problem> {
+    let worker = operator.decide(id, verdict, decision.reason).await?;
+    Ok(Json(StatusAnswer { status: status(worker.standing), worker_id: worker.id.to_string() }))
+}
+
+fn is_standing(word: &str) -> bool {
+    let all = [Standing::Pending, Standing::Approved, Standing::Rejected, Standing::Revoked];
+    all.iter().any(|standing| standing.as_str() == word)
 }
 
 fn view(operator: &Operator, worker: Worker, seen: Option<i64>) -> WorkerView {
     let approved = worker.standing == Standing::Approved;
-    let decided_at = worker.decided_at.filter(|_| approved);
     WorkerView {
         id: worker.id.to_string(),
         name: worker.name,
@@ -111,11 +129,11 @@ fn view(operator: &Operator, worker: Worker, seen: Option<i64>) -> WorkerView {
             sdk_version: None,
         },
         approval_status: status(worker.standing),
-        last_heartbeat: seen.map(rfc3339),
+        last_heartbeat: seen.map(time::text),
         last_probe_at: None,
         probe_status: None,
-        registered_at: rfc3339(worker.registered_at),
-        approved_at: decided_at.map(rfc3339),
+        registered_at: time::text(worker.registered_at),
+        approved_at: worker.decided_at.filter(|_| approved).map(time::text),
         approved_by: worker.decided_by.filter(|_| approved),
         reason: worker.reason,
     }

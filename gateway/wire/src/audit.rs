@@ -15,8 +15,10 @@ pub struct AuditQuery {
     pub worker_id: Option<String>,
     /// Only events from this time on: RFC 3339.
     pub since: Option<Timestamp>,
-    /// At most so many.
+    /// At most so many, 1..200.
     pub limit: Option<u32>,
+    /// Only events before this position: that of the last event of the page before.
+    pub before: Option<u64>,
 }
 
 /// One decision.
@@ -33,6 +35,12 @@ pub struct AuditEvent {
     /// The worker it is about.
     #[serde(default)]
     pub worker_id: Option<String>,
+    /// What kind of thing it happened to: `task`, `worker`, `key`.
+    #[serde(default)]
+    pub subject_kind: String,
+    /// The id of that thing.
+    #[serde(default)]
+    pub subject: String,
     /// The particulars; nothing sealed is among them.
     #[serde(default)]
     pub details: Value,
@@ -46,6 +54,6 @@ pub struct AuditEvent {
 pub struct AuditList {
     /// The events, newest first.
     pub events: Vec<AuditEvent>,
-    /// How many there are.
+    /// How many are in this answer.
     pub total: u64,
 }

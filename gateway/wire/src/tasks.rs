@@ -211,6 +211,8 @@ pub struct TaskQuery {
     pub status: Option<String>,
     /// At most so many, 1..200.
     pub limit: Option<u32>,
+    /// Only those before this one: [`TaskList::next`] of the page before.
+    pub before: Option<u64>,
 }
 
 /// `GET /api/v1/fleet/tasks`: newest first.
@@ -218,4 +220,7 @@ pub struct TaskQuery {
 pub struct TaskList {
     /// The tasks of the caller's organisation.
     pub tasks: Vec<TaskView>,
+    /// Where the next page begins; none on the last one.
+    #[serde(default)]
+    pub next: Option<u64>,
 }

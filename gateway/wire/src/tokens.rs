@@ -39,6 +39,9 @@ pub struct TokenView {
     pub name: String,
     /// What it may do.
     pub role: String,
+    /// The organisation it is good for; none for a token of the system.
+    #[serde(default)]
+    pub org_id: Option<String>,
     /// When it was made.
     pub created_at: Timestamp,
     /// Who made it.

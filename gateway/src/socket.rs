@@ -1,0 +1,208 @@
+//! A client's socket with deadlines: it has to send heads, and read answers, within their times.
+//!
+//! hyper's own header timeout also runs while a connection rests between two requests, which
+//! would cut off every worker that sends a heartbeat as often.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::http::Version;
+use fleetward_runtime::Clock;
+use futures_util::task::AtomicWaker;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+/// The times of one connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Times {
+    /// For the first head, and for any head from its first byte on.
+    pub(crate) head: Duration,
+    /// Between two requests.
+    pub(crate) idle: Duration,
+    /// Without the client taking a byte of what waits for it.
+    pub(crate) write: Duration,
+}
+
+/// What is known of a connection beside its bytes; shared with its requests.
+#[derive(Default)]
+pub(crate) struct Wire {
+    in_flight: AtomicUsize,
+    /// HTTP/2: bytes that come between requests may be pings, and are no head.
+    multiplexed: AtomicBool,
+    blocked: AtomicBool,
+    waiting: AtomicWaker,
+}
+
+/// Counts one request as in flight until it is dropped.
+pub(crate) struct InFlight(Arc<Wire>);
+
+/// The socket.
+pub(crate) struct Socket {
+    io: TokioIo<TcpStream>,
+    wire: Arc<Wire>,
+    clock: Clock,
+    times: Times,
+    reading: Option<Timer>,
+    /// What `reading` is for.
+    stage: Stage,
+    writing: Option<Timer>,
+}
+
+type Timer = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The first head has to come.
+    First,
+    /// A request is in flight: its body has a deadline of its own.
+    Served,
+    /// Between two requests.
+    Idle,
+    /// Part of a head has come.
+    Head,
+}
+
+impl Wire {
+    /// Begins a request.
+    pub(crate) fn begin(self: &Arc<Self>, version: Version) -> InFlight {
+        self.multiplexed.store(version == Version::HTTP_2, Ordering::Relaxed);
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(Arc::clone(self))
+    }
+
+    /// Ready while the client takes what is written.
+    pub(crate) fn poll_flowing(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.waiting.register(cx.waker());
+        if self.blocked.load(Ordering::Acquire) { Poll::Pending } else { Poll::Ready(()) }
+    }
+
+    fn set_blocked(&self, blocked: bool) {
+        if self.blocked.swap(blocked, Ordering::AcqRel) && !blocked {
+            self.waiting.wake();
+        }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Socket {
+    pub(crate) fn new(stream: TcpStream, wire: Arc<Wire>, clock: Clock, times: Times) -> Self {
+        Self {
+            io: TokioIo::new(stream),
+            wire,
+            clock,
+            times,
+            reading: None,
+            stage: Stage::First,
+            writing: None,
+        }
+    }
+
+    fn timer(&self, wait: Duration) -> Timer {
+        let clock = self.clock.clone();
+        Box::pin(async move { clock.sleep(wait).await })
+    }
+
+    fn enter(&mut self, stage: Stage) {
+        self.stage = stage;
+        self.reading = match stage {
+            Stage::Served => None,
+            Stage::Idle => Some(self.timer(self.times.idle)),
+            Stage::First | Stage::Head => Some(self.timer(self.times.head)),
+        };
+    }
+
+    /// Whether the client has been silent for too long in its present stage.
+    fn is_overdue(&mut self, cx: &mut Context<'_>) -> bool {
+        let in_flight = self.wire.in_flight.load(Ordering::Relaxed) > 0;
+        match self.stage {
+            Stage::Served if !in_flight => self.enter(Stage::Idle),
+            Stage::First | Stage::Idle | Stage::Head if in_flight => self.enter(Stage::Served),
+            Stage::First if self.reading.is_none() => self.enter(Stage::First),
+            _ => {}
+        }
+        self.reading.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready())
+    }
+
+    /// Passes on the result of a write, and watches the client that does not read.
+    fn watch<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        result: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        self.wire.set_blocked(result.is_pending());
+        if result.is_ready() {
+            self.writing = None;
+            return result;
+        }
+        let wait = self.times.write;
+        let timer = match self.writing.take() {
+            Some(timer) => timer,
+            None => self.timer(wait),
+        };
+        ready!(self.writing.insert(timer).as_mut().poll(cx));
+        Poll::Ready(Err(late("the client does not read")))
+    }
+}
+
+impl Read for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.is_overdue(cx) {
+            return Poll::Ready(Err(late("the client does not send a request")));
+        }
+        ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
+        if self.stage == Stage::Idle && !self.wire.multiplexed.load(Ordering::Relaxed) {
+            self.enter(Stage::Head);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Write for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.io).poll_write(cx, bytes);
+        self.watch(cx, result)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.io).poll_write_vectored(cx, bytes);
+        self.watch(cx, result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+fn late(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, what)
+}
