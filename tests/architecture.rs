@@ -14,7 +14,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("store", &[]),
     ("actors", &["fleetward-runtime", "fleetward-store"]),
     ("gateway/wire", &[]),
-    ("gateway", &["fleetward-actors", "fleetward-runtime", "fleetward-store", "fleetward-wire"]),
+    ("gateway", &["fleetward-actors", "fleetward-store", "fleetward-wire"]),
     ("worker", &["fleetward-wire"]),
 ];
 

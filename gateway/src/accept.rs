@@ -100,7 +100,7 @@ impl Server {
                 Ok((stream, _)) => self.take(stream, permit),
                 Err(error) => {
                     tracing::warn!(%error, "a connection was not accepted");
-                    self.edge.clock.sleep(ACCEPT_PAUSE).await;
+                    self.edge.sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
@@ -118,7 +118,7 @@ impl Server {
             write: options.write_timeout,
         };
         let wire = Arc::new(Wire::default());
-        let socket = Socket::new(stream, Arc::clone(&wire), self.edge.clock.clone(), times);
+        let socket = Socket::new(stream, Arc::clone(&wire), self.edge.clone(), times);
         let draining = self.edge.draining.clone();
         let connection =
             serve_one(self.builder.clone(), socket, wire, self.routes.clone(), draining);
@@ -137,7 +137,7 @@ impl Server {
         tracing::info!(connections = self.open.len(), "draining");
         tokio::select! {
             () = self.open.wait() => {}
-            () = self.edge.clock.sleep(self.edge.options.drain_within) => {
+            () = self.edge.sleep(self.edge.options.drain_within) => {
                 tracing::warn!(connections = self.open.len(), "closing what is still open");
                 self.cut_off.cancel();
                 self.open.wait().await;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleetward_actors::ControlPlane;
-use fleetward_runtime::Clock;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -26,8 +25,6 @@ pub(crate) struct Shared {
     pub(crate) options: GatewayOptions,
     /// Cancelled when the server begins to drain.
     pub(crate) draining: CancellationToken,
-    /// Time of the machinery: deadlines of sockets pass even where the story's clock is frozen.
-    pub(crate) clock: Clock,
     pub(crate) connections: Arc<Semaphore>,
     pub(crate) body_room: Arc<Semaphore>,
     pub(crate) metrics: Handle,
@@ -46,7 +43,6 @@ impl Edge {
             plane,
             options,
             draining,
-            clock: Clock::real(),
             connections,
             body_room: Arc::new(Semaphore::new(room)),
             metrics: metrics::install(),
@@ -59,11 +55,16 @@ impl Edge {
         most - self.connections.available_permits()
     }
 
+    /// Waits, on the one clock of the server.
+    pub(crate) async fn sleep(&self, wait: Duration) {
+        self.plane.clock().sleep(wait).await;
+    }
+
     /// Comes when whoever only waits has to be sent away because the server drains.
     pub(crate) async fn dismissed(&self) {
         self.draining.cancelled().await;
         let longest = DISMISS_WITHIN.min(self.options.drain_within / 2);
-        self.clock.sleep(longest.mul_f64(rand::random())).await;
+        self.sleep(longest.mul_f64(rand::random())).await;
     }
 }
 

@@ -173,7 +173,7 @@ async fn read(edge: &Edge, request: Request) -> Result<(Vec<u8>, Room), Problem>
             Err(Broken::TooLarge) => Err(too_large(edge, body).await),
             Err(Broken::Other(problem)) => Err(problem),
         },
-        () = edge.clock.sleep(edge.options.body_timeout) => {
+        () = edge.sleep(edge.options.body_timeout) => {
             let detail = "the body did not arrive in time";
             Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", detail))
         }
@@ -230,7 +230,7 @@ async fn too_large(edge: &Edge, mut body: Body) -> Problem {
     };
     tokio::select! {
         () = discard => {}
-        () = edge.clock.sleep(DISCARD_WITHIN) => {}
+        () = edge.sleep(DISCARD_WITHIN) => {}
     }
     let detail = format!("the body has more than {} bytes", edge.options.max_body_bytes);
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)

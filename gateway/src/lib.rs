@@ -15,7 +15,7 @@ mod problem;
 mod request_id;
 mod routes;
 mod socket;
-mod time;
+mod times;
 
 use std::time::Duration;
 
@@ -60,7 +60,7 @@ impl Default for GatewayOptions {
             max_body_bytes: 2 << 20,
             // Parsed JSON takes several times the room of its text.
             body_memory: 64 << 20,
-            drain_within: Duration::from_secs(20),
+            drain_within: Duration::from_secs(10),
         }
     }
 }

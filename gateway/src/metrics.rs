@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use fleetward_actors::ControlPlane;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use uuid::Uuid;
 
 use crate::edge::Edge;
 
@@ -60,7 +59,7 @@ pub fn install() -> Handle {
 /// Folds what piles up, for ever.
 pub(crate) async fn upkeep(edge: &Edge) {
     loop {
-        edge.clock.sleep(UPKEEP_EVERY).await;
+        edge.sleep(UPKEEP_EVERY).await;
         edge.metrics.0.run_upkeep();
     }
 }
@@ -106,14 +105,19 @@ fn mailboxes(text: &mut String, plane: &ControlPlane) {
     let (waiting, oldest) = ("fleetward_messages_waiting", "fleetward_messages_oldest_seconds");
     gauge(waiting, "Messages in mailboxes.", &|of| of.waiting as f64);
     gauge(oldest, "Age of the oldest message.", &|of| of.oldest.as_secs_f64());
-    let restarts = "fleetward_actor_restarts";
+    let restarts = "fleetward_restarts";
     gauge(restarts, "Restarts of the actors that there are now.", &|of| of.restarts as f64);
 }
 
 /// What an actor is called, without the keys of families: those must not become labels.
 fn class(path: &str) -> &str {
-    let is_key = |part: &&str| part.parse::<i64>().is_ok() || Uuid::parse_str(part).is_ok();
-    path.rsplit('/').find(|part| !is_key(part)).unwrap_or(path)
+    let mut parts = path.rsplit('/');
+    let last = parts.next().unwrap_or(path);
+    match parts.next() {
+        Some("cells") => "cell",
+        Some("connections") => "connection",
+        _ => last,
+    }
 }
 
 fn head(text: &mut String, name: &str, help: &str) {
@@ -131,12 +135,13 @@ mod tests {
 
     #[test]
     fn keys_of_families_are_no_classes() {
-        let worker = Uuid::nil();
         let cases = [
+            ("system", "system"),
             ("system/journal", "journal"),
-            ("system/cells/3", "cells"),
+            ("system/cells", "cells"),
+            ("system/cells/3", "cell"),
             ("system/cells/3/core/dispatcher", "dispatcher"),
-            (&format!("system/cells/3/connections/{worker}"), "connections"),
+            ("system/cells/3/connections/0190", "connection"),
         ];
         for (path, expected) in cases {
             assert_eq!(class(path), expected);

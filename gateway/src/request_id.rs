@@ -26,7 +26,7 @@ const LONGEST: usize = 128;
 
 /// Runs one request.
 pub(crate) async fn layer(State(edge): State<Edge>, request: Request, next: Next) -> Response {
-    let began = edge.clock.now();
+    let began = edge.plane.clock().now();
     let id = given(request.headers()).unwrap_or_else(|| Uuid::now_v7().to_string());
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
@@ -41,7 +41,7 @@ pub(crate) async fn layer(State(edge): State<Edge>, request: Request, next: Next
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(HEADER, id);
     }
-    let latency_ms = (edge.clock.now() - began).as_secs_f64() * 1e3;
+    let latency_ms = (edge.plane.clock().now() - began).as_secs_f64() * 1e3;
     let done = Done { method: &method, route: &route, status: response.status(), latency_ms, code };
     span.in_scope(|| done.tell());
     response

@@ -11,11 +11,12 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::http::Version;
-use fleetward_runtime::Clock;
 use futures_util::task::AtomicWaker;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+
+use crate::edge::Edge;
 
 /// The times of one connection.
 #[derive(Debug, Clone, Copy)]
@@ -32,10 +33,13 @@ pub(crate) struct Times {
 #[derive(Default)]
 pub(crate) struct Wire {
     in_flight: AtomicUsize,
+    begun: AtomicUsize,
     /// HTTP/2: bytes that come between requests may be pings, and are no head.
     multiplexed: AtomicBool,
     blocked: AtomicBool,
     waiting: AtomicWaker,
+    /// Who reads: hyper does not look again by itself when a request has ended.
+    reader: AtomicWaker,
 }
 
 /// Counts one request as in flight until it is dropped.
@@ -45,9 +49,11 @@ pub(crate) struct InFlight(Arc<Wire>);
 pub(crate) struct Socket {
     io: TokioIo<TcpStream>,
     wire: Arc<Wire>,
-    clock: Clock,
+    edge: Edge,
     times: Times,
     reading: Option<Timer>,
+    /// Requests that had begun when it was last looked.
+    begun: usize,
     /// What `reading` is for.
     stage: Stage,
     writing: Option<Timer>,
@@ -72,6 +78,7 @@ impl Wire {
     pub(crate) fn begin(self: &Arc<Self>, version: Version) -> InFlight {
         self.multiplexed.store(version == Version::HTTP_2, Ordering::Relaxed);
         self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.begun.fetch_add(1, Ordering::Relaxed);
         InFlight(Arc::clone(self))
     }
 
@@ -90,26 +97,28 @@ impl Wire {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.0.in_flight.fetch_sub(1, Ordering::Release);
+        self.0.reader.wake();
     }
 }
 
 impl Socket {
-    pub(crate) fn new(stream: TcpStream, wire: Arc<Wire>, clock: Clock, times: Times) -> Self {
+    pub(crate) fn new(stream: TcpStream, wire: Arc<Wire>, edge: Edge, times: Times) -> Self {
         Self {
             io: TokioIo::new(stream),
             wire,
-            clock,
+            edge,
             times,
             reading: None,
+            begun: 0,
             stage: Stage::First,
             writing: None,
         }
     }
 
     fn timer(&self, wait: Duration) -> Timer {
-        let clock = self.clock.clone();
-        Box::pin(async move { clock.sleep(wait).await })
+        let edge = self.edge.clone();
+        Box::pin(async move { edge.sleep(wait).await })
     }
 
     fn enter(&mut self, stage: Stage) {
@@ -123,12 +132,17 @@ impl Socket {
 
     /// Whether the client has been silent for too long in its present stage.
     fn is_overdue(&mut self, cx: &mut Context<'_>) -> bool {
-        let in_flight = self.wire.in_flight.load(Ordering::Relaxed) > 0;
+        self.wire.reader.register(cx.waker());
+        let begun = self.wire.begun.load(Ordering::Relaxed);
+        let in_flight = self.wire.in_flight.load(Ordering::Acquire) > 0;
+        // One may have come and gone since the last look.
+        let served = std::mem::replace(&mut self.begun, begun) != begun;
         match self.stage {
-            Stage::Served if !in_flight => self.enter(Stage::Idle),
-            Stage::First | Stage::Idle | Stage::Head if in_flight => self.enter(Stage::Served),
+            _ if in_flight => self.enter(Stage::Served),
+            Stage::Served => self.enter(Stage::Idle),
+            _ if served => self.enter(Stage::Idle),
             Stage::First if self.reading.is_none() => self.enter(Stage::First),
-            _ => {}
+            Stage::First | Stage::Idle | Stage::Head => {}
         }
         self.reading.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready())
     }

@@ -8,7 +8,8 @@ use fleetward_store::{CellHead, ReadLimit, Record, Store, genesis, verify};
 
 use super::ClientArgs;
 use super::config::File;
-use super::error::{Failed, chain};
+use super::error::Failed;
+use super::journal::existing;
 use super::print::line;
 
 const PAGE: ReadLimit = ReadLimit { events: 2_000, bytes: 16 << 20 };
@@ -48,10 +49,10 @@ async fn look_at_server(client: &ClientArgs, file: &File) -> Result<usize, Faile
 }
 
 async fn look_at_store(url: &str) -> Result<usize, Failed> {
-    let store = match fleetward_store::connect(url).await {
+    let store = match existing(url).await {
         Ok(store) => store,
-        Err(error) => {
-            line(&format!("WRONG the store cannot be opened: {}", chain(&error)))?;
+        Err(failed) => {
+            line(&format!("WRONG the store cannot be opened: {failed}"))?;
             return Ok(1);
         }
     };

@@ -46,7 +46,7 @@ pub(crate) async fn run(JournalVerb::Cat(args): JournalVerb, file: &File) -> Res
     let Some(url) = args.database_url.or_else(|| file.database_url.clone()) else {
         return Err(Failed::refused("name the store: --database-url"));
     };
-    let store = fleetward_store::connect(&url).await?;
+    let store = existing(&url).await?;
     let cell = match args.cell {
         Some(number) => CellId(number),
         None => named(store.as_ref(), &args.org).await?,
@@ -83,6 +83,16 @@ fn check(previous: Option<fleetward_store::Hash>, event: &StoredEvent) -> Result
 
 async fn read(store: &dyn Store, cell: CellId, after: u64) -> Result<Vec<StoredEvent>, Failed> {
     store.read(cell, after, PAGE).await.map_err(|error| Failed::Unavailable(error.to_string()))
+}
+
+/// Opens a store that is there: looking at one must not make one.
+pub(crate) async fn existing(url: &str) -> Result<std::sync::Arc<dyn Store>, Failed> {
+    if let Some(path) = url.strip_prefix("sqlite://")
+        && !std::path::Path::new(path).exists()
+    {
+        return Err(Failed::refused(format!("there is no store at {path}")));
+    }
+    Ok(fleetward_store::connect(url).await?)
 }
 
 /// The cell of an organisation.

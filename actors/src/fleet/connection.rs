@@ -5,6 +5,7 @@
 pub mod leases;
 mod message;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,6 +68,8 @@ pub struct State {
     seats: usize,
     polls: Vec<Waiting>,
     leases: Leases,
+    /// Grants on their way to a caller, by poll: a caller may leave before it takes the answer.
+    handed: BTreeMap<u64, (TaskId, u32)>,
     boot: Option<String>,
     /// Whether its heartbeats name what it holds.
     names_tasks: bool,
@@ -101,6 +104,7 @@ impl Actor for State {
             seats,
             polls: Vec::new(),
             leases: Leases::new(terms),
+            handed: BTreeMap::new(),
             boot: None,
             names_tasks: false,
             used,
@@ -212,6 +216,9 @@ impl State {
         if self.polls.len() < before {
             self.offer(cx);
         }
+        if let Some((task, attempt)) = self.handed.remove(&poll) {
+            self.tell_over(vec![Over { task, attempt, why: Ending::Unread }]);
+        }
     }
 
     fn granted(&mut self, grant: Box<Grant>, cx: &Context<Message>) {
@@ -220,6 +227,7 @@ impl State {
         let poll = self.polls.iter().position(|waiting| waiting.id == grant.poll);
         match poll.map(|at| self.polls.remove(at)) {
             Some(waiting) if !waiting.reply.is_closed() => {
+                self.handed.insert(waiting.id, (task, attempt));
                 waiting.reply.send(PollAnswer::Granted(grant));
             }
             // Nobody waits for it any more.
@@ -228,6 +236,7 @@ impl State {
     }
 
     fn delivered(&mut self, task: TaskId, attempt: u32, whole: bool, cx: &Context<Message>) {
+        self.handed.retain(|_, handed| *handed != (task, attempt));
         if whole {
             self.leases.written(task, attempt, self.names_tasks, cx.clock().now());
         } else {
@@ -272,6 +281,7 @@ impl State {
     fn reconcile(&mut self, leases: Vec<Lease>, cx: &Context<Message>) {
         let held = leases.into_iter().map(|lease| (lease.task, lease.attempt, lease.request));
         self.leases.reconcile(held.collect(), cx.clock().now());
+        self.handed.retain(|_, (task, attempt)| self.leases.holds(*task, *attempt));
     }
 
     fn stand(&mut self, standing: Standing, as_of: Position) {

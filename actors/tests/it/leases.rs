@@ -239,3 +239,25 @@ fn handed_back_task_goes_to_another_and_does_not_count() {
         let _ = world;
     });
 }
+
+#[test]
+fn caller_that_leaves_between_grant_and_answer_loses_nothing() {
+    World::run(async |world| {
+        let plane = start(world, &Memory::new()).await;
+        let (w1, w2) = (plane.worker("w1").await, plane.worker("w2").await);
+        let mut claim = Box::pin(w1.claim(named("a")));
+        // It parks, and is not looked at again until it is dropped.
+        assert!(
+            tokio::time::timeout(std::time::Duration::from_millis(5), &mut claim).await.is_err()
+        );
+        let task = plane.submit("x").await;
+        world.settle().await;
+        assert_eq!(plane.phase(task).await, Phase::Leased);
+
+        drop(claim);
+        world.settle().await;
+
+        let taken = take(&w2, plain(0)).await.expect("it is back at once");
+        assert_eq!((taken.task, taken.attempt), (task, 2));
+    });
+}

@@ -8,7 +8,7 @@ use fleetward_wire::audit::{AuditEvent, AuditList, AuditQuery as Asked};
 use crate::auth::InOrg;
 use crate::extract::{Params, page};
 use crate::problem::Problem;
-use crate::time;
+use crate::times::{micros, rfc3339};
 
 /// The newest events that fit.
 pub(super) async fn list(
@@ -29,7 +29,7 @@ pub(super) async fn list(
 }
 
 fn since(text: &str) -> Result<i64, Problem> {
-    time::parse(text)
+    micros(text)
         .ok_or_else(|| Problem::bad_request("invalid_since", "since must be a time of RFC 3339"))
 }
 
@@ -40,15 +40,21 @@ fn worker(text: &str) -> Result<WorkerId, Problem> {
 fn event(entry: AuditEntry) -> AuditEvent {
     let named = entry.body.get("worker").and_then(|worker| worker.as_str()).map(str::to_owned);
     let worker_id = (entry.subject_kind == "worker").then(|| entry.subject.clone()).or(named);
+    let mut details = entry.body;
+    if let Some(fields) = details.as_object_mut() {
+        // Hashes of credentials are no secret, and nobody's business.
+        fields.remove("secret_hash");
+        fields.remove("hash");
+    }
     AuditEvent {
         position: entry.seq,
         r#type: entry.kind,
-        at: time::text(entry.at),
+        at: rfc3339(entry.at),
         by: entry.by,
         worker_id,
         subject_kind: entry.subject_kind,
         subject: entry.subject,
-        details: entry.body,
+        details,
         hash: Some(entry.hash),
     }
 }

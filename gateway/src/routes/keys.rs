@@ -13,7 +13,7 @@ use crate::auth::InOrg;
 use crate::extract::{Json, Params, PathId, page};
 use crate::problem::Problem;
 use crate::routes::workers::ListQuery;
-use crate::time;
+use crate::times::rfc3339;
 
 /// Makes a key; its text is answered this once.
 pub(super) async fn create(
@@ -41,7 +41,7 @@ pub(super) async fn create(
         key: text.into(),
         name: key.name,
         max_uses: key.max_uses,
-        expires_at: Some(time::text(key.expires_at)),
+        expires_at: Some(rfc3339(key.expires_at)),
     };
     Ok((StatusCode::CREATED, Answer(created)))
 }
@@ -72,13 +72,13 @@ fn view(operator: &Operator, key: Key) -> KeyView {
         name: key.name,
         max_uses: key.max_uses,
         current_uses: key.uses,
-        expires_at: Some(time::text(key.expires_at)),
+        expires_at: Some(rfc3339(key.expires_at)),
         allowed_pools: key.binding.pools,
         allowed_models: key.binding.models,
         labels: key.binding.labels,
         project_id: key.binding.project,
         auto_approve: key.binding.auto_approve,
-        created_at: time::text(key.created_at),
+        created_at: rfc3339(key.created_at),
         created_by: Some(key.created_by),
         revoked: key.revoked_by.is_some(),
     }

@@ -10,7 +10,7 @@ use crate::auth::Asking;
 use crate::edge::Edge;
 use crate::extract::Json;
 use crate::problem::Problem;
-use crate::time;
+use crate::times::rfc3339;
 
 /// Makes an organisation and its first token, which is answered this once.
 pub(super) async fn create(
@@ -37,6 +37,6 @@ fn view(org: Org) -> OrgView {
         id: org.id.to_string(),
         name: org.name,
         display_name: None,
-        created_at: time::text(org.created_at),
+        created_at: rfc3339(org.created_at),
     }
 }

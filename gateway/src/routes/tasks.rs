@@ -22,7 +22,7 @@ use crate::edge::Edge;
 use crate::extract::{Json, Params, PathId, page, stored};
 use crate::problem::Problem;
 use crate::routes::worker_protocol::wait;
-use crate::time;
+use crate::times::rfc3339;
 
 /// Says that a submit was answered from what was submitted before under its key.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -113,6 +113,8 @@ fn view(view: TaskView) -> Result<Wire, Problem> {
         Phase::Failed { at, .. } => (TaskStatus::Failed, Some(at)),
     };
     let (output, error) = result_of(&task, result)?;
+    // Nobody has a task that waits, whoever had it before.
+    let claimed = task.attempt.as_ref().filter(|_| task.phase != Phase::Waiting);
     Ok(Wire {
         run_id: task.id.to_string(),
         status,
@@ -120,13 +122,13 @@ fn view(view: TaskView) -> Result<Wire, Problem> {
         pool: task.wants.pool.clone(),
         model: task.wants.model.clone(),
         labels: task.wants.labels.clone(),
-        worker_id: task.attempt.as_ref().map(|attempt| attempt.worker.to_string()),
-        claimed_at: task.attempt.as_ref().map(|attempt| time::text(attempt.claimed_at)),
+        worker_id: claimed.map(|attempt| attempt.worker.to_string()),
+        claimed_at: claimed.map(|attempt| rfc3339(attempt.claimed_at)),
         attempt: task.attempts(),
         error,
         output,
-        reported_at: reported_at.map(time::text),
-        created_at: time::text(task.submitted_at),
+        reported_at: reported_at.map(rfc3339),
+        created_at: rfc3339(task.submitted_at),
     })
 }
 

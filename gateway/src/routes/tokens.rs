@@ -13,7 +13,7 @@ use crate::auth::Asking;
 use crate::edge::Edge;
 use crate::extract::{Json, PathId};
 use crate::problem::Problem;
-use crate::time;
+use crate::times::rfc3339;
 
 /// Makes a token; its text is answered this once.
 pub(super) async fn create(
@@ -66,9 +66,9 @@ fn view(token: Token) -> TokenView {
         name: token.name,
         role: token.role.as_str().to_owned(),
         org_id: token.org.map(|org| org.to_string()),
-        created_at: time::text(token.created_at),
+        created_at: rfc3339(token.created_at),
         created_by: Some(token.created_by),
-        expires_at: token.expires_at.map(time::text),
+        expires_at: token.expires_at.map(rfc3339),
         revoked: token.revoked,
     }
 }

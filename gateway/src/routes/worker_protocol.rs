@@ -26,7 +26,7 @@ use crate::extract::{Json, MaybeJson, PathId, stored, typed};
 use crate::problem::Problem;
 use crate::routes::{tasks, workers};
 use crate::socket::Wire;
-use crate::time;
+use crate::times::rfc3339;
 
 /// How long a claim waits that does not say.
 const DEFAULT_POLL: Duration = Duration::from_secs(5);
@@ -214,7 +214,7 @@ fn claimed(edge: &Edge, session: &Session, offer: Offer) -> (Claimed, plane::Del
         labels: offer.wants.labels.clone(),
         payload: Secret::new(tasks::json(&offer.payload)),
         worker_id: session.worker().to_string(),
-        claimed_at: time::text(offer.claimed_at),
+        claimed_at: rfc3339(offer.claimed_at),
         attempt: offer.attempt,
         claim_token: offer.claim_token.into(),
         lease_seconds: edge.plane.config().lease.as_secs_f64(),

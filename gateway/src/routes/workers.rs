@@ -13,7 +13,7 @@ use serde::Deserialize;
 use crate::auth::InOrg;
 use crate::extract::{MaybeJson, Params, PathId, page};
 use crate::problem::Problem;
-use crate::time;
+use crate::times::rfc3339;
 
 /// Query of a list.
 #[derive(Debug, Default, Deserialize)]
@@ -56,8 +56,8 @@ pub(super) async fn get(
         models: worker.declared_models,
         labels: worker.profile.labels,
         max_concurrent: worker.seats,
-        last_heartbeat: seen.map(time::text),
-        registered_at: time::text(worker.registered_at),
+        last_heartbeat: seen.map(rfc3339),
+        registered_at: rfc3339(worker.registered_at),
     }))
 }
 
@@ -129,11 +129,11 @@ fn view(operator: &Operator, worker: Worker, seen: Option<i64>) -> WorkerView {
             sdk_version: None,
         },
         approval_status: status(worker.standing),
-        last_heartbeat: seen.map(time::text),
+        last_heartbeat: seen.map(rfc3339),
         last_probe_at: None,
         probe_status: None,
-        registered_at: time::text(worker.registered_at),
-        approved_at: worker.decided_at.filter(|_| approved).map(time::text),
+        registered_at: rfc3339(worker.registered_at),
+        approved_at: worker.decided_at.filter(|_| approved).map(rfc3339),
         approved_by: worker.decided_by.filter(|_| approved),
         reason: worker.reason,
     }

@@ -1,213 +1,316 @@
-//! Whatever is sent to any route, it is a problem with a code of its own, and the server goes on.
+//! Whatever a client sends, it is told what is wrong, and the server goes on.
 
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 
-use crate::server::{Server, runtime, with_server};
+use crate::server::{Client, Server, Setup, runtime};
 
-const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
-
-/// Routes that take a body, and whose they are.
-const ROUTES: &[(&str, &str, Who)] = &[
-    ("POST", "/api/v1/fleet/register", Who::Anybody),
-    ("POST", "/api/v1/fleet/claim", Who::Worker),
-    ("POST", "/api/v1/fleet/heartbeat", Who::Worker),
-    ("POST", "/api/v1/fleet/report", Who::Worker),
-    ("POST", "/api/v1/fleet/tasks/ID/complete", Who::Worker),
-    ("POST", "/api/v1/fleet/tasks/ID/fail", Who::Worker),
-    ("POST", "/api/v1/fleet/tasks/ID/release", Who::Worker),
-    ("POST", "/api/v1/fleet/tasks", Who::Admin),
-    ("POST", "/api/v1/fleet/enrollment-keys", Who::Admin),
-    ("POST", "/api/v1/fleet/workers/ID/approve", Who::Admin),
-    ("PATCH", "/api/v1/fleet/workers/ID/reject", Who::Admin),
-    ("POST", "/api/v1/fleet/workers/ID/revoke", Who::Admin),
-    ("DELETE", "/api/v1/fleet/enrollment-keys/ID", Who::Admin),
-    ("GET", "/api/v1/fleet/tasks/ID", Who::Admin),
-    ("GET", "/api/v1/fleet/workers/ID", Who::Admin),
-    ("POST", "/api/v1/orgs", Who::Admin),
-    ("POST", "/api/v1/tokens", Who::Admin),
-    ("DELETE", "/api/v1/tokens/ID", Who::Admin),
-];
-
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum Who {
     Anybody,
+    Operator,
     Worker,
-    Admin,
 }
 
-/// Bodies that were never meant for any route.
-fn bodies() -> impl Strategy<Value = Vec<u8>> {
-    let deep = |n: usize| [vec![b'['; n], vec![b']'; n]].concat();
+/// One route: who may use it, whether it needs a body, and what its fields must not be.
+struct Route {
+    method: &'static str,
+    path: &'static str,
+    who: Who,
+    /// None where no body is read.
+    body: Option<Needed>,
+    fields: &'static [(&'static str, &'static str)],
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Needed {
+    Yes,
+    No,
+}
+
+/// Values that are wrong in a field, as JSON texts.
+const NAMES: &str = r#"[1, [], {}, "a\u0007b", "a\nb", "\u0000"]"#;
+const LABELS: &str = r#"[1, "x", [1], {"k": 1}, {"": "x"}, {"k\u0007": "x"}, {"k": "\u001b"}]"#;
+const POLLS: &str = r#"[-1, -0.001, -1e300, "5", "NaN", [], true]"#;
+const LISTS: &str = r#"["x", 1, {}, [1], [""], ["a\u0007"], [null]]"#;
+const COUNTS: &str = r#"[0, -1, 1.5, "1", 99999999999, []]"#;
+const OBJECTS: &str = r#"["x", 7, [7], {"run_id": 1}]"#;
+
+const ROUTES: &[Route] = &[
+    route(
+        "POST",
+        "/api/v1/fleet/register",
+        Who::Anybody,
+        &[
+            ("name", NAMES),
+            ("pool", NAMES),
+            ("models", LISTS),
+            ("labels", LABELS),
+            ("max_concurrent", COUNTS),
+            ("enrollment_key", r#"[1, "", "wrt-1.x.y.z", "\u0007"]"#),
+        ],
+    ),
+    empty(
+        "POST",
+        "/api/v1/fleet/claim",
+        Who::Worker,
+        &[("poll_timeout", POLLS), ("claim_request_id", r#"[1, "a\u0007", {}]"#)],
+    ),
+    empty(
+        "POST",
+        "/api/v1/fleet/heartbeat",
+        Who::Worker,
+        &[("tasks", OBJECTS), ("boot_id", r#"[1, "\u0007"]"#), ("tasks_failed", r#"[-1, "x"]"#)],
+    ),
+    route(
+        "POST",
+        "/api/v1/fleet/report",
+        Who::Worker,
+        &[
+            ("run_id", r#"[1, null, "", "x", "00000000-0000-0000-0000-000000000000"]"#),
+            ("status", r#"[1, null, "done", "COMPLETED", {}]"#),
+            ("attempt", r#"[-1, "x", 1.5]"#),
+            ("error", "[1, {}, []]"),
+            ("claim_token", "[1, {}]"),
+        ],
+    ),
+    route(
+        "POST",
+        "/api/v1/fleet/tasks",
+        Who::Operator,
+        &[
+            ("model", r#"["", " ", 1, "a\u0007"]"#),
+            ("pool", r#"["", 1, "a\u0007"]"#),
+            ("labels", LABELS),
+        ],
+    ),
+    empty("POST", "/api/v1/fleet/tasks/{id}/complete", Who::Worker, &[("attempt", COUNTS)]),
+    empty("POST", "/api/v1/fleet/tasks/{id}/fail", Who::Worker, &[("error", "[1, {}]")]),
+    route("POST", "/api/v1/fleet/tasks/{id}/release", Who::Worker, &[("attempt", COUNTS)]),
+    empty("POST", "/api/v1/fleet/workers/{id}/approve", Who::Operator, &[("reason", "[1, {}]")]),
+    empty("PATCH", "/api/v1/fleet/workers/{id}/reject", Who::Operator, &[("reason", "[[]]")]),
+    empty("POST", "/api/v1/fleet/workers/{id}/revoke", Who::Operator, &[("reason", NAMES)]),
+    empty("POST", "/api/v1/fleet/workers/{id}/heartbeat", Who::Worker, &[("tasks", OBJECTS)]),
+    route(
+        "POST",
+        "/api/v1/fleet/enrollment-keys",
+        Who::Operator,
+        &[
+            ("name", r#"["", "  ", 1, null, "a\u0007"]"#),
+            ("max_uses", COUNTS),
+            ("pools", LISTS),
+            ("models", LISTS),
+            ("labels", LABELS),
+            ("expires_in", r#"[0, -1, "x", 1e30]"#),
+            ("auto_approve", r#"["yes", 1]"#),
+            ("project_id", r#"["", 1, "\u0007"]"#),
+        ],
+    ),
+    route(
+        "POST",
+        "/api/v1/orgs",
+        Who::Operator,
+        &[("name", r#"["", "A B", 1, null, "a\u0007", "default"]"#)],
+    ),
+    route(
+        "POST",
+        "/api/v1/tokens",
+        Who::Operator,
+        &[
+            ("name", r#"["", 1, null, "a\u0007"]"#),
+            ("role", r#"["root", 1]"#),
+            ("expires_in", r#"[0, -1, "x"]"#),
+        ],
+    ),
+    bare("GET", "/api/v1/fleet/tasks/{id}", Who::Operator),
+    bare("GET", "/api/v1/fleet/workers/{id}", Who::Operator),
+    bare("DELETE", "/api/v1/fleet/enrollment-keys/{id}", Who::Operator),
+    bare("DELETE", "/api/v1/tokens/{id}", Who::Operator),
+];
+
+/// Queries that are wrong, on the routes that read one.
+const QUERIES: &[&str] = &[
+    "/api/v1/fleet/tasks?limit=0",
+    "/api/v1/fleet/tasks?limit=-1",
+    "/api/v1/fleet/tasks?limit=201",
+    "/api/v1/fleet/tasks?limit=x",
+    "/api/v1/fleet/tasks?status=done",
+    "/api/v1/fleet/tasks?before=-1",
+    "/api/v1/fleet/tasks?status=%07",
+    "/api/v1/fleet/workers?status=x",
+    "/api/v1/fleet/workers?limit=999",
+    "/api/v1/fleet/enrollment-keys?limit=0",
+    "/api/v1/fleet/audit?limit=0",
+    "/api/v1/fleet/audit?since=yesterday",
+    "/api/v1/fleet/audit?worker_id=x",
+    "/api/v1/fleet/tasks/00000000-0000-0000-0000-000000000000?wait=-1",
+    "/api/v1/fleet/tasks/00000000-0000-0000-0000-000000000000?wait=NaN",
+    "/api/v1/fleet/nothing",
+    "/nothing",
+    "/",
+    "/api/v1/fleet/tasks/",
+];
+
+const fn route(
+    method: &'static str,
+    path: &'static str,
+    who: Who,
+    fields: &'static [(&'static str, &'static str)],
+) -> Route {
+    Route { method, path, who, body: Some(Needed::Yes), fields }
+}
+
+const fn empty(
+    method: &'static str,
+    path: &'static str,
+    who: Who,
+    fields: &'static [(&'static str, &'static str)],
+) -> Route {
+    Route { method, path, who, body: Some(Needed::No), fields }
+}
+
+const fn bare(method: &'static str, path: &'static str, who: Who) -> Route {
+    Route { method, path, who, body: None, fields: &[] }
+}
+
+/// What is wrong with a request.
+#[derive(Debug, Clone)]
+enum Wrong {
+    NobodyAsks,
+    BadProof(String),
+    BadId(String),
+    NoBody,
+    Text(Vec<u8>),
+    NoObject(Value),
+    Deep(usize),
+    Huge,
+    Field(usize, usize),
+    Method,
+    Query(usize),
+    Header(String),
+}
+
+fn wrong() -> impl Strategy<Value = Wrong> {
+    let no_object = prop_oneof![
+        Just(json!([])),
+        Just(json!(7)),
+        Just(json!("x")),
+        Just(json!([1, 2])),
+        Just(json!(true)),
+    ];
     prop_oneof![
-        Just(Vec::new()),
-        Just(b"{".to_vec()),
-        Just(b"\xff\xfe".to_vec()),
-        Just(b"null".to_vec()),
-        Just(b"[]".to_vec()),
-        Just(deep(3_000)),
-        (100..130_usize).prop_map(deep),
-        proptest::collection::vec(any::<u8>(), 0..200),
-        object().prop_map(|object| object.to_string().into_bytes()),
+        1 => Just(Wrong::NobodyAsks),
+        2 => "[!-~]{1,40}".prop_map(Wrong::BadProof),
+        2 => "[a-zA-Z0-9%._~-]{1,40}".prop_map(Wrong::BadId),
+        1 => Just(Wrong::NoBody),
+        3 => proptest::collection::vec(any::<u8>(), 1..60).prop_map(Wrong::Text),
+        2 => no_object.prop_map(Wrong::NoObject),
+        1 => (130_usize..5_000).prop_map(Wrong::Deep),
+        1 => Just(Wrong::Huge),
+        12 => any::<(usize, usize)>().prop_map(|(field, value)| Wrong::Field(field, value)),
+        1 => Just(Wrong::Method),
+        2 => any::<usize>().prop_map(Wrong::Query),
+        1 => "[ -~]{0,40}".prop_map(Wrong::Header),
     ]
 }
 
-/// Objects with the fields that routes know, and values that they do not.
-fn object() -> impl Strategy<Value = Value> {
-    let field = prop_oneof![
-        Just("name"),
-        Just("pool"),
-        Just("pools"),
-        Just("model"),
-        Just("models"),
-        Just("labels"),
-        Just("max_concurrent"),
-        Just("max_uses"),
-        Just("expires_in"),
-        Just("payload"),
-        Just("poll_timeout"),
-        Just("run_id"),
-        Just("status"),
-        Just("attempt"),
-        Just("claim_token"),
-        Just("output"),
-        Just("error"),
-        Just("tasks"),
-        Just("boot_id"),
-        Just("role"),
-        Just("reason"),
-        Just("enrollment_key"),
-        Just("claim_request_id"),
-        Just("project_id"),
-    ];
-    let value = prop_oneof![
-        Just(Value::Null),
-        Just(json!("")),
-        Just(json!("a\u{0}b")),
-        Just(json!("x\ny")),
-        Just(json!(0)),
-        Just(json!(-1)),
-        Just(json!(1e300)),
-        Just(json!(u64::MAX)),
-        Just(json!(true)),
-        Just(json!([])),
-        Just(json!([1])),
-        Just(json!({})),
-        Just(json!({"k": 1})),
-        Just(json!({"": "v"})),
-        Just(json!("x".repeat(2_000))),
-        Just(json!(NOBODY)),
-        Just(json!([{"run_id": 1}])),
-        Just(json!(["\u{7}"])),
-    ];
-    proptest::collection::vec((field, value), 0..6)
-        .prop_map(|fields| fields.into_iter().map(|(k, v)| (k.to_owned(), v)).collect())
-}
-
 #[test]
-fn whatever_is_sent_is_answered_and_never_a_500() {
+fn bad_input_is_a_problem_with_a_code_and_never_the_servers() {
     let runtime = runtime();
-    let (server, worker) = runtime.block_on(async {
-        let server = Server::start(Default::default()).await;
-        let worker = server.worker("w").await;
-        (server, worker)
+    let server = runtime.block_on(Server::start(Setup::default()));
+    let worker = runtime.block_on(server.worker("w"));
+    let strategy = (0..ROUTES.len(), wrong());
+
+    let config = ProptestConfig { cases: 600, failure_persistence: None, ..Default::default() };
+    let checked = TestRunner::new(config).run(&strategy, |(route, wrong)| {
+        runtime.block_on(check(&server, &worker, &ROUTES[route], &wrong))
     });
-    let mut runner = TestRunner::new(Config { cases: 400, ..Config::default() });
-    let ids = prop_oneof![
-        Just(NOBODY),
-        Just("x"),
-        Just("%00"),
-        Just("..%2f.."),
-        Just("%ff"),
-        Just("-1"),
-    ];
-    let sent = (0..ROUTES.len(), ids, bodies());
-    runner
-        .run(&sent, |(route, id, body)| {
-            let (method, path, who) = ROUTES[route];
-            let client = match who {
-                Who::Anybody => server.anybody(),
-                Who::Worker => worker.clone(),
-                Who::Admin => server.admin.clone(),
+
+    checked.unwrap();
+    runtime.block_on(server.stop());
+}
+
+async fn check(
+    server: &Server,
+    worker: &Client,
+    route: &Route,
+    wrong: &Wrong,
+) -> Result<(), TestCaseError> {
+    let Some((client, method, path, body)) = request(server, worker, route, wrong) else {
+        return Ok(());
+    };
+    let answer = client.send_bytes(method, &path, body).await;
+    prop_assert!((400..500).contains(&answer.status), "{} of {}: {:?}", method, path, answer);
+    let (_, code) = answer.problem();
+    prop_assert!(code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{}", code);
+    let health = server.anybody().send("GET", "/healthz", None).await;
+    prop_assert_eq!(health.status, 200);
+    Ok(())
+}
+
+type Request = (Client, &'static str, String, Option<Vec<u8>>);
+
+/// The request, or none where this cannot be wrong with this route.
+fn request(server: &Server, worker: &Client, route: &Route, wrong: &Wrong) -> Option<Request> {
+    const NOBODY: &str = "00000000-0000-0000-0000-000000000000";
+    let client = match route.who {
+        Who::Anybody => server.anybody(),
+        Who::Operator => server.admin.clone(),
+        Who::Worker => worker.clone(),
+    };
+    let path = route.path.replace("{id}", NOBODY);
+    let has_id = route.path.contains("{id}");
+    let reads = route.body.is_some();
+    let with_body = |body: Vec<u8>| reads.then(|| (client.clone(), path.clone(), Some(body)));
+    let (client, path, body) = match wrong {
+        Wrong::NobodyAsks => (server.anybody(), path, Some(b"{}".to_vec())),
+        Wrong::BadProof(text) => {
+            let (client, name) = match route.who {
+                Who::Anybody => return None,
+                Who::Operator => (client.with("authorization", text), "authorization"),
+                Who::Worker => (client.with("x-worker-secret", text), "x-worker-secret"),
             };
-            // A poll would wait for ever: the clock stands still.
-            let text = String::from_utf8_lossy(&body).into_owned();
-            prop_assume!(!path.ends_with("/claim") || !fits_a_claim(&text));
-            let answer =
-                runtime.block_on(client.send_bytes(method, &path.replace("ID", id), Some(body)));
-            prop_assert!(answer.status < 500, "{method} {path} {text}: {}", answer.text);
-            if answer.status >= 400 {
-                let code = answer.json["code"].as_str().unwrap_or_default();
-                prop_assert!(!code.is_empty(), "{method} {path}: {}", answer.text);
-                prop_assert_eq!(&answer.headers["content-type"], "application/problem+json");
-                prop_assert!(answer.json["detail"].is_string());
-            }
-            Ok(())
-        })
-        .unwrap();
-    runtime.block_on(async {
-        let healthy = server.anybody().send("GET", "/healthz", None).await;
-        assert_eq!(healthy.status, 200);
-        server.stop().await;
-    });
-}
-
-/// Whether a body may park a poll.
-fn fits_a_claim(text: &str) -> bool {
-    text.is_empty() || serde_json::from_str::<Value>(text).is_ok()
-}
-
-#[test]
-fn common_mistakes_have_codes_of_their_own() {
-    with_server(async |server| {
-        let key = server.admin.key(json!({"name": "k", "auto_approve": true})).await;
-        let key = key.as_str().unwrap();
-        let register = |fields: Value| {
-            let mut body = json!({"enrollment_key": key});
-            body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-            body
-        };
-        let worker = server.worker("w").await;
-        let anybody = server.anybody();
-        let huge = json!({"payload": "x".repeat(1 << 20)});
-        let table = [
-            (
-                &anybody,
-                "/register",
-                register(json!({"max_concurrent": 0})),
-                "invalid_max_concurrent",
-            ),
-            (&anybody, "/register", register(json!({"name": "a\u{1}"})), "control_character"),
-            (&anybody, "/register", register(json!({"models": [""]})), "invalid_name"),
-            (&anybody, "/register", json!({}), "missing_enrollment_key"),
-            (&anybody, "/register", json!({"enrollment_key": "wrt-1.x.y.z"}), "bad_enrollment_key"),
-            (&server.admin, "/tasks", json!({"model": ""}), "invalid_name"),
-            (&server.admin, "/tasks", json!({"labels": {"k": "\u{0}"}}), "control_character"),
-            (&server.admin, "/tasks", huge, "payload_too_large"),
-            (&server.admin, "/enrollment-keys", json!({"name": ""}), "invalid_name"),
-            (
-                &server.admin,
-                "/enrollment-keys",
-                json!({"name": "k", "max_uses": 0}),
-                "invalid_max_uses",
-            ),
-            (
-                &server.admin,
-                "/enrollment-keys",
-                json!({"name": "k", "expires_in": 0}),
-                "invalid_expiry",
-            ),
-            (&worker, "/claim", json!({"poll_timeout": -1}), "invalid_poll_timeout"),
-            (&worker, "/report", json!({"run_id": NOBODY, "status": "done"}), "invalid_status"),
-            (&worker, "/report", json!({"run_id": NOBODY}), "not_found"),
-        ];
-        for (client, path, body, code) in table {
-            let answer = client.post(path, &body).await;
-            assert_eq!(answer.code(), code, "{path} {}", answer.text);
-            assert!((400..500).contains(&answer.status), "{path} {}", answer.text);
+            assert_eq!(client.header(name), text);
+            (client, path, Some(b"{}".to_vec()))
         }
-        let strange = server.anybody().send("GET", "/api/v1/nowhere", None).await;
-        assert_eq!(strange.problem(), (404, "no_such_route"));
-    });
+        // Some of these make another path, which has to be a 404 as well.
+        Wrong::BadId(_) if !has_id => return None,
+        Wrong::BadId(id) => (client, route.path.replace("{id}", id), Some(b"{}".to_vec())),
+        Wrong::NoBody if route.body == Some(Needed::Yes) => (client, path, None),
+        Wrong::NoBody => return None,
+        Wrong::Text(bytes) if serde_json::from_slice::<Value>(bytes).is_ok() => return None,
+        Wrong::Text(bytes) => with_body(bytes.clone())?,
+        Wrong::NoObject(value) => with_body(value.to_string().into_bytes())?,
+        Wrong::Deep(levels) => {
+            let deep = "[".repeat(*levels) + &"]".repeat(*levels);
+            with_body(if levels % 2 == 0 { deep } else { nested(route, &deep)? }.into_bytes())?
+        }
+        Wrong::Huge => with_body(vec![b' '; 3 << 20])?,
+        Wrong::Field(field, value) => {
+            let (name, values) = route.fields.get(field % route.fields.len().max(1))?;
+            let values: Vec<Value> = serde_json::from_str(values).unwrap();
+            let body = json!({*name: values[value % values.len()]});
+            with_body(body.to_string().into_bytes())?
+        }
+        Wrong::Method => return Some((client, "PUT", path, None)),
+        Wrong::Query(which) => {
+            let path = QUERIES[which % QUERIES.len()].to_owned();
+            return Some((server.admin.clone(), "GET", path, None));
+        }
+        Wrong::Header(text) if text.trim().is_empty() => return None,
+        Wrong::Header(text) => (client.with("x-fleetward-org", &format!("?{text}")), path, None),
+    };
+    let header = matches!(wrong, Wrong::Header(_)) && route.who != Who::Operator;
+    (!header).then_some((client, route.method, path, body))
+}
+
+/// The deep value where the route would keep it.
+fn nested(route: &Route, deep: &str) -> Option<String> {
+    let field = match route.path.rsplit('/').next()? {
+        "tasks" => "payload",
+        "report" | "complete" => "output",
+        _ => return None,
+    };
+    Some(format!(r#"{{"run_id": "00000000-0000-0000-0000-000000000000", "{field}": {deep}}}"#))
 }

@@ -1,10 +1,9 @@
 //! What becomes of an answer to a claim that is not read.
 
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::io::AsyncReadExt;
 
-use crate::server::{Client, Server, with_server};
+use crate::server::{claim_on_a_narrow_line, with_server};
 
 #[test]
 fn answer_that_was_not_read_gives_the_task_to_another() {
@@ -59,18 +58,4 @@ fn claim_that_is_repeated_under_its_name_is_answered_alike() {
         assert_eq!(worker.post("/heartbeat", &beat).await.json["lost"], json!([]));
         assert_eq!(worker.take().await["attempt"], 2, "a new start of the worker lost it");
     });
-}
-
-async fn claim_on_a_narrow_line(server: &Server, worker: &Client) -> TcpStream {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(4 << 10).unwrap();
-    let mut stream = socket.connect(server.address).await.unwrap();
-    let head = format!(
-        "POST /api/v1/fleet/claim HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
-         x-worker-id: {}\r\nx-worker-secret: {}\r\ncontent-length: 0\r\n\r\n",
-        worker.header("x-worker-id"),
-        worker.header("x-worker-secret"),
-    );
-    stream.write_all(head.as_bytes()).await.unwrap();
-    stream
 }

@@ -1,5 +1,5 @@
 //! The edge over real sockets, in front of a control plane on the memory store.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "in a test it is an assertion, in its helpers too")]
 
 mod bad_input;
 mod claims;

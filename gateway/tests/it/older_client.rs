@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use fleetward_actors::Config;
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::server::{Setup, with, with_server};
+use crate::server::{Setup, claim_on_a_narrow_line, with, with_server};
 
 /// One term for everything, so that the clock can be moved to exactly its end.
-/// Shorter than a poll, longer than a heartbeat.
-const LEASE: Duration = Duration::from_secs(20);
+const LEASE: Duration = Duration::from_secs(45);
 
 fn one_term() -> Setup {
     let config = Config { lease: LEASE, start_lease: LEASE, ..Config::default() };
@@ -67,13 +67,21 @@ fn revoked_worker_is_sent_away_and_what_it_holds_goes_on() {
 fn client_that_hung_up_is_given_nothing() {
     with_server(async |server| {
         let (gone, here) = (server.worker("w1").await, server.worker("w2").await);
-        let parked = gone.park().await;
-        parked.abort();
-        assert!(parked.await.unwrap_err().is_cancelled());
+        let displaced = gone.park().await;
+        let mut stream = claim_on_a_narrow_line(server, &gone).await;
+        assert_eq!(displaced.await.unwrap().status, 204, "one seat, one poll: ours is parked");
+
+        // The server closes its side once it has seen that ours is closed.
+        stream.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        assert_eq!(answer, b"");
+        assert_eq!(gone.post("/heartbeat", &json!({})).await.status, 200);
 
         let task = server.submit(json!("x")).await;
 
-        assert_eq!(here.take().await["run_id"], task);
+        let claimed = here.take().await;
+        assert_eq!((&claimed["run_id"], &claimed["attempt"]), (&json!(task), &json!(1)));
     });
 }
 
@@ -93,7 +101,11 @@ fn late_report_is_kept_while_nobody_else_has_the_task() {
         server.clock.advance(LEASE);
         // Both lapsed: the second worker has the one that it may have.
         assert_eq!(parked.await.unwrap().json["run_id"], any);
-        assert_eq!(server.admin.task(&mine).await["status"], "pending");
+        let returned = server.admin.task(&mine).await;
+        assert_eq!(
+            (&returned["status"], &returned["worker_id"]),
+            (&json!("pending"), &json!(null))
+        );
         let late = first.post("/report", &json!({"run_id": mine, "output": "late"})).await;
         let too_late = first.post("/report", &json!({"run_id": any, "output": "late"})).await;
 

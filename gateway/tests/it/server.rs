@@ -10,7 +10,8 @@ use fleetward_runtime::Clock;
 use fleetward_store::memory::{Control, Memory};
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,8 @@ const NOON_US: i64 = 1_800_000_000_000_000;
 pub(crate) struct Setup {
     pub(crate) config: Config,
     pub(crate) options: GatewayOptions,
+    /// None: it stands still.
+    pub(crate) clock: Option<Clock>,
 }
 
 pub(crate) struct Server {
@@ -74,7 +77,7 @@ impl Server {
     pub(crate) async fn start(setup: Setup) -> Self {
         let memory = Memory::new();
         let store = memory.control();
-        let clock = Clock::manual(NOON_US);
+        let clock = setup.clock.unwrap_or_else(|| Clock::manual(NOON_US));
         let options = Options {
             config: setup.config,
             clock: Some(clock.clone()),
@@ -136,6 +139,23 @@ impl Server {
     pub(crate) async fn submit(&self, payload: Value) -> String {
         self.admin.submit(json!({"payload": payload})).await
     }
+}
+
+/// A claim on a connection of its own, with buffers too small to hide a large answer.
+pub(crate) async fn claim_on_a_narrow_line(server: &Server, worker: &Client) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4 << 10).unwrap();
+    let mut stream = socket.connect(server.address).await.unwrap();
+    let body = r#"{"poll_timeout": 60}"#;
+    let head = format!(
+        "POST /api/v1/fleet/claim HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+         x-worker-id: {}\r\nx-worker-secret: {}\r\ncontent-length: {}\r\n\r\n{body}",
+        worker.header("x-worker-id"),
+        worker.header("x-worker-secret"),
+        body.len(),
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream
 }
 
 /// Small buffers, so that an answer that is not read does not vanish into them.
@@ -214,7 +234,7 @@ impl Client {
 
     /// Claims and takes the task that there must be.
     pub(crate) async fn take(&self) -> Value {
-        let claimed = self.claim(30).await;
+        let claimed = self.claim(60).await;
         assert_eq!(claimed.status, 200, "{}", claimed.text);
         claimed.json
     }
@@ -223,7 +243,7 @@ impl Client {
     /// is sent away when the second is there.
     pub(crate) async fn park(&self) -> JoinHandle<Answer> {
         let polls = [self.clone(), self.clone()]
-            .map(|worker| tokio::spawn(async move { worker.claim(30).await }));
+            .map(|worker| tokio::spawn(async move { worker.claim(60).await }));
         let [first, second] = polls;
         let (answer, parked) = match futures_util::future::select(first, second).await {
             futures_util::future::Either::Left((answer, parked))

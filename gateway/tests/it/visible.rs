@@ -1,70 +1,176 @@
-//! What can be seen from outside: metrics, probes, request ids.
+//! What the server shows of itself and of what happened.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::server::with_server;
+use crate::server::{FLEET, with_server};
 
 #[test]
-fn metrics_name_what_an_operator_watches() {
+fn request_ids_are_taken_where_they_are_harmless_and_made_where_not() {
+    with_server(async |server| {
+        let id = async |given: Option<&str>| {
+            let client = server.anybody();
+            let client = match given {
+                Some(given) => client.with("x-request-id", given),
+                None => client,
+            };
+            let answer = client.send("GET", "/healthz", None).await;
+            answer.headers["x-request-id"].to_str().unwrap().to_owned()
+        };
+
+        let long = "x".repeat(129);
+        assert_eq!(id(Some("trace-7/a")).await, "trace-7/a");
+        assert_eq!(id(None).await.len(), 36);
+        assert_eq!(id(Some("a b")).await.len(), 36);
+        assert_eq!(id(Some(&long)).await.len(), 36);
+        assert_ne!(id(None).await, id(None).await);
+    });
+}
+
+#[test]
+fn probes_need_no_token_and_say_how_it_is() {
+    with_server(async |server| {
+        let anybody = server.anybody();
+        let worker = server.worker("w").await;
+        let parked = worker.park().await;
+
+        let health = anybody.send("GET", "/healthz", None).await;
+        let ready = anybody.send("GET", "/readyz", None).await;
+        let metrics = anybody.send("GET", "/metrics", None).await;
+
+        assert_eq!(health.json, json!({"status": "ok", "version": env!("CARGO_PKG_VERSION")}));
+        assert_eq!((ready.status, &ready.json["ready"]), (200, &json!(true)));
+        assert!(metrics.headers["content-type"].to_str().unwrap().starts_with("text/plain"));
+        for name in [
+            "fleetward_permits_in_use 0",
+            "fleetward_connections_open ",
+            "fleetward_messages_waiting{actor=\"dispatcher\"}",
+            "fleetward_messages_oldest_seconds{actor=\"journal\"}",
+            "fleetward_restarts{actor=\"registry\"} 0",
+            "fleetward_http_requests_total{",
+            "fleetward_journal_commit_seconds_bucket",
+            "fleetward_workers{",
+        ] {
+            assert!(metrics.text.contains(name), "{name} in {}", metrics.text);
+        }
+        assert!(!metrics.text.contains(worker.header("x-worker-id")), "ids are no labels");
+        parked.abort();
+    });
+}
+
+#[test]
+fn outage_of_the_store_is_said_and_may_be_waited_for() {
+    with_server(async |server| {
+        let held = server.store.hold();
+        let admin = server.admin.clone();
+        let unknown = tokio::spawn(async move { admin.post("/tasks", &json!({})).await });
+        held.until_waiting(1).await;
+
+        let unknown = unknown.await.unwrap();
+
+        assert_eq!(unknown.problem(), (503, "outcome_unknown"));
+        drop(held);
+    });
+}
+
+#[test]
+fn workers_are_listed_with_what_they_were_let_in_with() {
+    with_server(async |server| {
+        let body = json!({"name": "w1", "models": ["GPT-4o"], "max_concurrent": 3});
+        let worker = server.worker_of(&server.admin, body).await;
+        let id = worker.header("x-worker-id");
+        worker.post("/heartbeat", &json!({})).await;
+
+        let list = server.admin.get("/workers").await.json;
+        let one = server.admin.get(&format!("/workers/{id}")).await.json;
+
+        let shown = &list["workers"][0];
+        assert_eq!((&list["total"], &shown["id"]), (&json!(1), &json!(id)));
+        assert_eq!(
+            shown["capabilities"],
+            json!({"models_supported": ["GPT-4o"], "models_canonical": ["gpt-4o"],
+                   "max_concurrent": 3, "labels": {}, "pool": "default", "sdk_version": null})
+        );
+        assert_eq!(shown["approval_status"], "approved");
+        assert_eq!(shown["last_heartbeat"], "2027-01-15T08:00:00.000000Z");
+        assert_eq!((&one["status"], &one["max_concurrent"]), (&json!("approved"), &json!(3)));
+        assert_eq!(server.admin.get("/workers?status=pending").await.json["workers"], json!([]));
+        let again = server.admin.post(&format!("/workers/{id}/reject"), &json!({})).await;
+        assert_eq!(again.problem(), (409, "wrong_standing"));
+    });
+}
+
+#[test]
+fn tasks_are_listed_newest_first_page_by_page() {
+    with_server(async |server| {
+        let mut submitted = Vec::new();
+        for n in 0..5 {
+            submitted.push(server.submit(json!(n)).await);
+        }
+        submitted.reverse();
+
+        let mut seen = Vec::new();
+        let mut next = String::new();
+        loop {
+            let page = server.admin.get(&format!("/tasks?status=pending&limit=2{next}")).await.json;
+            let tasks = page["tasks"].as_array().unwrap();
+            seen.extend(tasks.iter().map(|task| task["run_id"].as_str().unwrap().to_owned()));
+            let Some(before) = page["next"].as_u64() else { break };
+            next = format!("&before={before}");
+        }
+
+        assert_eq!(seen, submitted);
+        assert_eq!(server.admin.get("/tasks?status=claimed").await.json["tasks"], json!([]));
+    });
+}
+
+#[test]
+fn keys_are_listed_without_their_text_and_taken_back() {
+    with_server(async |server| {
+        let admin = &server.admin;
+        let body = json!({"name": "k", "pool": "gpu", "pools": ["cpu"], "max_uses": 2});
+        let made = admin.post("/enrollment-keys", &body).await;
+        let (id, text) = (made.json["id"].as_str().unwrap(), made.json["key"].as_str().unwrap());
+
+        let list = admin.get("/enrollment-keys").await;
+        let route = format!("{FLEET}/enrollment-keys/{id}");
+        let revoked = admin.send("DELETE", &route, None).await;
+
+        assert!(text.starts_with("wrt-1.") && !list.text.contains(text));
+        assert_eq!(list.json["keys"][0]["allowed_pools"], json!(["cpu", "gpu"]));
+        assert_eq!((&list.json["total"], &list.json["keys"][0]["id"]), (&json!(1), &json!(id)));
+        assert!(!list.text.contains("hash"));
+        assert_eq!(revoked.json, json!({"status": "ok"}));
+        let list = admin.get("/enrollment-keys").await.json;
+        assert_eq!(list["keys"][0]["revoked"], true);
+        let join = json!({"pool": "gpu", "enrollment_key": text});
+        let join = server.anybody().post("/register", &join).await;
+        assert_eq!(join.problem(), (401, "bad_enrollment_key"));
+    });
+}
+
+#[test]
+fn audit_names_what_happened_and_to_whom() {
     with_server(async |server| {
         let worker = server.worker("w").await;
-        server.submit(json!("x")).await;
+        let id = worker.header("x-worker-id");
+        server.submit(json!("hidden words")).await;
         let claimed = worker.take().await;
-        worker.complete(&claimed, json!("y")).await;
+        worker.complete(&claimed, json!("hidden words")).await;
 
-        let text = server.anybody().send("GET", "/metrics", None).await.text;
+        let of_worker = server.admin.get(&format!("/audit?worker_id={id}&limit=200")).await;
+        let done = server.admin.get("/audit?type=task.completed").await.json;
+        let later = server.admin.get("/audit?since=2027-01-15T08:00:01Z").await.json;
 
-        for name in [
-            "fleetward_dispatch_seconds",
-            "fleetward_journal_batch_events",
-            "fleetward_journal_commit_seconds",
-            "fleetward_journal_lag_seconds",
-            "fleetward_permits_in_use",
-            "fleetward_messages_waiting",
-            "fleetward_actor_restarts",
-            "fleetward_connections_open",
-            "fleetward_queue_depth",
-            "fleetward_polls_parked",
-        ] {
-            assert!(text.contains(name), "{name}\n{text}");
+        let events = of_worker.json["events"].as_array().unwrap();
+        let kinds: Vec<_> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
+        for kind in ["task.completed", "task.claimed", "worker.approved", "worker.registered"] {
+            assert!(kinds.contains(&kind), "{kind} in {kinds:?}");
         }
-    });
-}
-
-#[test]
-fn request_id_of_the_caller_comes_back_and_stands_in_problems() {
-    with_server(async |server| {
-        let asked = server.anybody().with("x-request-id", "my-id-1");
-        let answer = asked.send("GET", "/api/v1/fleet/tasks", None).await;
-        assert_eq!(answer.status, 401);
-        assert_eq!(answer.headers["x-request-id"], "my-id-1");
-        assert_eq!(answer.json["request_id"], "my-id-1");
-        assert!(answer.headers.contains_key("www-authenticate"));
-        let other = server.anybody().send("GET", "/healthz", None).await;
-        assert!(!other.headers["x-request-id"].is_empty());
-    });
-}
-
-#[test]
-fn outage_of_the_store_is_a_503_that_says_when_to_try_again() {
-    with_server(async |server| {
-        server.store.set_away(true);
-        let ready = server.anybody().send("GET", "/readyz", None).await;
-        assert_eq!(ready.status, 503, "{}", ready.text);
-        assert!(ready.headers.contains_key("retry-after"));
-        assert_eq!(server.anybody().send("GET", "/healthz", None).await.status, 200);
-        server.store.set_away(false);
-        assert_eq!(server.anybody().send("GET", "/readyz", None).await.status, 200);
-    });
-}
-
-#[test]
-fn actors_are_shown_to_the_system_only() {
-    with_server(async |server| {
-        let tenant = server.tenant("acme").await;
-        let refused = tenant.send("GET", "/api/v1/system/actors", None).await;
-        assert_eq!(refused.status, 403);
-        let shown = server.admin.send("GET", "/api/v1/system/actors", None).await;
-        assert!(shown.text.contains("system/journal"), "{}", shown.text);
+        assert!(events.iter().all(|event| event["worker_id"] == id), "{events:?}");
+        assert_eq!((&done["total"], &later["total"]), (&json!(1), &json!(0)));
+        assert_eq!(done["events"][0]["subject"], claimed["run_id"]);
+        assert_ne!(done["events"][0]["hash"], Value::Null);
+        assert!(!of_worker.text.contains("hidden words"));
+        assert!(!of_worker.text.contains("secret_hash"));
     });
 }

@@ -186,7 +186,7 @@ pub struct TaskView {
     /// Labels that its worker must have.
     #[serde(default)]
     pub labels: Labels,
-    /// Who claimed it last.
+    /// Who has it, or reported it; none while it waits.
     pub worker_id: Option<String>,
     /// When.
     pub claimed_at: Option<Timestamp>,

@@ -137,6 +137,11 @@ impl Leases {
         }
     }
 
+    /// Whether the worker holds this attempt.
+    pub fn holds(&self, task: TaskId, attempt: u32) -> bool {
+        self.clocks.get(&task).is_some_and(|clock| clock.attempt == attempt)
+    }
+
     /// The attempt that a claim of this name was answered with.
     pub fn of_request(&self, request: &str) -> Option<(TaskId, u32)> {
         let named = |clock: &Clock| clock.request.as_deref() == Some(request);
