@@ -32,9 +32,11 @@ use crate::system::principals::{KnownOrg, Principals};
 pub use audit::{AuditEntry, AuditQuery};
 pub use delivery::Delivery;
 pub use enrollment::{Enrollment, NewEnrollmentKey, Registered};
-pub use operator::{NewSubmit, Operator, Receipt, TaskView};
+pub use operator::{NewSubmit, Operator, Receipt, SUBMIT_MAX, TaskView};
 pub use orgs::NewOperatorToken;
-pub use session::{Claim, Heartbeat, Offer, Outcome, Session};
+pub use session::{
+    CLAIM_MAX, Claim, Heartbeat, Offer, Offers, Outcome, REPORT_MAX, Reported, Session,
+};
 
 /// The cell of the directory.
 pub const SYSTEM_CELL: CellId = CellId(0);

@@ -22,7 +22,7 @@ use crate::effect::Effect;
 use crate::id::{TaskId, WorkerId};
 use crate::journal::{CellLog, Outage};
 use leases::{Leases, Over, Terms};
-pub use message::{Beat, Grant, Lease, Message, Poll, PollAnswer};
+pub use message::{Beat, Grant, Granted, Lease, Message, Poll, PollAnswer};
 
 /// How long the registry may take to say who this is.
 const LOOK_WITHIN: Duration = Duration::from_secs(10);
@@ -56,6 +56,7 @@ struct Waiting {
     until: Moment,
     request: Option<String>,
     once: bool,
+    max: usize,
     reply: Reply<PollAnswer>,
 }
 
@@ -69,7 +70,7 @@ pub struct State {
     polls: Vec<Waiting>,
     leases: Leases,
     /// Grants on their way to a caller, by poll: a caller may leave before it takes the answer.
-    handed: BTreeMap<u64, (TaskId, u32)>,
+    handed: BTreeMap<u64, Vec<(TaskId, u32)>>,
     boot: Option<String>,
     /// Whether its heartbeats name what it holds.
     names_tasks: bool,
@@ -119,9 +120,7 @@ impl Actor for State {
             Message::Poll { poll, reply } => self.poll(poll, reply, cx),
             Message::Left { poll } => self.leave(poll, cx),
             Message::Beat { beat, reply } => reply.send(self.beat(beat, cx)),
-            Message::Delivered { task, attempt, whole } => {
-                self.delivered(task, attempt, whole, cx);
-            }
+            Message::Delivered { tasks, whole } => self.delivered(&tasks, whole, cx),
             Message::Granted { grant } => self.granted(grant, cx),
             Message::NothingNow { polls } => self.empty(&polls),
             Message::Holds { leases } => self.reconcile(leases, cx),
@@ -156,14 +155,12 @@ impl State {
         }
         self.reboot(poll.boot.as_deref());
         self.names_tasks |= poll.request.is_some();
-        let again = poll.request.as_deref().and_then(|name| self.leases.of_request(name));
+        let again = poll.request.clone().filter(|name| self.leases.has_request(name));
         match again {
-            Some((task, attempt)) => {
+            Some(request) => {
                 let (worker, poll_id) = (self.args.worker, poll.id);
                 self.park(poll, reply, cx);
-                let again =
-                    dispatcher::Message::GrantAgain { worker, task, attempt, poll: poll_id };
-                self.tell(again);
+                self.tell(dispatcher::Message::GrantAgain { worker, request, poll: poll_id });
             }
             None => {
                 self.make_room();
@@ -184,7 +181,7 @@ impl State {
     }
 
     fn park(&mut self, poll: Poll, reply: Reply<PollAnswer>, cx: &Context<Message>) {
-        let Poll { id, wait, request, .. } = poll;
+        let Poll { id, wait, request, max, .. } = poll;
         let same = |waiting: &Waiting| request.is_some() && waiting.request == request;
         if let Some(at) = self.polls.iter().position(same) {
             self.polls.remove(at).reply.send(PollAnswer::Empty);
@@ -194,7 +191,7 @@ impl State {
         }
         let once = wait.is_zero();
         let until = cx.clock().now() + if once { LOOK_ONCE } else { wait };
-        self.polls.push(Waiting { id, until, request, once, reply });
+        self.polls.push(Waiting { id, until, request, once, max, reply });
     }
 
     /// Tells the dispatcher which polls there are: a state, harmless to repeat.
@@ -203,6 +200,7 @@ impl State {
             poll: waiting.id,
             request: waiting.request.clone(),
             once: waiting.once,
+            max: waiting.max,
         });
         let (worker, parked) = (self.args.worker, parked.collect());
         let connection = cx.address().clone();
@@ -215,32 +213,42 @@ impl State {
         if self.polls.len() < before {
             self.offer(cx);
         }
-        if let Some((task, attempt)) = self.handed.remove(&poll) {
-            self.tell_over(vec![Over { task, attempt, why: Ending::Unread }]);
-        }
+        let unread = self.handed.remove(&poll).unwrap_or_default();
+        self.tell_unread(&unread);
     }
 
     fn granted(&mut self, grant: Box<Grant>, cx: &Context<Message>) {
-        let (task, attempt) = (grant.task, grant.attempt);
-        self.leases.start(task, attempt, grant.request.clone(), cx.clock().now());
+        let now = cx.clock().now();
+        for granted in &grant.tasks {
+            self.leases.start(granted.task, granted.attempt, grant.request.clone(), now);
+        }
+        let claims: Vec<_> =
+            grant.tasks.iter().map(|granted| (granted.task, granted.attempt)).collect();
         let poll = self.polls.iter().position(|waiting| waiting.id == grant.poll);
         match poll.map(|at| self.polls.remove(at)) {
             Some(waiting) if !waiting.reply.is_closed() => {
-                self.handed.insert(waiting.id, (task, attempt));
+                self.handed.insert(waiting.id, claims);
                 waiting.reply.send(PollAnswer::Granted(grant));
             }
             // Nobody waits for it any more.
-            _ => self.tell_over(vec![Over { task, attempt, why: Ending::Unread }]),
+            _ => self.tell_unread(&claims),
         }
     }
 
-    fn delivered(&mut self, task: TaskId, attempt: u32, whole: bool, cx: &Context<Message>) {
-        self.handed.retain(|_, handed| *handed != (task, attempt));
-        if whole {
-            self.leases.written(task, attempt, self.names_tasks, cx.clock().now());
-        } else {
-            self.tell_over(vec![Over { task, attempt, why: Ending::Unread }]);
+    fn delivered(&mut self, tasks: &[(TaskId, u32)], whole: bool, cx: &Context<Message>) {
+        self.handed.retain(|_, handed| handed != tasks);
+        if !whole {
+            return self.tell_unread(tasks);
         }
+        let now = cx.clock().now();
+        for (task, attempt) in tasks {
+            self.leases.written(*task, *attempt, self.names_tasks, now);
+        }
+    }
+
+    fn tell_unread(&self, claims: &[(TaskId, u32)]) {
+        let unread = |&(task, attempt)| Over { task, attempt, why: Ending::Unread };
+        self.tell_over(claims.iter().map(unread).collect());
     }
 
     fn beat(&mut self, beat: Beat, cx: &Context<Message>) -> Vec<(TaskId, u32)> {
@@ -280,7 +288,10 @@ impl State {
     fn reconcile(&mut self, leases: Vec<Lease>, cx: &Context<Message>) {
         let held = leases.into_iter().map(|lease| (lease.task, lease.attempt, lease.request));
         self.leases.reconcile(held.collect(), cx.clock().now());
-        self.handed.retain(|_, (task, attempt)| self.leases.holds(*task, *attempt));
+        self.handed.retain(|_, claims| {
+            claims.retain(|(task, attempt)| self.leases.holds(*task, *attempt));
+            !claims.is_empty()
+        });
     }
 
     fn stand(&mut self, standing: Standing, as_of: Position) {

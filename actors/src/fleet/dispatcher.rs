@@ -9,14 +9,14 @@ mod message;
 pub mod report;
 mod submit;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use fleetward_runtime::{Actor, Address, Context, Crash, Reply, StartError, Timer};
 
 use super::cell::keeper;
-use super::connection::{self, Connections, Grant};
+use super::connection::{self, Connections, Grant, Granted};
 use super::registry::{self, Asked};
 use super::task::{Ending, Event, Failure, Task};
 use crate::config::Config;
@@ -63,6 +63,22 @@ pub struct State {
     tend: Timer,
 }
 
+/// What became of one report.
+enum Said {
+    Accepted,
+    Before,
+    NotHere,
+}
+
+impl Said {
+    fn asked(self) -> Asked<()> {
+        match self {
+            Self::Accepted | Self::Before => Asked::Found(()),
+            Self::NotHere => Asked::NotHere,
+        }
+    }
+}
+
 impl Actor for State {
     type Args = Args;
     type Message = Message;
@@ -91,8 +107,8 @@ impl Actor for State {
 
     fn handle(&mut self, message: Message, cx: &mut Context<Message>) -> Result<(), Crash> {
         match message {
-            Message::Submit { task, by, reply } => self.submit(*task, &by, reply, cx),
-            Message::Report { report, reply } => self.report(*report, reply, cx),
+            Message::Submit { tasks, by, reply } => self.submit(tasks, &by, reply, cx),
+            Message::Report { reports, reply } => self.report(reports, reply, cx),
             Message::HandBack { task, claimant, reply } => {
                 let outcome = self.hand_back(task, claimant, cx);
                 self.log.answer(reply, outcome);
@@ -104,15 +120,18 @@ impl Actor for State {
             Message::Watch { task, reply } => self.watch(task, reply),
             Message::Polls { worker, connection, parked } => {
                 self.book.set_polls(worker, &parked);
-                self.serve(worker, &connection, cx);
+                let log = self.log.clone();
+                let mut draft = log.begin(cx.clock().wall_us());
+                self.serve(worker, &connection, &mut draft);
+                draft.submit();
             }
             Message::Ended { worker, task, attempt, why } => {
                 self.end(task, attempt, Some(worker), why, cx);
                 self.tell_holds(worker);
             }
             Message::Held { worker, connection } => self.holds(worker, &connection),
-            Message::GrantAgain { worker, task, attempt, poll } => {
-                self.grant_again(worker, task, attempt, poll);
+            Message::GrantAgain { worker, request, poll } => {
+                self.grant_again(worker, request, poll);
             }
             Message::Seated { seat } => self.seated(*seat),
             Message::Unseated { worker, as_of } => self.unseat(worker, as_of, cx),
@@ -138,32 +157,40 @@ impl Actor for State {
 }
 
 impl State {
+    /// Accepts what is new in one entry; each task has an answer of its own.
     fn submit(
         &mut self,
-        new: NewTask,
+        tasks: Vec<NewTask>,
         by: &Arc<str>,
-        reply: Reply<Result<Submitted, Error>>,
-        cx: &Context<Message>,
-    ) {
-        match guarded(cx, "decide/submit", || submit::decide(&self.book, &new)) {
-            Ok(None) => self.accept(new, by, reply, cx),
-            Ok(Some(known)) => self.log.answer(reply, Ok(known)),
-            Err(error) => self.log.answer(reply, Err(error)),
-        }
-    }
-
-    fn accept(
-        &mut self,
-        new: NewTask,
-        by: &Arc<str>,
-        reply: Reply<Result<Submitted, Error>>,
+        reply: Reply<Vec<Result<Submitted, Error>>>,
         cx: &Context<Message>,
     ) {
         let log = self.log.clone();
         let mut draft = log.begin(cx.clock().wall_us());
+        let mut accepted = Vec::with_capacity(tasks.len());
+        let mut outcomes = Vec::with_capacity(tasks.len());
+        for new in tasks {
+            outcomes.push(
+                match guarded(cx, "decide/submit", || submit::decide(&self.book, &new)) {
+                    Ok(None) => {
+                        accepted.push(new.id);
+                        self.accept(new, by, &mut draft);
+                        Ok(Submitted::Accepted)
+                    }
+                    Ok(Some(known)) => Ok(known),
+                    Err(error) => Err(error),
+                },
+            );
+        }
+        draft.allow(Effect::Answer(reply.with(outcomes)));
+        self.place(&accepted, &mut draft);
+        draft.submit();
+    }
+
+    fn accept(&mut self, new: NewTask, by: &Arc<str>, draft: &mut Draft<'_>) {
         let event = Event::Submitted {
             task: new.id,
-            wants: new.wants.clone(),
+            wants: new.wants,
             request: new.request,
             digest: new.digest,
             payload_bytes: new.payload_bytes,
@@ -171,17 +198,17 @@ impl State {
         let stamp = draft.push::<Task>(new.id, &event, by, Some(new.payload.clone()));
         self.book.apply(new.id, &event, stamp);
         self.book.keep_payload(new.id, new.payload, self.args.config.payload_memory);
-        draft.allow(Effect::Answer(reply.with(Ok(Submitted::Accepted))));
-        self.place(new.id, &mut draft);
-        draft.submit();
     }
 
-    /// Gives a waiting task to the poll that fits, or a place in the queue.
-    fn place(&mut self, id: TaskId, draft: &mut Draft<'_>) {
-        let Some(wants) = self.book.task(id).map(|task| task.wants.clone()) else { return };
-        match self.book.poll_for(&wants) {
-            Some(poll) => self.claim(Match { task: id, poll }, draft),
-            None => self.book.queue(id),
+    /// Gives waiting tasks to the polls that fit, or a place in their queues.
+    fn place(&mut self, ids: &[TaskId], draft: &mut Draft<'_>) {
+        ids.iter().for_each(|id| self.book.queue(*id));
+        for id in ids {
+            while let Some(wants) = self.book.waiting(*id).map(|task| task.wants.clone())
+                && let Some(found) = self.book.match_for(&wants)
+            {
+                self.claim(found, draft);
+            }
         }
     }
 
@@ -190,16 +217,11 @@ impl State {
         &mut self,
         worker: WorkerId,
         connection: &Address<connection::Message>,
-        cx: &Context<Message>,
+        draft: &mut Draft<'_>,
     ) {
         loop {
             match self.book.serve(worker) {
-                Served::Match(found) => {
-                    let log = self.log.clone();
-                    let mut draft = log.begin(cx.clock().wall_us());
-                    self.claim(found, &mut draft);
-                    draft.submit();
-                }
+                Served::Match(found) => self.claim(found, draft),
                 Served::Empty(polls) if polls.is_empty() => return,
                 Served::Empty(polls) => {
                     let _ = connection.send(connection::Message::NothingNow { polls });
@@ -209,61 +231,91 @@ impl State {
         }
     }
 
-    fn claim(&mut self, Match { task: id, poll }: Match, draft: &mut Draft<'_>) {
-        let Poll { worker, poll, request } = poll;
-        let Some(task) = self.book.task(id) else { return };
+    fn claim(&mut self, Match { poll, tasks }: Match, draft: &mut Draft<'_>) {
+        let Poll { worker, poll, request, .. } = poll;
+        let by = self.book.author(worker);
+        let claim = |id| self.claim_one(id, worker, (&request, &by), draft);
+        let tasks: Vec<_> = tasks.into_iter().filter_map(claim).collect();
+        if let Some(to) = self.args.connections.get(&worker) {
+            let grant = Box::new(Grant { poll, request, tasks });
+            draft.allow(Effect::Grant { to, grant });
+        }
+    }
+
+    fn claim_one(
+        &mut self,
+        id: TaskId,
+        worker: WorkerId,
+        (request, by): (&Option<String>, &Arc<str>),
+        draft: &mut Draft<'_>,
+    ) -> Option<Granted> {
+        let task = self.book.task(id)?;
         let attempt = task.attempts() + 1;
         let waited = draft.at() - task.submitted_at;
-        let grant = Grant {
-            poll,
+        let granted = Granted {
             task: id,
             attempt,
             wants: task.wants.clone(),
-            request: request.clone(),
             submitted: task.submitted,
             payload: self.book.take_payload(id),
             claimed_at: draft.at(),
         };
-        let event = Event::Claimed { attempt, worker, request };
-        let by: Arc<str> = format!("worker:{worker}").into();
-        let stamp = draft.push::<Task>(id, &event, &by, None);
+        let event = Event::Claimed { attempt, worker, request: request.clone() };
+        let stamp = draft.push::<Task>(id, &event, by, None);
         self.book.apply(id, &event, stamp);
         if attempt == 1 {
             metrics::histogram!("fleetward_dispatch_seconds").record(waited as f64 / 1e6);
         }
-        if let Some(to) = self.args.connections.get(&worker) {
-            draft.allow(Effect::Grant { to, grant: Box::new(grant) });
-        }
+        Some(granted)
     }
 
+    /// Accepts results in one entry, and gives the seats that they free to what waits.
     fn report(
         &mut self,
-        report: Report,
-        reply: Reply<Result<Asked<()>, Error>>,
+        reports: Vec<Report>,
+        reply: Reply<Vec<Result<Asked<()>, Error>>>,
         cx: &Context<Message>,
     ) {
-        let Some(task) = self.book.task(report.task) else {
-            return self.log.answer(reply, Ok(Asked::NotHere));
-        };
-        let judged =
-            guarded(cx, "decide/report", || report::judge(task, report.claimant, report.status));
-        match judged {
-            Ok(Judgement::Accept { attempt }) => self.close(report, attempt, reply, cx),
-            Ok(Judgement::Repeat) => self.log.answer(reply, Ok(Asked::Found(()))),
+        let log = self.log.clone();
+        let mut draft = log.begin(cx.clock().wall_us());
+        let mut freed = BTreeSet::new();
+        let mut outcomes = Vec::with_capacity(reports.len());
+        for report in reports {
+            let worker = report.claimant.worker;
+            let outcome = self.report_one(report, &mut draft, cx);
+            if let Ok(Said::Accepted) = outcome {
+                freed.insert(worker);
+            }
+            outcomes.push(outcome.map(Said::asked));
+        }
+        draft.allow(Effect::Answer(reply.with(outcomes)));
+        freed.into_iter().for_each(|worker| self.seat_freed(worker, &mut draft));
+        draft.submit();
+        self.book.forget(self.log.positions().projected());
+    }
+
+    fn report_one(
+        &mut self,
+        report: Report,
+        draft: &mut Draft<'_>,
+        cx: &Context<Message>,
+    ) -> Result<Said, Error> {
+        let Some(task) = self.book.task(report.task) else { return Ok(Said::NotHere) };
+        let judge = || report::judge(task, report.claimant, report.status);
+        match guarded(cx, "decide/report", judge) {
+            Ok(Judgement::Accept { attempt }) => {
+                self.close(report, attempt, draft);
+                Ok(Said::Accepted)
+            }
+            Ok(Judgement::Repeat) => Ok(Said::Before),
             Err(error) => {
                 metrics::counter!("fleetward_stale_reports_total").increment(1);
-                self.log.answer(reply, Err(error));
+                Err(error)
             }
         }
     }
 
-    fn close(
-        &mut self,
-        report: Report,
-        attempt: u32,
-        reply: Reply<Result<Asked<()>, Error>>,
-        cx: &Context<Message>,
-    ) {
+    fn close(&mut self, report: Report, attempt: u32, draft: &mut Draft<'_>) {
         let Report { task, claimant, status, sealed, digest } = report;
         let worker = claimant.worker;
         let event = match status {
@@ -272,16 +324,10 @@ impl State {
             }
             Status::Failed => Event::Failed { attempt, worker, why: Failure::Reported, digest },
         };
-        let by: Arc<str> = format!("worker:{worker}").into();
-        let log = self.log.clone();
-        let mut draft = log.begin(cx.clock().wall_us());
+        let by = self.book.author(worker);
         let stamp = draft.push::<Task>(task, &event, &by, sealed);
         self.book.apply(task, &event, stamp);
-        draft.allow(Effect::Answer(reply.with(Ok(Asked::Found(())))));
-        self.tell_watchers(task, &mut draft);
-        draft.submit();
-        self.book.forget(self.log.positions().projected());
-        self.seat_freed(worker, cx);
+        self.tell_watchers(task, draft);
     }
 
     fn tend(&mut self, cx: &Context<Message>) {

@@ -164,8 +164,11 @@ impl Draft<'_> {
         self.tail.at
     }
 
-    /// Hands everything to the journal.
+    /// Hands everything to the journal, if there is anything.
     pub fn submit(mut self) {
+        if self.events.is_empty() && self.effects.is_empty() {
+            return;
+        }
         let events = std::mem::take(&mut self.events);
         let effects = std::mem::take(&mut self.effects);
         let first = self.tail.last + 1 - events.len() as u64;

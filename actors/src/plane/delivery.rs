@@ -5,12 +5,11 @@ use fleetward_runtime::Address;
 use crate::fleet::connection;
 use crate::id::TaskId;
 
-/// Watches over the answer to a claim until it was written whole. Dropped before that, the attempt goes back.
+/// Watches over the answer to a claim until it was written whole. Dropped before that, the attempts go back.
 #[derive(Debug)]
 pub struct Delivery {
     pub(super) connection: Address<connection::Message>,
-    pub(super) task: TaskId,
-    pub(super) attempt: u32,
+    pub(super) tasks: Vec<(TaskId, u32)>,
     pub(super) whole: bool,
 }
 
@@ -23,9 +22,9 @@ impl Delivery {
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        let (task, attempt, whole) = (self.task, self.attempt, self.whole);
+        let (tasks, whole) = (std::mem::take(&mut self.tasks), self.whole);
         // A connection between two lives gives the attempt a start term of its own.
-        let _ = self.connection.send(connection::Message::Delivered { task, attempt, whole });
+        let _ = self.connection.send(connection::Message::Delivered { tasks, whole });
     }
 }
 

@@ -1,14 +1,13 @@
-//! What a caller may do inside one organisation: submit tasks, see them, and decide about workers.
+//! What a caller may do inside one organisation: submit tasks ([`submit`]), see them, and decide about workers.
+
+mod submit;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use fleetward_runtime::Reply;
 use fleetward_store::{CellId, Position, Query, Record};
-use sha2::{Digest, Sha256};
 
 use super::ControlPlane;
 use super::delivery::first_of;
@@ -16,53 +15,22 @@ use super::reading::{PAGE_MAX, away, state};
 use crate::error::{Error, Refusal};
 use crate::fact::Fold;
 use crate::fleet::cell::OrgCell;
-use crate::fleet::dispatcher::{self, NewTask, Submitted, same_request};
-use crate::fleet::input::{self, canonical_model};
+use crate::fleet::dispatcher;
+use crate::fleet::input;
 use crate::fleet::registry::{self, Asked, rules::Verdict};
-use crate::fleet::task::{Requirement, Task};
+use crate::fleet::task::Task;
 use crate::fleet::worker::Worker;
 use crate::id::{TaskId, WorkerId};
 use crate::seal::Sealed;
 use crate::system::principals::KnownOrg;
+pub use submit::{NewSubmit, Receipt, SUBMIT_MAX};
 
-/// Longest idempotency key, in bytes.
-const IDEMPOTENCY_KEY_MAX: usize = 255;
-/// How often a submit looks again when its task may just have been closed.
-const LOOKS: usize = 3;
 /// The way into one organisation for one caller.
 #[derive(Clone)]
 pub struct Operator {
     plane: ControlPlane,
     known: Arc<KnownOrg>,
     by: Arc<str>,
-}
-
-/// A task to be submitted.
-#[derive(Clone, Default)]
-pub struct NewSubmit {
-    /// The project, or none.
-    pub project: Option<String>,
-    /// The pool; none: `default`.
-    pub pool: Option<String>,
-    /// The model it needs, in any spelling.
-    pub model: Option<String>,
-    /// Labels that its worker must have.
-    pub labels: BTreeMap<String, String>,
-    /// What the worker gets: JSON.
-    pub payload: Bytes,
-    /// Repeating a submit under the same key submits once.
-    pub idempotency_key: Option<String>,
-}
-
-/// A submitted task.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Receipt {
-    /// Its id.
-    pub task: TaskId,
-    /// What it asks of a worker, in canonical words.
-    pub wants: Arc<Requirement>,
-    /// Whether it was submitted before, under the same idempotency key.
-    pub repeated: bool,
 }
 
 /// A task as its organisation sees it.
@@ -88,49 +56,6 @@ impl Operator {
     /// The organisation.
     pub fn org(&self) -> &crate::system::org::Org {
         &self.known.org
-    }
-
-    /// Submits a task. Once this returns, the task is durable.
-    ///
-    /// # Errors
-    /// When it makes no sense, or its idempotency key was used for another one.
-    pub async fn submit(&self, new: NewSubmit) -> Result<Receipt, Error> {
-        let wants = self.requirement(&new)?;
-        let (id, request) = self.identify(&new, &wants)?;
-        let cell = self.cell().await?;
-        let permit = self.plane.permit(cell.cell, new.payload.len())?;
-        let mut permit = Some(permit);
-        for _ in 0..LOOKS {
-            let absent_at = match &request {
-                Some(request) => match self.earlier(id, request).await? {
-                    Ok(position) => position,
-                    Err(()) => return Ok(Receipt { task: id, wants, repeated: true }),
-                },
-                None => 0,
-            };
-            let task = Box::new(NewTask {
-                id,
-                wants: wants.clone(),
-                payload: Sealed::seal(&new.payload),
-                digest: self.known.key.digest(&new.payload),
-                payload_bytes: new.payload.len() as u64,
-                request: request.clone(),
-                absent_at,
-            });
-            let by = self.by.clone();
-            let permit = match permit.take() {
-                Some(permit) => permit,
-                None => self.plane.permit(cell.cell, new.payload.len())?,
-            };
-            let within = self.plane.shared.config.answer_within;
-            let submit = |reply| dispatcher::Message::Submit { task, by, reply };
-            match cell.dispatcher.call_with_permit(permit, within, submit).await?? {
-                Submitted::Accepted => return Ok(Receipt { task: id, wants, repeated: false }),
-                Submitted::Repeated => return Ok(Receipt { task: id, wants, repeated: true }),
-                Submitted::LookAgain => {}
-            }
-        }
-        Err(Error::Unavailable("the task is changing; try again".to_owned()))
     }
 
     /// One task.
@@ -307,55 +232,6 @@ impl Operator {
         self.caught_up().await?;
         let row = self.plane.row(self.number(), Worker::KIND, id.to_string()).await?;
         state(&row.ok_or_else(|| Refusal::not_found("worker"))?)
-    }
-
-    fn requirement(&self, new: &NewSubmit) -> Result<Arc<Requirement>, Error> {
-        let wants = Requirement {
-            project: new.project.clone(),
-            pool: new.pool.clone().unwrap_or_else(|| "default".to_owned()),
-            model: new.model.as_deref().map(canonical_model),
-            labels: new.labels.clone(),
-        };
-        input::requirement(&wants)?;
-        input::size("payload", new.payload.len(), self.plane.shared.config.payload_max)?;
-        Ok(Arc::new(wants))
-    }
-
-    /// The id of the task, and under an idempotency key the digest of the request.
-    fn identify(
-        &self,
-        new: &NewSubmit,
-        wants: &Requirement,
-    ) -> Result<(TaskId, Option<String>), Error> {
-        let Some(key) = &new.idempotency_key else { return Ok((TaskId::fresh(), None)) };
-        if key.is_empty() || key.len() > IDEMPOTENCY_KEY_MAX {
-            let detail = format!("an idempotency key has 1 to {IDEMPOTENCY_KEY_MAX} bytes");
-            return Err(Refusal::invalid("invalid_idempotency_key", detail).into());
-        }
-        let id = TaskId::from_digest(&self.known.key.mac("idempotency", &[key.as_bytes()]));
-        let wants = serde_json::to_vec(wants).expect("a requirement has string keys only");
-        let payload = Sha256::digest(&new.payload);
-        let request = hex::encode(self.known.key.mac("request", &[&wants, &payload]));
-        Ok((id, Some(request)))
-    }
-
-    /// Looks for a closed task of the same key: `Err(())` when the same request made it, else the position
-    /// of the rows that did not have it.
-    async fn earlier(&self, id: TaskId, request: &str) -> Result<Result<Position, ()>, Error> {
-        let (position, rows) = self
-            .plane
-            .shared
-            .store
-            .get_with_position(self.number(), Task::KIND, &[id.to_string()])
-            .await
-            .map_err(away)?;
-        match rows.first() {
-            None => Ok(Ok(position)),
-            Some(row) => {
-                same_request(&state::<Task>(row)?, request)?;
-                Ok(Err(()))
-            }
-        }
     }
 }
 

@@ -1,44 +1,33 @@
-//! One worker's way in: claim, heartbeat, report, hand back.
+//! One worker's way in: it proves who it is, shows signs of life, claims ([`claim`]) and reports ([`report`]).
+
+mod claim;
+mod report;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use bytes::Bytes;
-use fleetward_runtime::{Address, CallError, Reply};
+use fleetward_runtime::Address;
 use subtle::ConstantTimeEq;
 
 use super::ControlPlane;
-use super::delivery::{Delivery, ParkedPoll, first_of};
 use super::reading::state;
 use crate::error::{Error, Kind, Refusal};
 use crate::fact::Fold;
 use crate::fleet::cell::OrgCell;
-use crate::fleet::connection::{self, Beat, Grant, Poll, PollAnswer};
+use crate::fleet::connection::{self, Beat};
 use crate::fleet::credentials;
-use crate::fleet::dispatcher::{
-    self,
-    report::{Claimant, Judgement, Status, judge},
-};
 use crate::fleet::input;
-use crate::fleet::registry::Asked;
-use crate::fleet::task::{Requirement, Task};
 use crate::fleet::worker::{Standing, Worker};
 use crate::id::{OrgId, TaskId, WorkerId};
-use crate::seal::Sealed;
 use crate::system::principals::KnownOrg;
+pub use claim::{CLAIM_MAX, Claim, Offer, Offers};
+pub use report::{Outcome, REPORT_MAX, Reported};
 
 /// Longest name that a worker gives a claim or a start of its process, in characters.
 const TAG_MAX: usize = 64;
 /// Most tasks that one heartbeat names.
 const HELD_MAX: usize = 4_096;
-/// How much longer than its poll a claim is waited for.
-const POLL_GRACE: Duration = Duration::from_secs(5);
-
-/// Numbers polls through all lives of all connections, so that a late grant finds only its own.
-static POLLS: AtomicU64 = AtomicU64::new(1);
 
 /// One authenticated worker. It may be held for long: each call looks at what is true of the worker then.
 #[derive(Clone)]
@@ -49,36 +38,6 @@ pub struct Session {
     secret_hash: String,
 }
 
-/// A request for work.
-#[derive(Debug, Clone, Default)]
-pub struct Claim {
-    /// How long to wait; zero looks once. Cut to the configured most.
-    pub wait: Duration,
-    /// The claim's own name: repeating it gives the same task again.
-    pub request: Option<String>,
-    /// Which start of the worker's process this is.
-    pub boot: Option<String>,
-}
-
-/// A task for the worker.
-#[derive(Debug)]
-pub struct Offer {
-    /// The task.
-    pub task: TaskId,
-    /// Which claim of it this is.
-    pub attempt: u32,
-    /// Proves this claim in heartbeats and reports.
-    pub claim_token: String,
-    /// What it asked for.
-    pub wants: Arc<Requirement>,
-    /// What to do: JSON.
-    pub payload: Bytes,
-    /// When, in microseconds UTC.
-    pub claimed_at: i64,
-    /// To be told what became of the answer.
-    pub delivery: Delivery,
-}
-
 /// A sign of life.
 #[derive(Debug, Clone, Default)]
 pub struct Heartbeat {
@@ -86,15 +45,6 @@ pub struct Heartbeat {
     pub held: Option<Vec<(TaskId, u32, String)>>,
     /// Which start of the worker's process this is.
     pub boot: Option<String>,
-}
-
-/// What a worker says of a task.
-#[derive(Debug, Clone)]
-pub enum Outcome {
-    /// It is done; the output is JSON.
-    Completed(Bytes),
-    /// It failed, with this text.
-    Failed(String),
 }
 
 impl std::fmt::Debug for Session {
@@ -140,37 +90,6 @@ impl Session {
         self.enter().await.map(|(_, standing)| standing)
     }
 
-    /// Waits for a task. `None`: there was none in time. A caller that leaves is un-parked at once.
-    ///
-    /// # Errors
-    /// When the worker may not work, or its organisation is not available.
-    pub async fn claim(&self, claim: Claim) -> Result<Option<Offer>, Error> {
-        let cell = self.approved().await?;
-        for tag in [&claim.request, &claim.boot].into_iter().flatten() {
-            input::printable("claim_request_id and boot_id", tag, TAG_MAX)?;
-        }
-        self.plane.accepting()?;
-        let connection = self.connection(&cell).await?;
-        let wait = claim.wait.min(self.plane.shared.config.poll_max);
-        let id = POLLS.fetch_add(1, Ordering::Relaxed);
-        let poll = Poll { id, wait, request: claim.request, boot: claim.boot };
-        let (reply, answered) = Reply::channel();
-        connection.send(connection::Message::Poll { poll, reply }).map_err(CallError::from)?;
-        let parked = ParkedPoll { connection: &connection, id, waiting: true };
-        let clock = &self.plane.shared.clock;
-        let answer = first_of(answered, clock.sleep(wait + POLL_GRACE)).await;
-        parked.done();
-        match answer {
-            Some(Ok(PollAnswer::Granted(grant))) => self.offer(*grant, connection).await.map(Some),
-            Some(Ok(PollAnswer::Empty)) => Ok(None),
-            Some(Ok(PollAnswer::Refused(standing))) => {
-                Err(Refusal::standing(standing.as_str()).into())
-            }
-            Some(Err(_)) => Err(Error::Unavailable("the connection started anew".to_owned())),
-            None => Err(Error::Unavailable("the connection does not answer".to_owned())),
-        }
-    }
-
     /// Renews what the worker holds. Answers what it names and does not hold any more.
     ///
     /// # Errors
@@ -196,61 +115,6 @@ impl Session {
         let mut lost = connection.call(within, say).await?;
         lost.extend(forged);
         Ok(lost)
-    }
-
-    /// Reports on a task. Once this returns, the result is durable; a repeat is answered alike.
-    ///
-    /// # Errors
-    /// When the worker does not hold the newest attempt, or said something else before.
-    pub async fn report(
-        &self,
-        task: TaskId,
-        attempt: Option<u32>,
-        claim_token: Option<&str>,
-        outcome: Outcome,
-    ) -> Result<(), Error> {
-        let cell = self.approved().await?;
-        let claimant = self.claimant(task, attempt, claim_token)?;
-        let (status, bytes, field) = match outcome {
-            Outcome::Completed(output) => (Status::Completed, output, "output"),
-            Outcome::Failed(error) => (Status::Failed, Bytes::from(error), "error"),
-        };
-        input::size(field, bytes.len(), self.plane.shared.config.payload_max)?;
-        let permit = self.plane.permit(cell.cell, bytes.len())?;
-        let report = Box::new(dispatcher::Report {
-            task,
-            claimant,
-            status,
-            sealed: Some(Sealed::seal(&bytes)),
-            digest: Some(self.known.key.digest(&bytes)),
-        });
-        let within = self.plane.shared.config.answer_within;
-        let say = |reply| dispatcher::Message::Report { report, reply };
-        match cell.dispatcher.call_with_permit(permit, within, say).await?? {
-            Asked::Found(()) => Ok(()),
-            Asked::NotHere => self.judge_closed(&cell, task, claimant, status).await,
-        }
-    }
-
-    /// Gives an attempt back: the task goes to another worker, and the attempt does not count.
-    ///
-    /// # Errors
-    /// When the worker does not hold the newest attempt.
-    pub async fn hand_back(
-        &self,
-        task: TaskId,
-        attempt: Option<u32>,
-        claim_token: Option<&str>,
-    ) -> Result<(), Error> {
-        let cell = self.approved().await?;
-        let claimant = self.claimant(task, attempt, claim_token)?;
-        let permit = self.plane.permit(cell.cell, 0)?;
-        let within = self.plane.shared.config.answer_within;
-        let say = |reply| dispatcher::Message::HandBack { task, claimant, reply };
-        match cell.dispatcher.call_with_permit(permit, within, say).await?? {
-            Asked::Found(()) => Ok(()),
-            Asked::NotHere => self.closed(&cell, task).await.map(drop),
-        }
     }
 
     /// The cell in its present life, and what is true of the worker there.
@@ -292,32 +156,6 @@ impl Session {
         started.map_err(|error| Error::Unavailable(format!("connection: {error}")))
     }
 
-    async fn offer(
-        &self,
-        grant: Grant,
-        connection: Address<connection::Message>,
-    ) -> Result<Offer, Error> {
-        let Grant { task, attempt, wants, submitted, payload, claimed_at, .. } = grant;
-        let delivery = Delivery { connection, task, attempt, whole: false };
-        let sealed = match payload {
-            Some(payload) => payload,
-            None => self.read_payload(submitted).await?,
-        };
-        let payload = sealed.open().map_err(|error| internal(&error))?;
-        let claim_token = self.claim_token(task, attempt);
-        Ok(Offer { task, attempt, claim_token, wants, payload, claimed_at, delivery })
-    }
-
-    async fn read_payload(&self, submitted: u64) -> Result<Sealed, Error> {
-        let store = &self.plane.shared.store;
-        let events = store
-            .read_at(self.known.org.cell(), &[submitted])
-            .await
-            .map_err(|error| Error::Unavailable(format!("store: {error}")))?;
-        let sealed = events.into_iter().next().and_then(|stored| stored.event.sealed);
-        sealed.map(Sealed::from_bytes).ok_or_else(|| internal(&"a task has no payload"))
-    }
-
     /// Proves a claim without being stored: the same after a restart.
     fn claim_token(&self, task: TaskId, attempt: u32) -> String {
         let (task, attempt) = (task.0.as_bytes(), attempt.to_be_bytes());
@@ -327,24 +165,6 @@ impl Session {
 
     fn is_proved(&self, task: TaskId, attempt: u32, token: &str) -> bool {
         self.claim_token(task, attempt).as_bytes().ct_eq(token.as_bytes()).into()
-    }
-
-    fn claimant(
-        &self,
-        task: TaskId,
-        attempt: Option<u32>,
-        token: Option<&str>,
-    ) -> Result<Claimant, Refusal> {
-        let fits = match (attempt, token) {
-            (Some(attempt), Some(token)) => self.is_proved(task, attempt, token),
-            (None, Some(_)) => false,
-            (_, None) => true,
-        };
-        if !fits {
-            let detail = "the claim token does not belong to this task and attempt";
-            return Err(Refusal::new(Kind::Forbidden, "bad_claim_token", detail));
-        }
-        Ok(Claimant { worker: self.worker, attempt })
     }
 
     /// What a heartbeat may name, and what it may not.
@@ -361,28 +181,6 @@ impl Session {
         (Some(good.into_iter().map(pair).collect()), bad.into_iter().map(pair).collect())
     }
 
-    /// A report on a task that has left memory: its record answers, by the same rule.
-    async fn judge_closed(
-        &self,
-        cell: &OrgCell,
-        task: TaskId,
-        claimant: Claimant,
-        status: Status,
-    ) -> Result<(), Error> {
-        match judge(&self.closed(cell, task).await?, claimant, status)? {
-            Judgement::Repeat => Ok(()),
-            // It is open in its record and not in memory: its cell is starting.
-            Judgement::Accept { .. } => {
-                Err(Error::Unavailable("the organisation is starting".to_owned()))
-            }
-        }
-    }
-
-    async fn closed(&self, cell: &OrgCell, task: TaskId) -> Result<Task, Error> {
-        self.plane.caught_up(cell.cell, &cell.positions).await?;
-        let row = self.plane.row(cell.cell, Task::KIND, task.to_string()).await?;
-        state(&row.ok_or_else(|| Refusal::not_found("task"))?)
-    }
 }
 
 /// Compares hashes in constant time.
@@ -393,10 +191,4 @@ fn same(left: &str, right: &str) -> bool {
 fn unknown_worker() -> Refusal {
     let detail = "the worker's id and secret are not known here; register again";
     Refusal::new(Kind::Unauthenticated, "unknown_worker", detail)
-}
-
-fn internal(error: &dyn std::fmt::Display) -> Error {
-    let id = uuid::Uuid::now_v7().to_string();
-    tracing::error!(%id, %error, "a task cannot be handed out");
-    Error::Internal(id)
 }

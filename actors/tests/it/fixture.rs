@@ -8,7 +8,7 @@ use fleetward_actors::fleet::registry::rules::Verdict;
 use fleetward_actors::fleet::task::Phase;
 use fleetward_actors::id::TaskId;
 use fleetward_actors::plane::{
-    AdminToken, Caller, Claim, Enrollment, Heartbeat, NewEnrollmentKey, NewSubmit, Offer, Outcome,
+    AdminToken, Caller, Claim, Delivery, Enrollment, Heartbeat, NewEnrollmentKey, NewSubmit, Offer, Outcome,
     TaskView,
 };
 use fleetward_actors::{Config, ControlPlane, Error, Operator, Options, Session};
@@ -120,8 +120,8 @@ pub(crate) struct Taken {
 }
 
 /// Reads an offer to its end.
-pub(crate) fn read(offer: Offer) -> Taken {
-    let Offer { task, attempt, claim_token, payload, delivery, .. } = offer;
+pub(crate) fn read((offer, delivery): (Offer, Delivery)) -> Taken {
+    let Offer { task, attempt, claim_token, payload, .. } = offer;
     delivery.written();
     let payload = String::from_utf8(payload.to_vec()).unwrap();
     Taken { task, attempt, token: claim_token, payload }

@@ -1,6 +1,7 @@
 //! The actors over the memory store, in paused time.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod batches;
 mod crashes;
 mod drops;
 mod fencing;

@@ -142,10 +142,9 @@ impl Leases {
         self.clocks.get(&task).is_some_and(|clock| clock.attempt == attempt)
     }
 
-    /// The attempt that a claim of this name was answered with.
-    pub fn of_request(&self, request: &str) -> Option<(TaskId, u32)> {
-        let named = |clock: &Clock| clock.request.as_deref() == Some(request);
-        self.clocks.iter().find(|(_, clock)| named(clock)).map(|(task, c)| (*task, c.attempt))
+    /// Whether a claim of this name was answered with an attempt that is still held.
+    pub fn has_request(&self, request: &str) -> bool {
+        self.clocks.values().any(|clock| clock.request.as_deref() == Some(request))
     }
 
     /// The attempt that has been held longest.
@@ -260,7 +259,7 @@ mod tests {
         leases.reconcile(vec![], at(start, 31));
 
         assert!(leases.is_empty());
-        assert_eq!(leases.of_request("r"), None);
+        assert!(!leases.has_request("r"));
         leases.reconcile(vec![(task, 2, None)], at(start, 32));
         assert_eq!(leases.next(), Some(at(start, 47)));
     }

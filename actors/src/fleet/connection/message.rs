@@ -11,19 +11,26 @@ use crate::fleet::worker::Standing;
 use crate::id::TaskId;
 use crate::seal::Sealed;
 
-/// A task on its way to a poll.
+/// Tasks on their way to a poll: at least one.
 #[derive(Debug, Clone)]
 pub struct Grant {
     /// Which poll.
     pub poll: u64,
+    /// The claim's own name.
+    pub request: Option<String>,
+    /// In the order in which they were taken from their queues.
+    pub tasks: Vec<Granted>,
+}
+
+/// One task of a grant.
+#[derive(Debug, Clone)]
+pub struct Granted {
     /// The task.
     pub task: TaskId,
     /// Which claim of it this is.
     pub attempt: u32,
     /// What it asks of a worker.
     pub wants: Arc<Requirement>,
-    /// The claim's own name.
-    pub request: Option<String>,
     /// Where its payload is.
     pub submitted: Position,
     /// The payload, where it was in memory.
@@ -50,7 +57,9 @@ pub struct Poll {
     pub id: u64,
     /// How long it waits; zero looks once.
     pub wait: Duration,
-    /// The claim's own name: repeating it gives the same task again.
+    /// Most tasks that it takes, at least one: as many as wait when it is served, within the free seats.
+    pub max: usize,
+    /// The claim's own name: repeating it gives the same tasks again.
     pub request: Option<String>,
     /// Which start of the worker's process this is.
     pub boot: Option<String>,
@@ -59,7 +68,7 @@ pub struct Poll {
 /// What becomes of a poll.
 #[derive(Debug)]
 pub enum PollAnswer {
-    /// A task.
+    /// Tasks.
     Granted(Box<Grant>),
     /// Nothing in its time.
     Empty,
@@ -100,16 +109,14 @@ pub enum Message {
     },
     /// From the worker's `Handle`: the answer to a poll was written whole, or was lost.
     Delivered {
-        /// The task.
-        task: TaskId,
-        /// Which claim.
-        attempt: u32,
+        /// The tasks and their claims.
+        tasks: Vec<(TaskId, u32)>,
         /// Whether it was written whole.
         whole: bool,
     },
-    /// From the journal: this claim is durable.
+    /// From the journal: these claims are durable.
     Granted {
-        /// The task.
+        /// The tasks.
         grant: Box<Grant>,
     },
     /// From the dispatcher: there is nothing for polls that look once.

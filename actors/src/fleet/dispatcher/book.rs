@@ -21,12 +21,16 @@ pub struct Parked {
     pub request: Option<String>,
     /// It looks once and does not wait.
     pub once: bool,
+    /// Most tasks that it takes.
+    pub max: usize,
 }
 
 /// A worker that may work.
 #[derive(Debug)]
 struct Sitting {
     profile: Arc<Profile>,
+    /// How the record names it.
+    by: Arc<str>,
     seats: usize,
     as_of: Position,
     /// Attempts it holds.
@@ -39,19 +43,19 @@ struct Sitting {
     served: BTreeSet<u64>,
 }
 
-/// A task found for a poll.
+/// Tasks found for a poll.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Match {
-    /// The task.
-    pub task: TaskId,
-    /// Where it goes.
+    /// Where they go.
     pub poll: Poll,
+    /// At least one, within the poll's own limit and the free seats.
+    pub tasks: Vec<TaskId>,
 }
 
 /// What became of the polls of a worker.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Served {
-    /// One has a task: apply it, then ask again.
+    /// One has tasks: apply their claims, then ask again.
     Match(Match),
     /// None has, for now; these look once and are done.
     Empty(Vec<u64>),
@@ -101,6 +105,11 @@ impl Book {
     /// A task that is open, or closed a moment ago.
     pub fn task(&self, id: TaskId) -> Option<&Task> {
         self.tasks.get(&id)
+    }
+
+    /// The same while it waits.
+    pub fn waiting(&self, id: TaskId) -> Option<&Task> {
+        self.task(id).filter(|task| task.phase == Phase::Waiting)
     }
 
     /// All tasks in memory.
@@ -186,6 +195,7 @@ impl Book {
             worker,
             Sitting {
                 profile: Arc::new(profile),
+                by: format!("worker:{worker}").into(),
                 seats: seats as usize,
                 as_of,
                 leases,
@@ -223,6 +233,12 @@ impl Book {
         self.sittings.get(&worker).map(|sitting| sitting.as_of)
     }
 
+    /// How the record names a worker.
+    pub fn author(&self, worker: WorkerId) -> Arc<str> {
+        let seated = self.sittings.get(&worker).map(|sitting| sitting.by.clone());
+        seated.unwrap_or_else(|| format!("worker:{worker}").into())
+    }
+
     /// The tasks that a worker holds.
     pub fn leases(&self, worker: WorkerId) -> impl Iterator<Item = &Task> {
         let leases = self.sittings.get(&worker).map(|sitting| &sitting.leases);
@@ -258,13 +274,14 @@ impl Book {
         let mut empty = Vec::new();
         let Some(sitting) = self.sittings.get_mut(&worker) else { return Served::Empty(empty) };
         while sitting.leases.len() + sitting.parked.len() < sitting.seats
-            && let Some(Parked { poll, request, once }) = sitting.seatless.pop_front()
+            && let Some(Parked { poll, request, once, max }) = sitting.seatless.pop_front()
         {
-            let poll = Poll { worker, poll, request };
-            if let Some(task) = self.matcher.take_task(&sitting.profile) {
+            let poll = Poll { worker, poll, request, max };
+            let tasks = sitting.fill(&poll, &mut self.matcher);
+            if !tasks.is_empty() {
                 sitting.served.insert(poll.poll);
                 // Nothing is lost in `empty`: a profile that found nothing finds nothing after it.
-                return Served::Match(Match { task, poll });
+                return Served::Match(Match { poll, tasks });
             }
             if once {
                 empty.push(poll.poll);
@@ -289,6 +306,14 @@ impl Book {
         Some(poll)
     }
 
+    /// The parked poll that may take queued tasks of this kind, and what it takes.
+    pub fn match_for(&mut self, wants: &Arc<Requirement>) -> Option<Match> {
+        let poll = self.poll_for(wants)?;
+        let sitting = self.sittings.get(&poll.worker)?;
+        let tasks = sitting.fill(&poll, &mut self.matcher);
+        (!tasks.is_empty()).then_some(Match { poll, tasks })
+    }
+
     /// Puts a waiting task into its queue.
     pub fn queue(&mut self, id: TaskId) {
         if let Some(task) = self.tasks.get(&id) {
@@ -302,6 +327,15 @@ impl Book {
         let oldest = oldest.and_then(|id| self.tasks.get(&id)).map(|task| task.submitted_at);
         let leased = self.sittings.values().map(|sitting| sitting.leases.len()).sum();
         Depth { waiting, oldest, leased, parked: self.matcher.parked() }
+    }
+}
+
+impl Sitting {
+    /// Takes tasks for a poll that is not parked: as many as wait, within its limit and the free seats.
+    fn fill(&self, poll: &Poll, matcher: &mut Matcher) -> Vec<TaskId> {
+        let taken = self.leases.len() + self.parked.len();
+        let room = self.seats.saturating_sub(taken).clamp(1, poll.max.max(1));
+        std::iter::from_fn(|| matcher.take_task(&self.profile)).take(room).collect()
     }
 }
 

@@ -9,10 +9,11 @@ use super::report::{self, Claimant};
 use super::{Message, State};
 use crate::effect::Effect;
 use crate::error::Error;
-use crate::fleet::connection::{self, Grant, Lease};
+use crate::fleet::connection::{self, Grant, Granted, Lease};
 use crate::fleet::registry::{Asked, Seat};
 use crate::fleet::task::{Attempt, Ending, Event, Failure, Task};
 use crate::id::{TaskId, WorkerId};
+use crate::journal::Draft;
 
 impl State {
     pub(super) fn hand_back(
@@ -24,7 +25,10 @@ impl State {
         let Some(task) = self.book.task(id) else { return Ok(Asked::NotHere) };
         let attempt = report::owned(task, claimant)?;
         self.end(id, attempt, Some(claimant.worker), Ending::HandedBack, cx);
-        self.seat_freed(claimant.worker, cx);
+        let log = self.log.clone();
+        let mut draft = log.begin(cx.clock().wall_us());
+        self.seat_freed(claimant.worker, &mut draft);
+        draft.submit();
         Ok(Asked::Found(()))
     }
 
@@ -59,16 +63,16 @@ impl State {
             self.book.apply(id, &failed, stamp);
             self.tell_watchers(id, &mut draft);
         } else {
-            self.place(id, &mut draft);
+            self.place(&[id], &mut draft);
         }
         draft.submit();
     }
 
     /// A worker has a seat again: its connection learns it, and a poll that waited for the seat is served.
-    pub(super) fn seat_freed(&mut self, worker: WorkerId, cx: &Context<Message>) {
+    pub(super) fn seat_freed(&mut self, worker: WorkerId, draft: &mut Draft<'_>) {
         if let Some(connection) = self.args.connections.get(&worker) {
             self.holds(worker, &connection);
-            self.serve(worker, &connection, cx);
+            self.serve(worker, &connection, draft);
         }
     }
 
@@ -93,22 +97,25 @@ impl State {
         }
     }
 
-    /// The grant of a claim that the worker repeats: the same task, attempt and token.
-    pub(super) fn grant_again(&mut self, worker: WorkerId, id: TaskId, attempt: u32, poll: u64) {
-        let Some(task) = self.book.task(id) else { return };
-        let held = task.lease().filter(|lease| lease.worker == worker && lease.number == attempt);
-        let (Some(lease), Some(to)) = (held, self.args.connections.get(&worker)) else { return };
-        let grant = Grant {
-            poll,
-            task: id,
-            attempt,
-            wants: task.wants.clone(),
-            request: lease.request.clone(),
-            submitted: task.submitted,
-            payload: None,
-            claimed_at: lease.claimed_at,
+    /// The grant of a claim that the worker repeats: the same tasks, attempts and tokens.
+    pub(super) fn grant_again(&mut self, worker: WorkerId, request: String, poll: u64) {
+        let Some(to) = self.args.connections.get(&worker) else { return };
+        let of_claim = |task: &Task| {
+            let lease = task.lease().filter(|lease| lease.request.as_ref() == Some(&request))?;
+            Some(Granted {
+                task: task.id,
+                attempt: lease.number,
+                wants: task.wants.clone(),
+                submitted: task.submitted,
+                payload: None,
+                claimed_at: lease.claimed_at,
+            })
         };
-        self.log.after_what_came_before(vec![Effect::Grant { to, grant: Box::new(grant) }]);
+        let tasks: Vec<_> = self.book.leases(worker).filter_map(of_claim).collect();
+        if !tasks.is_empty() {
+            let grant = Box::new(Grant { poll, request: Some(request), tasks });
+            self.log.after_what_came_before(vec![Effect::Grant { to, grant }]);
+        }
     }
 
     pub(super) fn unseat(&mut self, worker: WorkerId, as_of: Position, cx: &Context<Message>) {

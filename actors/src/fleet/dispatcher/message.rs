@@ -65,18 +65,18 @@ pub enum Message {
     /// From a submitter.
     Submit {
         /// What.
-        task: Box<NewTask>,
+        tasks: Vec<NewTask>,
         /// Who.
         by: Arc<str>,
-        /// What became of it.
-        reply: Reply<Result<Submitted, Error>>,
+        /// What became of each.
+        reply: Reply<Vec<Result<Submitted, Error>>>,
     },
     /// From a worker.
     Report {
-        /// What it says.
-        report: Box<Report>,
-        /// Accepted, or the record says more.
-        reply: Reply<Result<Asked<()>, Error>>,
+        /// What it says, of one task each.
+        reports: Vec<Report>,
+        /// Each is accepted, or its record says more.
+        reply: Reply<Vec<Result<Asked<()>, Error>>>,
     },
     /// From a worker that gives an attempt back.
     HandBack {
@@ -132,11 +132,9 @@ pub enum Message {
     GrantAgain {
         /// Whose.
         worker: WorkerId,
-        /// Of which task.
-        task: TaskId,
-        /// Which claim.
-        attempt: u32,
-        /// Where it goes now.
+        /// The claim's own name.
+        request: String,
+        /// Where what it got goes now.
         poll: u64,
     },
     /// From the registry: this worker may work.

@@ -1,0 +1,188 @@
+//! Reporting: what a worker says of the tasks that it holds, and giving them back.
+
+use bytes::Bytes;
+
+use super::Session;
+use crate::error::{Error, Kind, Refusal};
+use crate::fact::Fold;
+use crate::fleet::cell::OrgCell;
+use crate::fleet::dispatcher::{
+    self,
+    report::{Claimant, Judgement, Status, judge},
+};
+use crate::fleet::input;
+use crate::fleet::registry::Asked;
+use crate::fleet::task::Task;
+use crate::id::TaskId;
+use crate::plane::reading::state;
+use crate::seal::Sealed;
+
+/// Most reports of one call.
+pub const REPORT_MAX: usize = 1_000;
+
+/// What a worker says of a task.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// It is done; the output is JSON.
+    Completed(Bytes),
+    /// It failed, with this text.
+    Failed(String),
+}
+
+/// The end of one attempt.
+#[derive(Debug, Clone)]
+pub struct Reported {
+    /// Of which task.
+    pub task: TaskId,
+    /// Which attempt; older clients name none and mean the last one they received.
+    pub attempt: Option<u32>,
+    /// Proof of the claim.
+    pub claim_token: Option<String>,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+impl Session {
+    /// Reports on a task. Once this returns, the result is durable; a repeat is answered alike.
+    ///
+    /// # Errors
+    /// When the worker does not hold the newest attempt, or said something else before.
+    pub async fn report(
+        &self,
+        task: TaskId,
+        attempt: Option<u32>,
+        claim_token: Option<&str>,
+        outcome: Outcome,
+    ) -> Result<(), Error> {
+        let claim_token = claim_token.map(str::to_owned);
+        let reported = Reported { task, attempt, claim_token, outcome };
+        let mut said = self.report_many(vec![reported]).await?;
+        said.pop().unwrap_or(Err(Error::OutcomeUnknown))
+    }
+
+    /// Reports on many tasks in one commit. Each has an answer of its own, in their order: what is wrong with one
+    /// does not touch the others.
+    ///
+    /// # Errors
+    /// When nothing was taken in: the worker may not work, there are too many reports, or no room for them.
+    pub async fn report_many(
+        &self,
+        reports: Vec<Reported>,
+    ) -> Result<Vec<Result<(), Error>>, Error> {
+        let cell = self.approved().await?;
+        if reports.len() > REPORT_MAX {
+            let detail = format!("a call reports on at most {REPORT_MAX} tasks");
+            return Err(Refusal::invalid("too_many", detail).into());
+        }
+        let mut answers = Vec::with_capacity(reports.len());
+        let (mut taken, mut asked) = (Vec::new(), Vec::new());
+        for report in reports {
+            match self.prepare(report) {
+                Ok(report) => {
+                    asked.push((answers.len(), report.task, report.claimant, report.status));
+                    taken.push(report);
+                    answers.push(Ok(()));
+                }
+                Err(refusal) => answers.push(Err(refusal.into())),
+            }
+        }
+        if taken.is_empty() {
+            return Ok(answers);
+        }
+        let said = self.send_reports(&cell, taken).await?;
+        for ((index, task, claimant, status), said) in asked.into_iter().zip(said) {
+            answers[index] = match said {
+                Ok(Asked::Found(())) => Ok(()),
+                Ok(Asked::NotHere) => self.judge_closed(&cell, task, claimant, status).await,
+                Err(error) => Err(error),
+            };
+        }
+        Ok(answers)
+    }
+
+    /// Gives an attempt back: the task goes to another worker, and the attempt does not count.
+    ///
+    /// # Errors
+    /// When the worker does not hold the newest attempt.
+    pub async fn hand_back(
+        &self,
+        task: TaskId,
+        attempt: Option<u32>,
+        claim_token: Option<&str>,
+    ) -> Result<(), Error> {
+        let cell = self.approved().await?;
+        let claimant = self.claimant(task, attempt, claim_token)?;
+        let permit = self.plane.permit(cell.cell, 0)?;
+        let within = self.plane.shared.config.answer_within;
+        let say = |reply| dispatcher::Message::HandBack { task, claimant, reply };
+        match cell.dispatcher.call_with_permit(permit, within, say).await?? {
+            Asked::Found(()) => Ok(()),
+            Asked::NotHere => self.closed(&cell, task).await.map(drop),
+        }
+    }
+
+    fn prepare(&self, report: Reported) -> Result<dispatcher::Report, Refusal> {
+        let Reported { task, attempt, claim_token, outcome } = report;
+        let claimant = self.claimant(task, attempt, claim_token.as_deref())?;
+        let (status, bytes, field) = match outcome {
+            Outcome::Completed(output) => (Status::Completed, output, "output"),
+            Outcome::Failed(error) => (Status::Failed, Bytes::from(error), "error"),
+        };
+        input::size(field, bytes.len(), self.plane.shared.config.payload_max)?;
+        let (sealed, digest) = (Some(Sealed::seal(&bytes)), Some(self.known.key.digest(&bytes)));
+        Ok(dispatcher::Report { task, claimant, status, sealed, digest })
+    }
+
+    async fn send_reports(
+        &self,
+        cell: &OrgCell,
+        reports: Vec<dispatcher::Report>,
+    ) -> Result<Vec<Result<Asked<()>, Error>>, Error> {
+        let sealed = |report: &dispatcher::Report| report.sealed.as_ref().map_or(0, Sealed::len);
+        let permit = self.plane.permit(cell.cell, reports.iter().map(sealed).sum())?;
+        let within = self.plane.shared.config.answer_within;
+        let say = |reply| dispatcher::Message::Report { reports, reply };
+        Ok(cell.dispatcher.call_with_permit(permit, within, say).await?)
+    }
+
+    fn claimant(
+        &self,
+        task: TaskId,
+        attempt: Option<u32>,
+        token: Option<&str>,
+    ) -> Result<Claimant, Refusal> {
+        let fits = match (attempt, token) {
+            (Some(attempt), Some(token)) => self.is_proved(task, attempt, token),
+            (None, Some(_)) => false,
+            (_, None) => true,
+        };
+        if !fits {
+            let detail = "the claim token does not belong to this task and attempt";
+            return Err(Refusal::new(Kind::Forbidden, "bad_claim_token", detail));
+        }
+        Ok(Claimant { worker: self.worker, attempt })
+    }
+
+    /// A report on a task that has left memory: its record answers, by the same rule.
+    async fn judge_closed(
+        &self,
+        cell: &OrgCell,
+        task: TaskId,
+        claimant: Claimant,
+        status: Status,
+    ) -> Result<(), Error> {
+        match judge(&self.closed(cell, task).await?, claimant, status)? {
+            Judgement::Repeat => Ok(()),
+            // It is open in its record and not in memory: its cell is starting.
+            Judgement::Accept { .. } => {
+                Err(Error::Unavailable("the organisation is starting".to_owned()))
+            }
+        }
+    }
+
+    async fn closed(&self, cell: &OrgCell, task: TaskId) -> Result<Task, Error> {
+        self.plane.caught_up(cell.cell, &cell.positions).await?;
+        let row = self.plane.row(cell.cell, Task::KIND, task.to_string()).await?;
+        state(&row.ok_or_else(|| Refusal::not_found("task"))?)
+    }
+}
