@@ -7,16 +7,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fleetward_actors::fleet::key::Binding;
-use fleetward_actors::fleet::worker::Standing;
-use fleetward_actors::plane::{self, Enrollment, NewEnrollmentKey, Offer};
+use fleetward_actors::plane::{self, Enrollment, NewEnrollmentKey, Reported};
 use fleetward_actors::{ControlPlane, Error, Operator, Session};
-use fleetward_wire::tasks::{Claim, Claimed, HandBack, Report, ReportAnswer, ReportStatus};
-use fleetward_wire::workers::{Heartbeat, HeartbeatAnswer, LostTask, WorkerStatus};
-use fleetward_wire::{Done, Secret};
+use fleetward_gateway::translate;
+use fleetward_wire::Done;
+use fleetward_wire::tasks::{Claim, Claimed, HandBack, Report, ReportAnswer};
+use fleetward_wire::workers::{Heartbeat, HeartbeatAnswer};
 use fleetward_worker::{
     Execute, Summary, Transport, TransportError, Worker, WorkerError, WorkerOptions,
 };
-use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -90,27 +89,6 @@ impl InProcess {
         let session = plane.session(&joined.worker.id.to_string(), &joined.secret).await?;
         Ok(Self::new(plane.clone(), session))
     }
-
-    fn claimed(&self, offer: Offer) -> Claimed {
-        let Offer { task, attempt, claim_token, wants, payload, claimed_at, delivery } = offer;
-        let claimed_at = chrono::DateTime::from_timestamp_micros(claimed_at).unwrap_or_default();
-        let claimed = Claimed {
-            run_id: task.to_string(),
-            org_id: self.session.org().to_string(),
-            project_id: wants.project.clone(),
-            pool: wants.pool.clone(),
-            model: wants.model.clone(),
-            labels: wants.labels.clone(),
-            payload: serde_json::from_slice::<Value>(&payload).unwrap_or_default().into(),
-            worker_id: self.session.worker().to_string(),
-            claimed_at: claimed_at.to_rfc3339(),
-            attempt,
-            claim_token: claim_token.into(),
-            lease_seconds: self.plane.config().lease.as_secs_f64(),
-        };
-        delivery.written();
-        claimed
-    }
 }
 
 #[async_trait]
@@ -119,44 +97,22 @@ impl Transport for InProcess {
         let seconds = claim.poll_timeout.unwrap_or(5.0);
         let wait = Duration::try_from_secs_f64(seconds).unwrap_or_default();
         let claim = plane::Claim { wait, request: claim.claim_request_id, boot: claim.boot_id };
-        let offer = self.session.claim(claim).await.map_err(told)?;
-        Ok(offer.map(|offer| self.claimed(offer)))
+        let claimed = self.session.claim(claim).await.map_err(told)?.map(|(offer, delivery)| {
+            delivery.written();
+            translate::claimed(&self.session, self.plane.config().lease, offer)
+        });
+        Ok(claimed)
     }
 
     async fn heartbeat(&self, beat: Heartbeat) -> Result<HeartbeatAnswer, TransportError> {
-        let held = beat.tasks.map(|tasks| {
-            let named = tasks.into_iter().filter_map(|held| {
-                let task = held.run_id.parse().ok()?;
-                Some((task, held.attempt, held.claim_token.into_exposed()))
-            });
-            named.collect()
-        });
-        let beat = plane::Heartbeat { held, boot: beat.boot_id };
-        let lost = self.session.heartbeat(beat).await.map_err(told)?;
-        let lost =
-            lost.into_iter().map(|(task, attempt)| LostTask { run_id: task.to_string(), attempt });
-        let status = match self.session.standing().await.map_err(told)? {
-            Standing::Approved => WorkerStatus::Approved,
-            _ => WorkerStatus::Pending,
-        };
-        let heartbeat_seconds = self.plane.config().heartbeat.as_secs_f64();
-        let lost = lost.collect();
-        Ok(HeartbeatAnswer { ok: true, status, heartbeat_seconds, lost, drain: false })
+        let every = self.plane.config().heartbeat;
+        translate::heartbeat(&self.session, every, beat).await.map_err(told)
     }
 
     async fn report(&self, report: Report) -> Result<ReportAnswer, TransportError> {
-        let outcome = match report.status {
-            ReportStatus::Completed => {
-                let output = report.output.map_or(Value::Null, Secret::into_exposed);
-                plane::Outcome::Completed(output.to_string().into())
-            }
-            ReportStatus::Failed => {
-                plane::Outcome::Failed(report.error.map(Secret::into_exposed).unwrap_or_default())
-            }
-        };
-        let token = report.claim_token.map(Secret::into_exposed);
-        let task = report.run_id.parse().map_err(no_id)?;
-        let said = self.session.report(task, report.attempt, token.as_deref(), outcome).await;
+        let reported = translate::reported(report).map_err(|refusal| told(refusal.into()))?;
+        let Reported { task, attempt, claim_token, outcome } = reported;
+        let said = self.session.report(task, attempt, claim_token.as_deref(), outcome).await;
         said.map(|()| Done::ok()).map_err(told)
     }
 

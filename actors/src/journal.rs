@@ -368,9 +368,9 @@ impl State {
         let now = cx.clock().now();
         metrics::histogram!("fleetward_journal_commit_seconds").record((now - since).as_secs_f64());
         if self.failures > 0 {
+            self.args.outage.ended(now);
             tracing::info!(failures = self.failures, "journal writes again");
             self.failures = 0;
-            self.args.outage.ended(now);
         }
     }
 

@@ -18,9 +18,6 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::edge::{Edge, ROOM_BYTES};
 use crate::problem::Problem;
 
-/// Deepest payload or output. Half of what JSON parsers commonly read, so that answers that
-/// contain it are still read.
-const DEPTH_MAX: usize = 64;
 /// Most bytes of a body that is too large that are read and thrown away, so that a client that
 /// sends first and reads later gets to see the answer.
 const DISCARD_MAX: usize = 8 << 20;
@@ -105,16 +102,6 @@ pub(crate) fn page(limit: Option<u32>) -> Result<usize, Problem> {
     Err(Problem::bad_request("invalid_limit", detail))
 }
 
-/// A tenant's JSON as it is stored.
-pub(crate) fn stored(field: &str, value: &Value) -> Result<Bytes, Problem> {
-    if is_deeper(value, DEPTH_MAX) {
-        let detail = format!("{field} is nested deeper than {DEPTH_MAX} levels");
-        return Err(Problem::bad_request("too_deep", detail));
-    }
-    let bytes = serde_json::to_vec(value).expect("a JSON value has string keys only");
-    Ok(bytes.into())
-}
-
 /// The typed value of a body that was read as plain JSON first.
 pub(crate) fn typed<T: DeserializeOwned>(value: Value) -> Result<T, Problem> {
     serde_json::from_value(value).map_err(|error| wrong_shape(&error))
@@ -147,16 +134,6 @@ fn wrong_shape(error: &serde_json::Error) -> Problem {
         None => "the body has the wrong shape".to_owned(),
     };
     Problem::unprocessable("invalid_body", detail)
-}
-
-fn is_deeper(value: &Value, levels: usize) -> bool {
-    match value {
-        Value::Array(items) => levels == 0 || items.iter().any(|item| is_deeper(item, levels - 1)),
-        Value::Object(members) => {
-            levels == 0 || members.values().any(|member| is_deeper(member, levels - 1))
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
-    }
 }
 
 /// The whole body, and its part of the memory for bodies.

@@ -16,6 +16,7 @@ mod request_id;
 mod routes;
 mod socket;
 mod times;
+pub mod translate;
 
 use std::time::Duration;
 

@@ -56,7 +56,13 @@ impl Problem {
 
     /// The body.
     pub(crate) fn body(&self, request_id: &str) -> Vec<u8> {
-        let wire = Wire {
+        let wire = self.wire(Some(request_id.to_owned()));
+        serde_json::to_vec(&wire).expect("a problem has string keys and no failing parts")
+    }
+
+    /// As it is written: alone, or (without an id) as a part of an answer to many requests.
+    pub(crate) fn wire(&self, request_id: Option<String>) -> Wire {
+        Wire {
             r#type: format!("urn:fleetward:problem:{}", self.code),
             title: self.status.canonical_reason().unwrap_or("Problem").to_owned(),
             status: self
@@ -65,9 +71,8 @@ impl Problem {
             code: self.code.to_owned(),
             detail: self.detail.clone(),
             instance: None,
-            request_id: Some(request_id.to_owned()),
-        };
-        serde_json::to_vec(&wire).expect("a problem has string keys and no failing parts")
+            request_id,
+        }
     }
 
     fn headers(&self) -> HeaderMap {

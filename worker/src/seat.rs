@@ -122,6 +122,7 @@ async fn claim_once<T: Transport, X>(crew: &Crew<T, X>) -> Result<Option<Claimed
         poll_timeout: Some(crew.options.poll_timeout.min(LONGEST_POLL).as_secs_f64()),
         claim_request_id: Some(uuid::Uuid::new_v4().to_string()),
         boot_id: Some(crew.options.boot_id.clone()),
+        max_tasks: None,
     };
     let mut outage = Backoff::default();
     let mut approval = delivery::approval_backoff();

@@ -180,7 +180,6 @@ impl Session {
         let pair = |(task, attempt, _)| (task, attempt);
         (Some(good.into_iter().map(pair).collect()), bad.into_iter().map(pair).collect())
     }
-
 }
 
 /// Compares hashes in constant time.

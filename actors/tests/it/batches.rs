@@ -65,7 +65,8 @@ fn claim_takes_what_waits_up_to_its_limit_and_the_free_seats() {
         let first = written(worker.claim_many(named("1"), 3).await.unwrap().unwrap());
         let second = written(worker.claim_many(named("2"), 3).await.unwrap().unwrap());
 
-        let payloads = |taken: &[Taken]| taken.iter().map(|t| t.payload.clone()).collect::<Vec<_>>();
+        let payloads =
+            |taken: &[Taken]| taken.iter().map(|t| t.payload.clone()).collect::<Vec<_>>();
         assert_eq!(payloads(&first), [r#""a""#, r#""b""#, r#""c""#]);
         assert_eq!(payloads(&second), [r#""d""#], "one seat was left");
         let again = written(worker.claim_many(named("1"), 3).await.unwrap().unwrap());

@@ -8,8 +8,8 @@ use fleetward_actors::fleet::registry::rules::Verdict;
 use fleetward_actors::fleet::task::Phase;
 use fleetward_actors::id::TaskId;
 use fleetward_actors::plane::{
-    AdminToken, Caller, Claim, Delivery, Enrollment, Heartbeat, NewEnrollmentKey, NewSubmit, Offer, Outcome,
-    TaskView,
+    AdminToken, Caller, Claim, Delivery, Enrollment, Heartbeat, NewEnrollmentKey, NewSubmit, Offer,
+    Outcome, TaskView,
 };
 use fleetward_actors::{Config, ControlPlane, Error, Operator, Options, Session};
 use fleetward_runtime::testkit::World;

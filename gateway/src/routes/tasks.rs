@@ -6,23 +6,26 @@ use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
+use fleetward_actors::Refusal;
 use fleetward_actors::fleet::task::{Failure, Phase, Task};
 use fleetward_actors::id::TaskId;
-use fleetward_actors::plane::{NewSubmit, TaskView};
+use fleetward_actors::plane::{NewSubmit, Receipt, TaskView};
 use fleetward_actors::seal::Sealed;
 use fleetward_wire::Secret;
 use fleetward_wire::tasks::{
-    TaskList, TaskQuery, TaskStatus, TaskSubmit, TaskSubmitted, TaskView as Wire,
+    SubmitResult, TaskList, TaskQuery, TaskStatus, TaskSubmit, TaskSubmitMany, TaskSubmitted,
+    TaskView as Wire, TasksSubmitted,
 };
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::auth::{InOrg, text};
 use crate::edge::Edge;
-use crate::extract::{Json, Params, PathId, page, stored};
+use crate::extract::{Json, Params, PathId, page};
 use crate::problem::Problem;
 use crate::routes::worker_protocol::wait;
 use crate::times::rfc3339;
+use crate::translate::{json, stored};
 
 /// Says that a submit was answered from what was submitted before under its key.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -33,25 +36,73 @@ pub(super) async fn submit(
     headers: HeaderMap,
     Json { value: asked, .. }: Json<TaskSubmit>,
 ) -> Result<Response, Problem> {
-    let new = NewSubmit {
-        project: text(&headers, "x-project-id")?.map(str::to_owned),
-        pool: asked.pool,
-        model: asked.model,
-        labels: asked.labels,
-        payload: stored("payload", asked.payload.expose())?,
-        idempotency_key: text(&headers, "idempotency-key")?.map(str::to_owned),
-    };
+    let mut new = new_submit(asked, text(&headers, "x-project-id")?)?;
+    if let Some(key) = text(&headers, "idempotency-key")? {
+        new.idempotency_key = Some(key.to_owned());
+    }
     let receipt = operator.submit(new).await?;
-    let submitted = TaskSubmitted {
-        run_id: receipt.task.to_string(),
-        pool: receipt.wants.pool.clone(),
-        model: receipt.wants.model.clone(),
-    };
-    let mut response = (StatusCode::CREATED, Answer(submitted)).into_response();
+    let mut response = (StatusCode::CREATED, Answer(submitted(&receipt))).into_response();
     if receipt.repeated {
         response.headers_mut().insert(REPLAYED, axum::http::HeaderValue::from_static("true"));
     }
     Ok(response)
+}
+
+/// Submits many tasks, each with an answer of its own. Once this is answered, they are durable.
+pub(super) async fn submit_many(
+    InOrg(operator): InOrg,
+    headers: HeaderMap,
+    Json { value: asked, .. }: Json<TaskSubmitMany>,
+) -> Result<Answer<TasksSubmitted>, Problem> {
+    let project = text(&headers, "x-project-id")?;
+    let mut results: Vec<Option<SubmitResult>> = Vec::with_capacity(asked.tasks.len());
+    let mut good = Vec::with_capacity(asked.tasks.len());
+    for task in asked.tasks {
+        results.push(match new_submit(task, project) {
+            Ok(new) => {
+                good.push(new);
+                None
+            }
+            Err(refusal) => Some(refused(&refusal.into())),
+        });
+    }
+    let mut said = operator.submit_many(good).await?.into_iter();
+    let result = |result: Option<SubmitResult>| {
+        result.or_else(|| {
+            Some(match said.next()? {
+                Ok(receipt) => {
+                    let task = Some(submitted(&receipt));
+                    SubmitResult { status: StatusCode::CREATED.as_u16(), task, problem: None }
+                }
+                Err(error) => refused(&error.into()),
+            })
+        })
+    };
+    Ok(Answer(TasksSubmitted { results: results.into_iter().filter_map(result).collect() }))
+}
+
+fn new_submit(asked: TaskSubmit, project: Option<&str>) -> Result<NewSubmit, Refusal> {
+    Ok(NewSubmit {
+        project: project.map(str::to_owned),
+        pool: asked.pool,
+        model: asked.model,
+        labels: asked.labels,
+        payload: stored("payload", asked.payload.expose())?,
+        idempotency_key: asked.idempotency_key,
+    })
+}
+
+fn submitted(receipt: &Receipt) -> TaskSubmitted {
+    TaskSubmitted {
+        run_id: receipt.task.to_string(),
+        pool: receipt.wants.pool.clone(),
+        model: receipt.wants.model.clone(),
+    }
+}
+
+fn refused(problem: &Problem) -> SubmitResult {
+    let status = problem.status.as_u16();
+    SubmitResult { status, task: None, problem: Some(problem.wire(None)) }
 }
 
 /// Query of one task.
@@ -152,10 +203,4 @@ fn result_of(task: &Task, result: Option<Sealed>) -> Result<Ends, Problem> {
             (None, Some(Secret::new(error)))
         }
     })
-}
-
-/// A tenant's bytes as JSON; those of a library user who wrote something else as a string.
-pub(super) fn json(bytes: &[u8]) -> Value {
-    serde_json::from_slice(bytes)
-        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(bytes).into_owned()))
 }

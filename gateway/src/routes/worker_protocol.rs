@@ -11,22 +11,22 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use fleetward_actors::Session;
 use fleetward_actors::id::{TaskId, WorkerId};
-use fleetward_actors::plane::{self, Enrollment, Offer, Outcome};
-use fleetward_wire::tasks::{Claim, Claimed, Complete, Fail, HandBack, Report, ReportAnswer};
-use fleetward_wire::workers::{
-    Capabilities, Heartbeat, HeartbeatAnswer, LostTask, Register, Registered,
+use fleetward_actors::plane::{self, Enrollment, Offers, Outcome, Reported};
+use fleetward_wire::tasks::{
+    Claim, ClaimedMany, Complete, Fail, HandBack, ReportAnswer, ReportMany, ReportResult,
+    ReportsAnswer,
 };
+use fleetward_wire::workers::{Capabilities, Heartbeat, HeartbeatAnswer, Register, Registered};
 use fleetward_wire::{Done, Secret};
 use serde_json::Value;
 
 use crate::auth::{AsWorker, text};
 use crate::body::DeliveryBody;
 use crate::edge::Edge;
-use crate::extract::{Json, MaybeJson, PathId, stored, typed};
+use crate::extract::{Json, MaybeJson, PathId, typed};
 use crate::problem::Problem;
-use crate::routes::{tasks, workers};
 use crate::socket::Wire;
-use crate::times::rfc3339;
+use crate::translate;
 
 /// How long a claim waits that does not say.
 const DEFAULT_POLL: Duration = Duration::from_secs(5);
@@ -57,7 +57,7 @@ pub(super) async fn register(
     let registered = Registered {
         worker_id: worker.id.to_string(),
         worker_secret: joined.secret.into(),
-        status: workers::status(worker.standing),
+        status: translate::status(worker.standing),
         capabilities: Capabilities {
             models: worker.declared_models,
             pool: worker.profile.pool,
@@ -82,14 +82,23 @@ pub(super) async fn claim(
         request: asked.claim_request_id,
         boot: asked.boot_id,
     };
-    let offer = tokio::select! {
+    let most = asked.max_tasks.map_or(1, |most| most as usize);
+    let offers = tokio::select! {
         biased;
-        offer = session.claim(claim) => offer?,
+        offers = session.claim_many(claim, most) => offers?,
         () = edge.dismissed() => None,
     };
-    let Some(offer) = offer else { return Ok(StatusCode::NO_CONTENT.into_response()) };
-    let (claimed, delivery) = claimed(&edge, &session, offer);
-    let answer = serde_json::to_vec(&claimed).expect("a claim's answer has string keys only");
+    let Some(Offers { tasks, delivery }) = offers else {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    };
+    let lease = edge.plane.config().lease;
+    let mut tasks: Vec<_> =
+        tasks.into_iter().map(|offer| translate::claimed(&session, lease, offer)).collect();
+    let answer = match asked.max_tasks {
+        Some(_) => serde_json::to_vec(&ClaimedMany { tasks }),
+        None => serde_json::to_vec(&tasks.pop()),
+    };
+    let answer = answer.expect("a claim's answer has string keys only");
     let body = DeliveryBody::new(answer.into(), delivery, wire.map(|Extension(wire)| wire));
     let json = HeaderValue::from_static("application/json");
     Ok(([(CONTENT_TYPE, json)], Body::new(body)).into_response())
@@ -101,29 +110,8 @@ pub(super) async fn heartbeat(
     AsWorker(session): AsWorker,
     MaybeJson(beat): MaybeJson<Heartbeat>,
 ) -> Result<Answer<HeartbeatAnswer>, Problem> {
-    // What has no id of ours cannot be held.
-    let mut lost = Vec::new();
-    let held = beat.tasks.map(|tasks| {
-        let known = tasks.into_iter().filter_map(|held| match held.run_id.parse() {
-            Ok(task) => Some((task, held.attempt, held.claim_token.into_exposed())),
-            Err(_) => {
-                lost.push(LostTask { run_id: held.run_id, attempt: held.attempt });
-                None
-            }
-        });
-        known.collect()
-    });
-    let gone = session.heartbeat(plane::Heartbeat { held, boot: beat.boot_id }).await?;
-    lost.extend(
-        gone.into_iter().map(|(task, attempt)| LostTask { run_id: task.to_string(), attempt }),
-    );
-    Ok(Answer(HeartbeatAnswer {
-        ok: true,
-        status: workers::status(session.standing().await?),
-        heartbeat_seconds: edge.plane.config().heartbeat.as_secs_f64(),
-        lost,
-        drain: false,
-    }))
+    let every = edge.plane.config().heartbeat;
+    Ok(Answer(translate::heartbeat(&session, every, beat).await?))
 }
 
 /// The same on a route that names the worker.
@@ -149,13 +137,35 @@ pub(super) async fn report(
         let detail = "status must be completed or failed";
         return Err(Problem::unprocessable("invalid_status", detail));
     }
-    let said: Report = typed(said)?;
-    let task: TaskId = said.run_id.parse().map_err(|_| Problem::not_found("task"))?;
-    let outcome = match said.status {
-        fleetward_wire::tasks::ReportStatus::Completed => completed(said.output)?,
-        fleetward_wire::tasks::ReportStatus::Failed => failed(said.error),
-    };
-    conclude(&session, task, said.attempt, said.claim_token, outcome).await
+    let Reported { task, attempt, claim_token, outcome } = translate::reported(typed(said)?)?;
+    conclude(&session, task, attempt, claim_token, outcome).await
+}
+
+/// The ends of many attempts, each with an answer of its own.
+pub(super) async fn reports(
+    AsWorker(session): AsWorker,
+    Json { value: said, .. }: Json<ReportMany>,
+) -> Result<Answer<ReportsAnswer>, Problem> {
+    let mut results = Vec::with_capacity(said.reports.len());
+    let (mut places, mut good) = (Vec::new(), Vec::new());
+    for report in said.reports {
+        let run_id = report.run_id.clone();
+        match translate::reported(report) {
+            Ok(reported) => {
+                places.push(results.len());
+                good.push(reported);
+                results.push(ReportResult { run_id, status: 200, problem: None });
+            }
+            Err(refusal) => results.push(refused(run_id, &refusal.into())),
+        }
+    }
+    for (place, said) in places.into_iter().zip(session.report_many(good).await?) {
+        if let Err(error) = said {
+            let run_id = std::mem::take(&mut results[place].run_id);
+            results[place] = refused(run_id, &error.into());
+        }
+    }
+    Ok(Answer(ReportsAnswer { results }))
 }
 
 /// A report that a task completed.
@@ -164,8 +174,9 @@ pub(super) async fn complete(
     PathId(task): PathId<TaskId>,
     MaybeJson(said): MaybeJson<Complete>,
 ) -> Result<Answer<ReportAnswer>, Problem> {
-    let outcome = completed(said.output)?;
-    conclude(&session, task, said.attempt, said.claim_token, outcome).await
+    let outcome = translate::completed(said.output)?;
+    let token = said.claim_token.map(Secret::into_exposed);
+    conclude(&session, task, said.attempt, token, outcome).await
 }
 
 /// A report that a task failed.
@@ -174,7 +185,8 @@ pub(super) async fn fail(
     PathId(task): PathId<TaskId>,
     MaybeJson(said): MaybeJson<Fail>,
 ) -> Result<Answer<ReportAnswer>, Problem> {
-    conclude(&session, task, said.attempt, said.claim_token, failed(said.error)).await
+    let token = said.claim_token.map(Secret::into_exposed);
+    conclude(&session, task, said.attempt, token, translate::failed(said.error)).await
 }
 
 /// The worker will not finish this attempt: somebody else gets the task, and it does not count.
@@ -204,41 +216,18 @@ pub(super) fn wait(
     }
 }
 
-fn claimed(edge: &Edge, session: &Session, offer: Offer) -> (Claimed, plane::Delivery) {
-    let claimed = Claimed {
-        run_id: offer.task.to_string(),
-        org_id: session.org().to_string(),
-        project_id: offer.wants.project.clone(),
-        pool: offer.wants.pool.clone(),
-        model: offer.wants.model.clone(),
-        labels: offer.wants.labels.clone(),
-        payload: Secret::new(tasks::json(&offer.payload)),
-        worker_id: session.worker().to_string(),
-        claimed_at: rfc3339(offer.claimed_at),
-        attempt: offer.attempt,
-        claim_token: offer.claim_token.into(),
-        lease_seconds: edge.plane.config().lease.as_secs_f64(),
-    };
-    (claimed, offer.delivery)
-}
-
-fn completed(output: Option<Secret<Value>>) -> Result<Outcome, Problem> {
-    let output = output.map_or(Value::Null, Secret::into_exposed);
-    stored("output", &output).map(Outcome::Completed)
-}
-
-fn failed(error: Option<Secret>) -> Outcome {
-    Outcome::Failed(error.map(Secret::into_exposed).unwrap_or_default())
+fn refused(run_id: String, problem: &Problem) -> ReportResult {
+    let status = problem.status.as_u16();
+    ReportResult { run_id, status, problem: Some(problem.wire(None)) }
 }
 
 async fn conclude(
     session: &Session,
     task: TaskId,
     attempt: Option<u32>,
-    token: Option<Secret>,
+    token: Option<String>,
     outcome: Outcome,
 ) -> Result<Answer<ReportAnswer>, Problem> {
-    let token = token.as_ref().map(|token| token.expose().as_str());
-    session.report(task, attempt, token, outcome).await?;
+    session.report(task, attempt, token.as_deref(), outcome).await?;
     Ok(Answer(ReportAnswer::ok()))
 }

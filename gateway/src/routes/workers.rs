@@ -6,7 +6,7 @@ use fleetward_actors::fleet::registry::rules::Verdict;
 use fleetward_actors::fleet::worker::{Standing, Worker};
 use fleetward_actors::id::WorkerId;
 use fleetward_wire::workers::{
-    CapabilitiesView, Decision, StatusAnswer, WorkerDetail, WorkerList, WorkerStatus, WorkerView,
+    CapabilitiesView, Decision, StatusAnswer, WorkerDetail, WorkerList, WorkerView,
 };
 use serde::Deserialize;
 
@@ -14,6 +14,7 @@ use crate::auth::InOrg;
 use crate::extract::{MaybeJson, Params, PathId, page};
 use crate::problem::Problem;
 use crate::times::rfc3339;
+use crate::translate::status;
 
 /// Query of a list.
 #[derive(Debug, Default, Deserialize)]
@@ -90,16 +91,6 @@ pub(super) async fn revoke(
     MaybeJson(decision): MaybeJson<Decision>,
 ) -> Result<Json<StatusAnswer>, Problem> {
     decide(&operator, id, Verdict::Revoke, decision).await
-}
-
-/// The word on the wire.
-pub(super) fn status(standing: Standing) -> WorkerStatus {
-    match standing {
-        Standing::Pending => WorkerStatus::Pending,
-        Standing::Approved => WorkerStatus::Approved,
-        Standing::Rejected => WorkerStatus::Rejected,
-        Standing::Revoked => WorkerStatus::Revoked,
-    }
 }
 
 async fn decide(

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::problem::Problem;
 use crate::{Done, Labels, Secret, Timestamp, null_is_default};
 
 /// `POST /api/v1/fleet/claim`: a worker has a free seat. The body may be empty.
@@ -18,6 +19,9 @@ pub struct Claim {
     /// Different in every life of the worker's process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub boot_id: Option<String>,
+    /// Most tasks that the worker takes, 1..=1000. With it the answer is [`ClaimedMany`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_tasks: Option<u32>,
 }
 
 /// The answer to [`Claim`], 200; where there is no work it is 204 without a body.
@@ -47,6 +51,13 @@ pub struct Claimed {
     pub claim_token: Secret,
     /// How long the attempt stays this worker's without a heartbeat, in seconds.
     pub lease_seconds: f64,
+}
+
+/// The answer to a [`Claim`] with `max_tasks`, 200; where there is no work it is 204 without a body.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ClaimedMany {
+    /// At least one; no more than were asked for, nor than the worker has free seats.
+    pub tasks: Vec<Claimed>,
 }
 
 /// How an attempt ended, in the words of the worker.
@@ -84,6 +95,32 @@ pub struct Report {
 
 /// The answer to [`Report`].
 pub type ReportAnswer = Done;
+
+/// `POST /api/v1/fleet/reports`: the ends of many attempts, in one commit.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct ReportMany {
+    /// At most 1,000.
+    pub reports: Vec<Report>,
+}
+
+/// The answer to [`ReportMany`], 200: one result for each report, in their order.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReportsAnswer {
+    /// What became of each.
+    pub results: Vec<ReportResult>,
+}
+
+/// What became of one report of many.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReportResult {
+    /// The task.
+    pub run_id: String,
+    /// The status that this report alone would have been answered with: 200, or that of the problem.
+    pub status: u16,
+    /// Why it was not accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Problem>,
+}
 
 /// `POST /api/v1/fleet/tasks/{run_id}/complete`: the same as a [`Report`] that completed.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -140,6 +177,36 @@ pub struct TaskSubmit {
     /// What to do.
     #[serde(deserialize_with = "null_is_default")]
     pub payload: Secret<Value>,
+    /// Repeating a submit under the same key submits once; the header `Idempotency-Key` says the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
+}
+
+/// `POST /api/v1/fleet/tasks/batch`: many tasks in one commit.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct TaskSubmitMany {
+    /// At most 1,000.
+    pub tasks: Vec<TaskSubmit>,
+}
+
+/// The answer to [`TaskSubmitMany`], 200: one result for each task, in their order.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TasksSubmitted {
+    /// What became of each.
+    pub results: Vec<SubmitResult>,
+}
+
+/// What became of one task of a batch.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SubmitResult {
+    /// The status that a submit of this task alone would have been answered with: 201, or that of the problem.
+    pub status: u16,
+    /// The task, where there is one.
+    #[serde(flatten)]
+    pub task: Option<TaskSubmitted>,
+    /// Why there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Problem>,
 }
 
 /// The answer to [`TaskSubmit`], 201.
