@@ -1,11 +1,13 @@
 //! Stories over the real binary, real HTTP, real PostgreSQL and SQLite, and kill -9.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-mod cli;
 mod crash;
 mod demo;
 mod fencing;
 mod fixture;
+mod joining;
+mod mistakes;
+mod organisations;
 mod outage;
 mod python_worker;
 mod quiet;
