@@ -8,11 +8,12 @@
 //! | 3 | the server or the store is not available; try again |
 
 mod audit;
+mod children;
 mod client;
-mod config;
 mod demo;
 mod dev;
 mod doctor;
+mod end;
 mod error;
 mod journal;
 mod keys;
@@ -20,13 +21,14 @@ mod logs;
 mod orgs;
 mod print;
 mod serve;
+mod settings;
 mod tasks;
 mod tokens;
 mod worker;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use client::ClientArgs;
 use error::Failed;
@@ -41,7 +43,7 @@ struct Cli {
     client: ClientArgs,
     #[command(flatten)]
     logs: logs::LogArgs,
-    /// A file with settings; flags and environment win over it.
+    /// A file with settings; flags and environment win over it [default: fleetward.toml, if there is one].
     #[arg(long, global = true, value_name = "FILE", env = "FLEETWARD_CONFIG")]
     config: Option<std::path::PathBuf>,
     #[command(subcommand)]
@@ -86,7 +88,10 @@ enum Verb {
 
 /// Reads the arguments, runs the verb, and says how it ended.
 pub(crate) fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match parsed() {
+        Ok(cli) => cli,
+        Err(failed) => return ended(&failed),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -94,33 +99,39 @@ pub(crate) fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let ended = runtime.block_on(run(cli));
+    let done = runtime.block_on(run(cli));
     // Nothing that still runs may hold the process back.
     runtime.shutdown_background();
-    match ended {
+    match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failed) => {
-            eprintln!("error: {failed}");
-            ExitCode::from(failed.code())
-        }
+        Err(failed) => ended(&failed),
     }
 }
 
+fn parsed() -> Result<Cli, Failed> {
+    let matches = settings::parse(Cli::command(), std::env::args_os().collect())?;
+    Ok(Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()))
+}
+
+fn ended(failed: &Failed) -> ExitCode {
+    eprintln!("error: {failed}");
+    ExitCode::from(failed.code())
+}
+
 async fn run(cli: Cli) -> Result<(), Failed> {
-    let file = config::File::read(cli.config.as_deref())?;
-    cli.logs.install(&file)?;
+    cli.logs.install()?;
     match cli.verb {
-        Verb::Serve(args) => serve::run(args, &file).await,
+        Verb::Serve(args) => serve::run(args).await,
         Verb::Dev(args) => dev::run(args).await,
         Verb::Demo(args) => demo::run(args).await,
-        Verb::Worker(verb) => worker::run(verb, &cli.client, &file).await,
-        Verb::Key(verb) => keys::run(verb, &cli.client, &file).await,
-        Verb::Task(verb) => tasks::run(verb, &cli.client, &file).await,
-        Verb::Org(verb) => orgs::run(verb, &cli.client, &file).await,
-        Verb::Token(verb) => tokens::run(verb, &cli.client, &file).await,
-        Verb::Audit(verb) => audit::run(verb, &cli.client, &file).await,
-        Verb::Journal(verb) => journal::run(verb, &file).await,
-        Verb::Doctor(args) => doctor::run(args, &cli.client, &file).await,
+        Verb::Worker(verb) => worker::run(verb, &cli.client).await,
+        Verb::Key(verb) => keys::run(verb, &cli.client).await,
+        Verb::Task(verb) => tasks::run(verb, &cli.client).await,
+        Verb::Org(verb) => orgs::run(verb, &cli.client).await,
+        Verb::Token(verb) => tokens::run(verb, &cli.client).await,
+        Verb::Audit(verb) => audit::run(verb, &cli.client).await,
+        Verb::Journal(verb) => journal::run(verb, cli.client.output).await,
+        Verb::Doctor(args) => doctor::run(args, &cli.client).await,
         Verb::DemoStep => demo::step::run(),
     }
 }
@@ -128,7 +139,6 @@ async fn run(cli: Cli) -> Result<(), Failed> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_well_formed() {

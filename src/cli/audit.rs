@@ -4,7 +4,6 @@ use clap::{Args, Subcommand};
 
 use super::ClientArgs;
 use super::client::segment;
-use super::config::File;
 use super::error::Failed;
 use super::print;
 
@@ -33,7 +32,6 @@ pub(crate) struct ListArgs {
 pub(crate) async fn run(
     AuditVerb::List(args): AuditVerb,
     client: &ClientArgs,
-    file: &File,
 ) -> Result<(), Failed> {
     let mut path = format!("/api/v1/fleet/audit?limit={}", args.limit);
     for (name, value) in [("type", args.kind), ("worker_id", args.worker), ("since", args.since)] {
@@ -41,6 +39,6 @@ pub(crate) async fn run(
             path += &format!("&{name}={}", segment(&value));
         }
     }
-    let listed = client.client(file)?.get(&path).await?;
+    let listed = client.client()?.get(&path).await?;
     print::many(client.output, &listed, "events", &["position", "at", "type", "by", "worker_id"])
 }

@@ -7,12 +7,11 @@ use fleetward_wire::problem::Problem;
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::Value;
 
-use super::config::{File, choose};
 use super::error::{Failed, chain};
 use super::print::Output;
 
 /// Where a server is looked for.
-pub(crate) const DEFAULT_SERVER: &str = "http://127.0.0.1:7700";
+const DEFAULT_SERVER: &str = "http://127.0.0.1:7700";
 /// Longer than the longest question that a server answers.
 const WITHIN: Duration = Duration::from_secs(75);
 
@@ -29,7 +28,7 @@ pub(crate) struct ClientArgs {
     #[arg(long, global = true, value_name = "ID", env = "FLEETWARD_ORG")]
     org: Option<String>,
     /// How answers look.
-    #[arg(long, global = true, value_enum, default_value = "table")]
+    #[arg(long, global = true, value_enum, default_value = "table", env = "FLEETWARD_OUTPUT")]
     pub(crate) output: Output,
 }
 
@@ -42,18 +41,23 @@ pub(crate) struct Client {
 }
 
 impl ClientArgs {
-    pub(crate) fn client(&self, file: &File) -> Result<Client, Failed> {
+    /// The server, named or not.
+    pub(crate) fn server(&self) -> &str {
+        self.server.as_deref().unwrap_or(DEFAULT_SERVER)
+    }
+
+    pub(crate) fn client(&self) -> Result<Client, Failed> {
         let http = reqwest::Client::builder()
             .timeout(WITHIN)
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| Failed::wrong(chain(&error)))?;
-        let server = choose(self.server.clone(), &file.server, DEFAULT_SERVER);
+        let server = self.server();
         Ok(Client {
             http,
             server: server.trim_end_matches('/').to_owned(),
-            token: self.token.clone().or_else(|| file.token.clone()),
-            org: self.org.clone().or_else(|| file.org.clone()),
+            token: self.token.clone(),
+            org: self.org.clone(),
         })
     }
 }
@@ -67,7 +71,7 @@ impl Client {
             org: None,
             output: Output::Json,
         };
-        args.client(&File::default())
+        args.client()
     }
 
     pub(crate) async fn get(&self, path: &str) -> Result<Value, Failed> {

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use super::end::stop_on_signal;
 use super::error::Failed;
-use super::serve::stop_on_signal;
 use processes::Stage;
 use tenant::Tenant;
 
@@ -68,7 +68,7 @@ async fn play(args: &DemoArgs, folder: &std::path::Path, told: &Story) -> Result
     let acme = Tenant::create(&stage, "acme").await?;
     let globex = Tenant::create(&stage, "globex").await?;
     for (tenant, name) in [(&acme, "a1"), (&acme, "a2"), (&globex, "g1"), (&globex, "g2")] {
-        stage.worker(name, &tenant.key()?).await?;
+        stage.worker(name, &tenant.key()?)?;
         told.line(&format!("worker   {name} joins {} with its enrollment key", tenant.name));
     }
 

@@ -7,7 +7,6 @@ use fleetward_actors::projector::fold_row;
 use fleetward_store::{CellHead, ReadLimit, Record, Store, genesis, verify};
 
 use super::ClientArgs;
-use super::config::File;
 use super::error::Failed;
 use super::journal::existing;
 use super::print::line;
@@ -21,9 +20,9 @@ pub(crate) struct DoctorArgs {
     database_url: Option<String>,
 }
 
-pub(crate) async fn run(args: DoctorArgs, client: &ClientArgs, file: &File) -> Result<(), Failed> {
-    let url = args.database_url.or_else(|| file.database_url.clone());
-    let asks_server = client.server.is_some() || file.server.is_some();
+pub(crate) async fn run(args: DoctorArgs, client: &ClientArgs) -> Result<(), Failed> {
+    let url = args.database_url;
+    let asks_server = client.server.is_some();
     if url.is_none() && !asks_server {
         return Err(Failed::refused("name what to look at: --database-url, --server, or both"));
     }
@@ -32,7 +31,7 @@ pub(crate) async fn run(args: DoctorArgs, client: &ClientArgs, file: &File) -> R
         wrong += look_at_store(&url).await?;
     }
     if asks_server {
-        wrong += look_at_server(client, file).await?;
+        wrong += look_at_server(client).await?;
     }
     match wrong {
         0 => line("nothing is wrong"),
@@ -41,8 +40,8 @@ pub(crate) async fn run(args: DoctorArgs, client: &ClientArgs, file: &File) -> R
     }
 }
 
-async fn look_at_server(client: &ClientArgs, file: &File) -> Result<usize, Failed> {
-    match client.client(file)?.get("/readyz").await {
+async fn look_at_server(client: &ClientArgs) -> Result<usize, Failed> {
+    match client.client()?.get("/readyz").await {
         Ok(_) => line("ok    the server is ready").map(|()| 0),
         Err(failed) => line(&format!("WRONG the server is not ready: {failed}")).map(|()| 1),
     }

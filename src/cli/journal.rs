@@ -7,7 +7,6 @@ use fleetward_actors::system::org::Org;
 use fleetward_store::{CellId, Query, ReadLimit, Store, StoredEvent, chain, genesis};
 use serde_json::{Value, json};
 
-use super::config::File;
 use super::error::Failed;
 use super::print::{Output, line};
 
@@ -37,13 +36,10 @@ pub(crate) struct CatArgs {
     /// Most events.
     #[arg(long, default_value_t = u64::MAX, hide_default_value = true)]
     limit: u64,
-    /// How events look.
-    #[arg(long, value_enum, default_value = "table")]
-    output: Output,
 }
 
-pub(crate) async fn run(JournalVerb::Cat(args): JournalVerb, file: &File) -> Result<(), Failed> {
-    let Some(url) = args.database_url.or_else(|| file.database_url.clone()) else {
+pub(crate) async fn run(JournalVerb::Cat(args): JournalVerb, output: Output) -> Result<(), Failed> {
+    let Some(url) = args.database_url else {
         return Err(Failed::refused("name the store: --database-url"));
     };
     let store = existing(&url).await?;
@@ -64,7 +60,7 @@ pub(crate) async fn run(JournalVerb::Cat(args): JournalVerb, file: &File) -> Res
         for event in page.iter().take(usize::try_from(left).unwrap_or(usize::MAX)) {
             check(previous, event)?;
             previous = Some(event.hash);
-            line(&shown(args.output, event))?;
+            line(&shown(output, event))?;
         }
         left = left.saturating_sub(page.len() as u64);
     }

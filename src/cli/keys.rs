@@ -5,7 +5,6 @@ use serde_json::json;
 
 use super::ClientArgs;
 use super::client::segment;
-use super::config::File;
 use super::error::Failed;
 use super::print;
 
@@ -52,7 +51,7 @@ pub(crate) struct CreateArgs {
     auto_approve: bool,
 }
 
-pub(crate) async fn run(verb: KeyVerb, client: &ClientArgs, file: &File) -> Result<(), Failed> {
+pub(crate) async fn run(verb: KeyVerb, client: &ClientArgs) -> Result<(), Failed> {
     match verb {
         KeyVerb::Create(args) => {
             let labels: serde_json::Map<_, _> =
@@ -67,18 +66,18 @@ pub(crate) async fn run(verb: KeyVerb, client: &ClientArgs, file: &File) -> Resu
                 "project_id": args.project,
                 "auto_approve": args.auto_approve,
             });
-            let made = client.client(file)?.post(KEYS, &body).await?;
+            let made = client.client()?.post(KEYS, &body).await?;
             print::one(client.output, &made, &["id", "name", "max_uses", "expires_at", "key"])
         }
         KeyVerb::List => {
-            let listed = client.client(file)?.get(KEYS).await?;
+            let listed = client.client()?.get(KEYS).await?;
             let fields =
                 ["id", "name", "current_uses", "max_uses", "expires_at", "auto_approve", "revoked"];
             print::many(client.output, &listed, "keys", &fields)
         }
         KeyVerb::Revoke { id } => {
             let path = format!("{KEYS}/{}", segment(&id));
-            let answer = client.client(file)?.delete(&path).await?;
+            let answer = client.client()?.delete(&path).await?;
             print::one(client.output, &answer, &["status"])
         }
     }

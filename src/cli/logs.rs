@@ -3,20 +3,27 @@
 use std::io::IsTerminal;
 
 use clap::{Args, ValueEnum};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
-use super::config::File;
 use super::error::Failed;
 
 #[derive(Args)]
 #[command(next_help_heading = "Logs")]
 pub(crate) struct LogArgs {
-    /// What to log: a level, or `target=level` pairs [default: info].
-    #[arg(long, global = true, value_name = "FILTER", env = "FLEETWARD_LOG")]
-    log: Option<String>,
-    /// How logs look [default: text].
-    #[arg(long, global = true, value_enum, env = "FLEETWARD_LOG_FORMAT")]
-    log_format: Option<LogFormat>,
+    /// What to log: a level, or `target=level` pairs.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILTER",
+        env = "FLEETWARD_LOG",
+        default_value = "info"
+    )]
+    log: String,
+    /// How logs look.
+    #[arg(long, global = true, value_enum, env = "FLEETWARD_LOG_FORMAT", default_value = "text")]
+    log_format: LogFormat,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -26,23 +33,19 @@ enum LogFormat {
 }
 
 impl LogArgs {
-    pub(crate) fn install(&self, file: &File) -> Result<(), Failed> {
-        let filter = super::config::choose(self.log.clone(), &file.log, "info");
-        let filter = EnvFilter::try_new(&filter)
-            .map_err(|error| Failed::refused(format!("--log {filter}: {error}")))?;
-        let from_file = match file.log_format.as_deref() {
-            None => None,
-            Some(text) => Some(LogFormat::from_str(text, true).map_err(Failed::refused)?),
-        };
-        let colours = std::io::stderr().is_terminal();
-        let logs = tracing_subscriber::fmt()
-            .with_env_filter(filter)
+    pub(crate) fn install(&self) -> Result<(), Failed> {
+        let filter: Targets = self
+            .log
+            .parse()
+            .map_err(|error| Failed::refused(format!("--log {}: {error}", self.log)))?;
+        let lines = tracing_subscriber::fmt::layer()
             .with_writer(std::io::stderr)
-            .with_ansi(colours);
-        match self.log_format.or(from_file).unwrap_or(LogFormat::Text) {
-            LogFormat::Text => logs.init(),
-            LogFormat::Json => logs.json().init(),
-        }
+            .with_ansi(std::io::stderr().is_terminal());
+        let lines = match self.log_format {
+            LogFormat::Text => lines.boxed(),
+            LogFormat::Json => lines.json().boxed(),
+        };
+        tracing_subscriber::registry().with(lines.with_filter(filter)).init();
         Ok(())
     }
 }

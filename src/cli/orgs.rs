@@ -4,7 +4,6 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::ClientArgs;
-use super::config::File;
 use super::error::Failed;
 use super::print;
 
@@ -16,20 +15,31 @@ pub(crate) enum OrgVerb {
     Create {
         /// Its name: lower-case letters, digits, hyphens.
         name: String,
+        /// Its name for people.
+        #[arg(long)]
+        display_name: Option<String>,
     },
     /// List organisations.
     List,
 }
 
-pub(crate) async fn run(verb: OrgVerb, client: &ClientArgs, file: &File) -> Result<(), Failed> {
+pub(crate) async fn run(verb: OrgVerb, client: &ClientArgs) -> Result<(), Failed> {
     match verb {
-        OrgVerb::Create { name } => {
-            let made = client.client(file)?.post(ORGS, &json!({ "name": name })).await?;
+        OrgVerb::Create { name, display_name } => {
+            let made = client
+                .client()?
+                .post(ORGS, &json!({ "name": name, "display_name": display_name }))
+                .await?;
             print::one(client.output, &made, &["id", "name", "token"])
         }
         OrgVerb::List => {
-            let listed = client.client(file)?.get(ORGS).await?;
-            print::many(client.output, &listed, "orgs", &["id", "name", "created_at"])
+            let listed = client.client()?.get(ORGS).await?;
+            print::many(
+                client.output,
+                &listed,
+                "orgs",
+                &["id", "name", "display_name", "created_at"],
+            )
         }
     }
 }

@@ -8,76 +8,75 @@ use fleetward_actors::plane::{AdminToken, Options};
 use fleetward_actors::{Config, ControlPlane};
 use fleetward_gateway::GatewayOptions;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 
-use super::config::{File, choose};
+use super::end::EndArgs;
 use super::error::{Failed, chain};
-
-const DEFAULT_LISTEN: &str = "127.0.0.1:7700";
 
 #[derive(Args)]
 pub(crate) struct ServeArgs {
     /// Where everything is kept: `postgres://...`, `sqlite://PATH`, or `memory:` (forgets).
     #[arg(long, value_name = "URL", env = "FLEETWARD_DATABASE_URL", hide_env_values = true)]
     database_url: Option<String>,
-    /// Where to listen; port 0 takes a free one [default: 127.0.0.1:7700].
-    #[arg(long, value_name = "ADDR", env = "FLEETWARD_LISTEN")]
-    listen: Option<String>,
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR", env = "FLEETWARD_LISTEN", default_value = "127.0.0.1:7700")]
+    listen: String,
     /// A system token that shall be good. Without it, a store that has none gets one, printed once.
     #[arg(long, env = "FLEETWARD_ADMIN_TOKEN", hide_env_values = true)]
     admin_token: Option<String>,
     /// How long requests in flight and queues may take to end on SIGTERM.
-    #[arg(long, value_name = "N", default_value_t = 20)]
-    drain_seconds: u64,
+    #[arg(long, value_name = "N", env = "FLEETWARD_DRAIN_SECONDS", default_value = "20", value_parser = seconds)]
+    drain_seconds: Duration,
     #[command(flatten)]
     terms: Terms,
+    #[command(flatten)]
+    end: EndArgs,
 }
 
 /// The terms of leases.
 #[derive(Args)]
 struct Terms {
-    /// How long a worker keeps a task without a sign of life [default: 45].
-    #[arg(long, value_name = "N", env = "FLEETWARD_LEASE_SECONDS")]
-    lease_seconds: Option<f64>,
-    /// How long a worker has to show that it got a task [default: 15].
-    #[arg(long, value_name = "N", env = "FLEETWARD_START_LEASE_SECONDS")]
-    start_lease_seconds: Option<f64>,
-    /// How often workers are told to send heartbeats [default: 10].
-    #[arg(long, value_name = "N", env = "FLEETWARD_HEARTBEAT_SECONDS")]
-    heartbeat_seconds: Option<f64>,
-    /// Attempts of a task that may be lost before it fails [default: 5].
-    #[arg(long, value_name = "N", env = "FLEETWARD_ATTEMPT_CAP")]
-    attempt_cap: Option<u32>,
+    /// How long a worker keeps a task without a sign of life.
+    #[arg(long, value_name = "N", env = "FLEETWARD_LEASE_SECONDS", default_value = "45", value_parser = seconds)]
+    lease_seconds: Duration,
+    /// How long a worker has to show that it got a task.
+    #[arg(long, value_name = "N", env = "FLEETWARD_START_LEASE_SECONDS", default_value = "15", value_parser = seconds)]
+    start_lease_seconds: Duration,
+    /// How often workers are told to send heartbeats.
+    #[arg(long, value_name = "N", env = "FLEETWARD_HEARTBEAT_SECONDS", default_value = "10", value_parser = seconds)]
+    heartbeat_seconds: Duration,
+    /// Attempts of a task that may be lost before it fails.
+    #[arg(long, value_name = "N", env = "FLEETWARD_ATTEMPT_CAP", default_value_t = 5)]
+    attempt_cap: u32,
 }
 
 impl Terms {
     fn config(&self) -> Result<Config, Failed> {
-        let mut config = Config::default();
-        let seconds = |value: Option<f64>, name: &str, default: Duration| match value {
-            None => Ok(default),
-            Some(value) => Duration::try_from_secs_f64(value)
-                .map_err(|error| Failed::refused(format!("--{name}: {error}"))),
+        let config = Config {
+            lease: self.lease_seconds,
+            start_lease: self.start_lease_seconds,
+            heartbeat: self.heartbeat_seconds,
+            attempt_cap: self.attempt_cap,
+            ..Config::default()
         };
-        config.lease = seconds(self.lease_seconds, "lease-seconds", config.lease)?;
-        config.start_lease =
-            seconds(self.start_lease_seconds, "start-lease-seconds", config.start_lease)?;
-        config.heartbeat = seconds(self.heartbeat_seconds, "heartbeat-seconds", config.heartbeat)?;
-        config.attempt_cap = self.attempt_cap.unwrap_or(config.attempt_cap);
         config.check().map_err(Failed::refused)?;
         Ok(config)
     }
 }
 
-pub(crate) async fn run(args: ServeArgs, file: &File) -> Result<(), Failed> {
-    let Some(url) = args.database_url.clone().or_else(|| file.database_url.clone()) else {
+/// A span of time as flags, environment and file give it: `45`, `0.5`.
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "give a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+pub(crate) async fn run(args: ServeArgs) -> Result<(), Failed> {
+    let Some(url) = args.database_url else {
         let why = "name a store: --database-url sqlite://PATH or postgres://... (`fleetward dev` makes one itself)";
         return Err(Failed::refused(why));
     };
     let config = args.terms.config()?;
-    let listen = choose(args.listen.clone(), &file.listen, DEFAULT_LISTEN);
-    let drain = Duration::from_secs(args.drain_seconds);
-    let shutdown = stop_on_signal()?;
+    let (listen, drain) = (args.listen, args.drain_seconds);
+    let shutdown = args.end.asked()?;
     fleetward_gateway::metrics::install();
     let plane = start(&url, config, args.admin_token.clone()).await?;
     if args.admin_token.is_none() {
@@ -117,17 +116,32 @@ async fn print_first_token(plane: &ControlPlane) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Cancelled by SIGTERM or SIGINT.
-pub(crate) fn stop_on_signal() -> Result<CancellationToken, Failed> {
-    let stop = CancellationToken::new();
-    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let cancelled = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Serve {
+        #[command(flatten)]
+        terms: Terms,
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_actors() {
+        let terms = Serve::parse_from(["serve"]).terms.config().unwrap();
+        let actors = Config::default();
+        assert_eq!(
+            (terms.lease, terms.start_lease, terms.heartbeat, terms.attempt_cap),
+            (actors.lease, actors.start_lease, actors.heartbeat, actors.attempt_cap)
+        );
+    }
+
+    #[test]
+    fn spans_of_time_are_positive_numbers_of_seconds() {
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        for wrong in ["", "1s", "-1", "inf", "NaN", "1e300"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
         }
-        cancelled.cancel();
-    });
-    Ok(stop)
+    }
 }

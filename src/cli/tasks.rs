@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 
 use super::ClientArgs;
 use super::client::{Client, segment};
-use super::config::File;
 use super::error::Failed;
 use super::keys::label;
 use super::print;
@@ -68,29 +67,29 @@ pub(crate) struct SubmitArgs {
     wait: bool,
 }
 
-pub(crate) async fn run(verb: TaskVerb, client: &ClientArgs, file: &File) -> Result<(), Failed> {
+pub(crate) async fn run(verb: TaskVerb, client: &ClientArgs) -> Result<(), Failed> {
     match verb {
-        TaskVerb::Submit(args) => submit(args, client, file).await,
+        TaskVerb::Submit(args) => submit(args, client).await,
         TaskVerb::Get { id } => {
-            let task = client.client(file)?.get(&format!("{TASKS}/{}", segment(&id))).await?;
+            let task = client.client()?.get(&format!("{TASKS}/{}", segment(&id))).await?;
             print::one(client.output, &task, &FIELDS)
         }
         TaskVerb::List { status, limit } => {
             let status = status.map(|status| format!("&status={}", segment(&status)));
             let path = format!("{TASKS}?limit={limit}{}", status.unwrap_or_default());
-            let listed = client.client(file)?.get(&path).await?;
+            let listed = client.client()?.get(&path).await?;
             print::many(client.output, &listed, "tasks", &FIELDS[..7])
         }
     }
 }
 
-async fn submit(args: SubmitArgs, asked: &ClientArgs, file: &File) -> Result<(), Failed> {
+async fn submit(args: SubmitArgs, asked: &ClientArgs) -> Result<(), Failed> {
     let payload = payload(args.payload, args.file)?;
     let labels: serde_json::Map<_, _> =
         args.labels.into_iter().map(|(name, value)| (name, value.into())).collect();
     let body =
         json!({ "payload": payload, "pool": args.pool, "model": args.model, "labels": labels });
-    let client = asked.client(file)?;
+    let client = asked.client()?;
     let mut request = client.request(Method::POST, TASKS).json(&body);
     if let Some(project) = args.project {
         request = request.header("X-Project-ID", project);

@@ -5,7 +5,6 @@ use serde_json::json;
 
 use super::ClientArgs;
 use super::client::segment;
-use super::config::File;
 use super::error::Failed;
 use super::print;
 
@@ -34,21 +33,21 @@ pub(crate) enum TokenVerb {
     },
 }
 
-pub(crate) async fn run(verb: TokenVerb, client: &ClientArgs, file: &File) -> Result<(), Failed> {
+pub(crate) async fn run(verb: TokenVerb, client: &ClientArgs) -> Result<(), Failed> {
     match verb {
         TokenVerb::Create { name, role, expires_in } => {
             let body = json!({ "name": name, "role": role, "expires_in": expires_in });
-            let made = client.client(file)?.post(TOKENS, &body).await?;
+            let made = client.client()?.post(TOKENS, &body).await?;
             print::one(client.output, &made, &["id", "name", "role", "token"])
         }
         TokenVerb::List => {
-            let listed = client.client(file)?.get(TOKENS).await?;
+            let listed = client.client()?.get(TOKENS).await?;
             let fields = ["id", "name", "role", "created_at", "expires_at"];
             print::many(client.output, &listed, "tokens", &fields)
         }
         TokenVerb::Revoke { id } => {
             let path = format!("{TOKENS}/{}", segment(&id));
-            let answer = client.client(file)?.delete(&path).await?;
+            let answer = client.client()?.delete(&path).await?;
             print::one(client.output, &answer, &["status"])
         }
     }

@@ -12,12 +12,12 @@ use fleetward_worker::{
 use serde_json::json;
 
 use super::ClientArgs;
-use super::client::{DEFAULT_SERVER, segment};
-use super::config::{File, choose};
+use super::client::segment;
+use super::end::EndArgs;
 use super::error::Failed;
 use super::keys::label;
 use super::print;
-use super::serve::stop_on_signal;
+use super::serve::seconds;
 
 const WORKERS: &str = "/api/v1/fleet/workers";
 
@@ -59,55 +59,57 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "KEY", env = "ENROLLMENT_KEY", hide_env_values = true)]
     enrollment_key: Option<String>,
     /// A file with the enrollment key.
-    #[arg(long, value_name = "FILE", conflicts_with = "enrollment_key")]
+    #[arg(long, value_name = "FILE", env = "FLEETWARD_ENROLLMENT_KEY_FILE")]
     enrollment_key_file: Option<PathBuf>,
     /// What to call it.
-    #[arg(long, default_value = "worker")]
+    #[arg(long, default_value = "worker", env = "FLEETWARD_WORKER_NAME")]
     name: String,
     /// The pool that it stands in.
-    #[arg(long, default_value = "default")]
+    #[arg(long, default_value = "default", env = "FLEETWARD_WORKER_POOL")]
     pool: String,
     /// A model that it can use; may be repeated.
-    #[arg(long = "model")]
+    #[arg(long = "model", env = "FLEETWARD_WORKER_MODELS", value_delimiter = ',')]
     models: Vec<String>,
     /// A label, `name=value`; may be repeated.
-    #[arg(long = "label", value_parser = label)]
+    #[arg(long = "label", value_parser = label, env = "FLEETWARD_WORKER_LABELS", value_delimiter = ',')]
     labels: Vec<(String, String)>,
     /// How many tasks it runs at once.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, env = "FLEETWARD_WORKER_MAX_CONCURRENT")]
     max_concurrent: u32,
     /// The command of each task, run by `sh -c`: the task is JSON on its standard input, its standard output the result.
-    #[arg(long, value_name = "CMD")]
+    #[arg(long, value_name = "CMD", env = "FLEETWARD_WORKER_EXEC")]
     exec: String,
     /// A variable of this environment that the command gets too; may be repeated.
-    #[arg(long = "env", value_name = "NAME")]
+    #[arg(long = "env", value_name = "NAME", env = "FLEETWARD_WORKER_ENV", value_delimiter = ',')]
     env: Vec<String>,
     /// How long one task may take.
-    #[arg(long, value_name = "N", default_value_t = 600)]
-    timeout_seconds: u64,
+    #[arg(long, value_name = "N", default_value = "600", value_parser = seconds, env = "FLEETWARD_WORKER_TIMEOUT_SECONDS")]
+    timeout_seconds: Duration,
     /// Where its identity is kept [default: ./fleetward-worker-NAME.json].
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "FLEETWARD_WORKER_IDENTITY")]
     identity: Option<PathBuf>,
     /// Run one task and end.
     #[arg(long)]
     once: bool,
     /// How long running tasks may go on after SIGTERM.
-    #[arg(long, value_name = "N", default_value_t = 30)]
-    drain_seconds: u64,
+    #[arg(long, value_name = "N", default_value = "30", value_parser = seconds, env = "FLEETWARD_WORKER_DRAIN_SECONDS")]
+    drain_seconds: Duration,
+    #[command(flatten)]
+    end: EndArgs,
 }
 
-pub(crate) async fn run(verb: WorkerVerb, client: &ClientArgs, file: &File) -> Result<(), Failed> {
+pub(crate) async fn run(verb: WorkerVerb, client: &ClientArgs) -> Result<(), Failed> {
     match verb {
-        WorkerVerb::Run(args) => work(*args, client, file).await,
+        WorkerVerb::Run(args) => work(*args, client).await,
         WorkerVerb::List { status } => {
             let status = status.map(|status| format!("?status={}", segment(&status)));
             let path = format!("{WORKERS}{}", status.unwrap_or_default());
-            let listed = client.client(file)?.get(&path).await?;
+            let listed = client.client()?.get(&path).await?;
             let fields = ["id", "name", "approval_status", "capabilities.pool", "last_heartbeat"];
             print::many(client.output, &listed, "workers", &fields)
         }
         WorkerVerb::Get { id } => {
-            let worker = client.client(file)?.get(&format!("{WORKERS}/{}", segment(&id))).await?;
+            let worker = client.client()?.get(&format!("{WORKERS}/{}", segment(&id))).await?;
             let fields = [
                 "id",
                 "name",
@@ -122,27 +124,22 @@ pub(crate) async fn run(verb: WorkerVerb, client: &ClientArgs, file: &File) -> R
             ];
             print::one(client.output, &worker, &fields)
         }
-        WorkerVerb::Approve(args) => decide(args, "approve", client, file).await,
-        WorkerVerb::Reject(args) => decide(args, "reject", client, file).await,
-        WorkerVerb::Revoke(args) => decide(args, "revoke", client, file).await,
+        WorkerVerb::Approve(args) => decide(args, "approve", client).await,
+        WorkerVerb::Reject(args) => decide(args, "reject", client).await,
+        WorkerVerb::Revoke(args) => decide(args, "revoke", client).await,
     }
 }
 
-async fn decide(
-    args: DecideArgs,
-    verdict: &str,
-    client: &ClientArgs,
-    file: &File,
-) -> Result<(), Failed> {
+async fn decide(args: DecideArgs, verdict: &str, client: &ClientArgs) -> Result<(), Failed> {
     let path = format!("{WORKERS}/{}/{verdict}", segment(&args.id));
     let body = json!({ "reason": args.reason });
-    let answer = client.client(file)?.post(&path, &body).await?;
+    let answer = client.client()?.post(&path, &body).await?;
     print::one(client.output, &answer, &["worker_id", "status"])
 }
 
-async fn work(args: RunArgs, client: &ClientArgs, file: &File) -> Result<(), Failed> {
-    let stop = stop_on_signal()?;
-    let server = choose(client.server.clone(), &file.server, DEFAULT_SERVER);
+async fn work(args: RunArgs, client: &ClientArgs) -> Result<(), Failed> {
+    let stop = args.end.asked()?;
+    let server = client.server();
     let default = PathBuf::from(format!("fleetward-worker-{}.json", segment(&args.name)));
     let path = args.identity.clone().unwrap_or(default);
     let register = Register {
@@ -159,14 +156,14 @@ async fn work(args: RunArgs, client: &ClientArgs, file: &File) -> Result<(), Fai
     };
     tracing::info!(worker = identity.worker_id, server, "registered");
     let transport = HttpTransport::of(&identity).map_err(Failed::refused)?;
-    let mut command = Command::new(args.exec).timeout(Duration::from_secs(args.timeout_seconds));
+    let mut command = Command::new(args.exec).timeout(args.timeout_seconds);
     for name in args.env {
         command = command.env(name);
     }
     let options = WorkerOptions {
         seats: args.max_concurrent as usize,
         once: args.once,
-        drain_deadline: Duration::from_secs(args.drain_seconds),
+        drain_deadline: args.drain_seconds,
         ..WorkerOptions::default()
     };
     let summary =

@@ -152,8 +152,7 @@ impl State {
         self.used = cx.clock().now();
         if self.standing != Standing::Approved {
             // Final for the worker, so it must be as durable as the reason.
-            let answer = reply.with(PollAnswer::Refused(self.standing));
-            return self.log.after_what_came_before(vec![Effect::Answer(answer)]);
+            return self.log.answer(reply, PollAnswer::Refused(self.standing));
         }
         self.reboot(poll.boot.as_deref());
         self.names_tasks |= poll.request.is_some();

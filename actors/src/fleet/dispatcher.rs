@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleetward_runtime::{Actor, Address, Answer, Context, Crash, Reply, StartError, Timer};
+use fleetward_runtime::{Actor, Address, Context, Crash, Reply, StartError, Timer};
 
 use super::cell::keeper;
 use super::connection::{self, Connections, Grant};
@@ -95,11 +95,11 @@ impl Actor for State {
             Message::Report { report, reply } => self.report(*report, reply, cx),
             Message::HandBack { task, claimant, reply } => {
                 let outcome = self.hand_back(task, claimant, cx);
-                self.answer(reply, outcome);
+                self.log.answer(reply, outcome);
             }
             Message::Look { task, reply } => {
                 let found = self.book.task(task).cloned();
-                self.release(reply.with(found));
+                self.log.answer(reply, found);
             }
             Message::Watch { task, reply } => self.watch(task, reply),
             Message::Polls { worker, connection, parked } => {
@@ -147,8 +147,8 @@ impl State {
     ) {
         match guarded(cx, "decide/submit", || submit::decide(&self.book, &new)) {
             Ok(None) => self.accept(new, by, reply, cx),
-            Ok(Some(known)) => self.answer(reply, Ok(known)),
-            Err(error) => self.answer(reply, Err(error)),
+            Ok(Some(known)) => self.log.answer(reply, Ok(known)),
+            Err(error) => self.log.answer(reply, Err(error)),
         }
     }
 
@@ -243,16 +243,16 @@ impl State {
         cx: &Context<Message>,
     ) {
         let Some(task) = self.book.task(report.task) else {
-            return self.answer(reply, Ok(Asked::NotHere));
+            return self.log.answer(reply, Ok(Asked::NotHere));
         };
         let judged =
             guarded(cx, "decide/report", || report::judge(task, report.claimant, report.status));
         match judged {
             Ok(Judgement::Accept { attempt }) => self.close(report, attempt, reply, cx),
-            Ok(Judgement::Repeat) => self.answer(reply, Ok(Asked::Found(()))),
+            Ok(Judgement::Repeat) => self.log.answer(reply, Ok(Asked::Found(()))),
             Err(error) => {
                 metrics::counter!("fleetward_stale_reports_total").increment(1);
-                self.answer(reply, Err(error));
+                self.log.answer(reply, Err(error));
             }
         }
     }
@@ -316,7 +316,7 @@ impl State {
             Some(known) if !known.is_closed() => {
                 self.watchers.entry(task).or_default().push(reply);
             }
-            _ => self.release(reply.with(())),
+            _ => self.log.answer(reply, ()),
         }
     }
 
@@ -324,14 +324,5 @@ impl State {
         for watcher in self.watchers.remove(&task).into_iter().flatten() {
             draft.allow(Effect::Answer(watcher.with(())));
         }
-    }
-
-    /// The answer rides behind everything that it may rest on.
-    fn answer<T: Send + 'static>(&self, reply: Reply<Result<T, Error>>, outcome: Result<T, Error>) {
-        self.release(reply.with(outcome));
-    }
-
-    fn release(&self, answer: Answer) {
-        self.log.after_what_came_before(vec![Effect::Answer(answer)]);
     }
 }

@@ -54,6 +54,9 @@ pub struct Key {
     pub created_at: i64,
     /// By whom.
     pub created_by: String,
+    /// Position of its first event: lists are in this order.
+    #[serde(default)]
+    pub created: u64,
     /// Position of its last event.
     pub updated: u64,
 }
@@ -124,6 +127,7 @@ impl Fold for Key {
             first_worker: None,
             created_at: stamp.at,
             created_by: stamp.by.to_owned(),
+            created: stamp.seq,
             updated: stamp.seq,
         })
     }

@@ -167,24 +167,23 @@ impl Actor for State {
         match message {
             Message::CreateKey { key, by, reply } => {
                 let outcome = self.create_key(*key, &by, cx);
-                self.answer(reply, outcome);
+                self.log.answer(reply, outcome);
             }
             Message::RevokeKey { key, by, reply } => {
                 let outcome = self.revoke_key(key, &by, cx);
-                self.answer(reply, outcome);
+                self.log.answer(reply, outcome);
             }
             Message::Register { key, hash, application, reply } => {
                 let outcome = self.register(key, &hash, *application, cx);
-                self.answer(reply, outcome);
+                self.log.answer(reply, outcome);
             }
             Message::Decide { worker, verdict, reason, by, reply } => {
                 let outcome = self.decide(worker, (verdict, reason), &by, cx);
-                self.answer(reply, outcome);
+                self.log.answer(reply, outcome);
             }
             Message::Roster { reply } => reply.send(self.roster()),
             Message::Look { worker, reply } => {
-                let answer = reply.with(self.rolls.workers.get(&worker).cloned());
-                self.log.after_what_came_before(vec![Effect::Answer(answer)]);
+                self.log.answer(reply, self.rolls.workers.get(&worker).cloned());
             }
             Message::ReconcileDue => self.reconcile(cx),
         }
@@ -345,11 +344,6 @@ impl State {
         let passed = self.log.positions().projected();
         self.rolls.keys.retain(|_, key| key.open() || key.updated > passed);
         self.rolls.workers.retain(|_, worker| worker.open() || worker.updated > passed);
-    }
-
-    /// The answer rides behind everything that it may rest on.
-    fn answer<T: Send + 'static>(&self, reply: Reply<Result<T, Error>>, outcome: Result<T, Error>) {
-        self.log.after_what_came_before(vec![Effect::Answer(reply.with(outcome))]);
     }
 }
 

@@ -67,6 +67,9 @@ pub struct Worker {
     /// Why, in that person's words.
     #[serde(default)]
     pub reason: Option<String>,
+    /// Position of its first event: lists are in this order.
+    #[serde(default)]
+    pub created: u64,
     /// Position of its last event: what is known of it is known as of there.
     pub updated: u64,
 }
@@ -157,6 +160,7 @@ impl Fold for Worker {
             decided_at: None,
             decided_by: None,
             reason: None,
+            created: stamp.seq,
             updated: stamp.seq,
         })
     }

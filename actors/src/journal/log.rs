@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use fleetward_runtime::Address;
+use fleetward_runtime::{Address, Reply};
 use fleetward_store::{CellId, Event, Position};
 
 use super::Message;
@@ -110,6 +110,11 @@ impl CellLog {
         let mut tail = self.lock();
         tail.at = tail.at.max(now);
         Draft { log: self, tail, events: Vec::new(), effects: Vec::new() }
+    }
+
+    /// Answers once everything that the answer may rest on is durable.
+    pub fn answer<T: Send + 'static>(&self, reply: Reply<T>, answer: T) {
+        self.after_what_came_before(vec![Effect::Answer(reply.with(answer))]);
     }
 
     /// Releases effects once everything the cell has pending is durable.

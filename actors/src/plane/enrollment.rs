@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use fleetward_store::CellId;
+use fleetward_store::{CellId, Position};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
-use super::reading::state;
+use super::reading::{away, state};
 use super::{ControlPlane, Operator};
 use crate::error::{Error, Kind, Refusal};
 use crate::fact::Fold;
@@ -125,12 +125,20 @@ impl Operator {
         }
     }
 
-    /// Enrollment keys, newest first.
+    /// Enrollment keys, newest first. `before` is the `created` position of the last one of the page before.
     ///
     /// # Errors
     /// When the rows cannot be read.
-    pub async fn keys(&self, limit: usize) -> Result<Vec<Key>, Error> {
-        self.list::<Key>(None, None, limit).await?.iter().map(state).collect()
+    pub async fn keys(&self, before: Option<Position>, limit: usize) -> Result<Vec<Key>, Error> {
+        self.list::<Key>(None, before, limit).await?.iter().map(state).collect()
+    }
+
+    /// How many enrollment keys there are in all.
+    ///
+    /// # Errors
+    /// When the rows cannot be read.
+    pub async fn count_keys(&self) -> Result<u64, Error> {
+        self.plane().shared.store.count(self.number(), Key::KIND, None).await.map_err(away)
     }
 }
 

@@ -180,7 +180,8 @@ impl Operator {
         self.list::<Task>(status, before, limit).await?.iter().map(view).collect()
     }
 
-    /// Workers, newest first, with the time each was last heard of (microseconds UTC).
+    /// Workers, newest first, with the time each was last heard of (microseconds UTC). `before` is the `created`
+    /// position of the last one of the page before.
     ///
     /// # Errors
     /// When the rows cannot be read.

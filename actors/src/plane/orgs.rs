@@ -30,11 +30,15 @@ impl ControlPlane {
         &self,
         caller: &Caller,
         name: &str,
+        display_name: Option<String>,
     ) -> Result<(Org, AdminToken), Error> {
         only_system(caller)?;
+        if let Some(name) = &display_name {
+            input::name("display_name", name)?;
+        }
         let text = credentials::operator_token();
         let token = Box::new(self.new_token(&text, "first administrator", Role::Admin, None));
-        let org = self.send_org(name, Some(token), &caller.by).await?;
+        let org = self.send_org((name, display_name), Some(token), &caller.by).await?;
         Ok((org, AdminToken(text)))
     }
 
@@ -100,7 +104,7 @@ impl ControlPlane {
 
     pub(super) async fn ensure_default_org(&self) -> Result<(), Error> {
         if self.shared.principals.org_named(DEFAULT_ORG).is_none() {
-            self.send_org(DEFAULT_ORG, None, &"system".into()).await?;
+            self.send_org((DEFAULT_ORG, None), None, &"system".into()).await?;
         }
         Ok(())
     }
@@ -171,7 +175,7 @@ impl ControlPlane {
 
     async fn send_org(
         &self,
-        name: &str,
+        (name, display_name): (&str, Option<String>),
         token: Option<Box<NewToken>>,
         by: &Arc<str>,
     ) -> Result<Org, Error> {
@@ -180,7 +184,7 @@ impl ControlPlane {
         self.shared
             .directory
             .call_with_permit(permit, self.shared.config.answer_within, |reply| {
-                Message::CreateOrg { name, key, token, by, reply }
+                Message::CreateOrg { name, display_name, key, token, by, reply }
             })
             .await?
     }

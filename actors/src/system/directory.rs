@@ -53,6 +53,8 @@ pub enum Message {
     CreateOrg {
         /// Its name.
         name: String,
+        /// Its name for people.
+        display_name: Option<String>,
         /// The secret of its cell.
         key: CellKey,
         /// Its first token, if it gets one.
@@ -125,21 +127,20 @@ impl Actor for State {
 
     fn handle(&mut self, message: Message, cx: &mut Context<Message>) -> Result<(), Crash> {
         match message {
-            Message::CreateOrg { name, key, token, by, reply } => {
-                let outcome = self.create_org(name, key, token, &by, cx);
-                self.answer(reply, outcome);
+            Message::CreateOrg { name, display_name, key, token, by, reply } => {
+                let outcome = self.create_org((name, display_name), key, token, &by, cx);
+                self.log.answer(reply, outcome);
             }
             Message::CreateToken { token, by, reply } => {
                 let outcome = self.create_token(*token, &by, cx);
-                self.answer(reply, outcome);
+                self.log.answer(reply, outcome);
             }
             Message::RevokeToken { token, org, by, reply } => {
                 let outcome = self.revoke_token(token, org, &by, cx);
-                self.answer(reply, outcome);
+                self.log.answer(reply, outcome);
             }
             Message::Tokens { org, reply } => {
-                let answer = Effect::Answer(reply.with(self.tokens_of(org)));
-                self.log.after_what_came_before(vec![answer]);
+                self.log.answer(reply, self.tokens_of(org));
             }
         }
         Ok(())
@@ -162,7 +163,7 @@ impl Actor for State {
 impl State {
     fn create_org(
         &mut self,
-        name: String,
+        (name, display_name): (String, Option<String>),
         key: CellKey,
         token: Option<Box<NewToken>>,
         by: &Arc<str>,
@@ -173,7 +174,7 @@ impl State {
         let cell = self.orgs.values().map(|org| org.cell).max().unwrap_or(0) + 1;
         let log = self.log.clone();
         let mut draft = log.begin(cx.clock().wall_us());
-        let event = OrgEvent::Created { org: id, name, cell };
+        let event = OrgEvent::Created { org: id, name, display_name, cell };
         let stamp = draft.push::<Org>(id, &event, by, Some(key.sealed()));
         let org = Org::begin(&event, stamp).expect("a creation begins an organisation");
         self.orgs.insert(id, org.clone());
@@ -247,11 +248,6 @@ impl State {
     fn allow(&self, draft: &mut Draft<'_>, change: Change) {
         draft.allow(Effect::Principals { index: self.args.principals.clone(), change });
     }
-
-    /// The answer rides behind everything that it may rest on.
-    fn answer<T: Send + 'static>(&self, reply: Reply<Result<T, Error>>, outcome: Result<T, Error>) {
-        self.log.after_what_came_before(vec![Effect::Answer(reply.with(outcome))]);
-    }
 }
 
 /// Whether an organisation may have this name.
@@ -283,6 +279,7 @@ mod tests {
         let taken = [Org {
             id: OrgId::fresh(),
             name: "acme".into(),
+            display_name: None,
             cell: 1,
             created_at: 0,
             created_by: "t".into(),

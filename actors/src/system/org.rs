@@ -13,6 +13,9 @@ pub struct Org {
     pub id: OrgId,
     /// Its name: unique, lower case, usable in a URL.
     pub name: String,
+    /// Its name for people.
+    #[serde(default)]
+    pub display_name: Option<String>,
     /// Where its events are.
     pub cell: i64,
     /// When it was made, in microseconds UTC.
@@ -39,6 +42,9 @@ pub enum OrgEvent {
         org: OrgId,
         /// Its name.
         name: String,
+        /// Its name for people.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        display_name: Option<String>,
         /// Where its events will be.
         cell: i64,
     },
@@ -55,10 +61,11 @@ impl Fold for Org {
     }
 
     fn begin(event: &OrgEvent, stamp: Stamp<'_>) -> Option<Self> {
-        let OrgEvent::Created { org, name, cell } = event;
+        let OrgEvent::Created { org, name, display_name, cell } = event;
         Some(Self {
             id: *org,
             name: name.clone(),
+            display_name: display_name.clone(),
             cell: *cell,
             created_at: stamp.at,
             created_by: stamp.by.to_owned(),

@@ -13,7 +13,7 @@ use crate::fixture::*;
 async fn crash(world: &World, actor: &str, label: &str) -> (Plane, Vec<(String, u64)>) {
     let store = Memory::new();
     let plane = start(world, &store).await;
-    let other = plane.plane.create_org(&plane.caller, "other").await.unwrap().0;
+    let other = plane.plane.create_org(&plane.caller, "other", None).await.unwrap().0;
     let others = plane.plane.operator(&plane.caller, Some(other.id)).await.unwrap();
     let w1 = plane.worker("w1").await;
     let foreign = plane.worker_of(&others, enrollment("foreign")).await;

@@ -98,7 +98,7 @@ fn tasks_of_one_class_are_taken_first_in_first_out() {
 fn task_waits_for_a_worker_that_fits_and_a_foreign_one_goes_away_empty() {
     World::run(async |world| {
         let plane = start(world, &Memory::new()).await;
-        let other = plane.plane.create_org(&plane.caller, "other").await.unwrap().0;
+        let other = plane.plane.create_org(&plane.caller, "other", None).await.unwrap().0;
         let others = plane.plane.operator(&plane.caller, Some(other.id)).await.unwrap();
         let foreign = plane.worker_of(&others, enrollment("foreign")).await;
         let binding =
@@ -161,7 +161,7 @@ fn key_is_used_once_and_what_it_said_is_said_again_from_its_record() {
             code(plane.plane.register(&forged, enrollment("w")).await.map(drop)),
             "bad_enrollment_key"
         );
-        assert_eq!(plane.operator.keys(10).await.unwrap()[0].uses, 1);
+        assert_eq!(plane.operator.keys(None, 10).await.unwrap()[0].uses, 1);
     });
 }
 

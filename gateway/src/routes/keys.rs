@@ -51,9 +51,13 @@ pub(super) async fn list(
     InOrg(operator): InOrg,
     Params(query): Params<ListQuery>,
 ) -> Result<Answer<KeyList>, Problem> {
-    let keys = operator.keys(page(query.limit.or(Some(200)))?).await?;
-    let keys: Vec<_> = keys.into_iter().map(|key| view(&operator, key)).collect();
-    Ok(Answer(KeyList { total: keys.len() as u64, keys }))
+    let limit = page(query.limit.or(Some(200)))?;
+    let keys = operator.keys(query.before, limit).await?;
+    let total = operator.count_keys().await?;
+    let more = keys.len() == limit;
+    let next = keys.last().filter(|_| more).map(|key| key.created);
+    let keys = keys.into_iter().map(|key| view(&operator, key)).collect();
+    Ok(Answer(KeyList { keys, total, next }))
 }
 
 /// Takes a key back.

@@ -18,7 +18,7 @@ pub(super) async fn create(
     Asking { caller, .. }: Asking,
     Json { value: asked, .. }: Json<OrgCreate>,
 ) -> Result<(StatusCode, Answer<OrgCreated>), Problem> {
-    let (org, token) = edge.plane.create_org(&caller, &asked.name).await?;
+    let (org, token) = edge.plane.create_org(&caller, &asked.name, asked.display_name).await?;
     let created = OrgCreated { id: org.id.to_string(), name: org.name, token: token.0.into() };
     Ok((StatusCode::CREATED, Answer(created)))
 }
@@ -36,7 +36,7 @@ fn view(org: Org) -> OrgView {
     OrgView {
         id: org.id.to_string(),
         name: org.name,
-        display_name: None,
+        display_name: org.display_name,
         created_at: rfc3339(org.created_at),
     }
 }

@@ -21,6 +21,8 @@ use crate::times::rfc3339;
 pub(super) struct ListQuery {
     pub(super) status: Option<String>,
     pub(super) limit: Option<u32>,
+    /// The `next` of the page before.
+    pub(super) before: Option<u64>,
 }
 
 /// The newest workers.
@@ -35,10 +37,12 @@ pub(super) async fn list(
     }
     // Older clients name no limit and mean all of them.
     let limit = page(query.limit.or(Some(200)))?;
-    let workers = operator.workers(status, None, limit).await?;
+    let workers = operator.workers(status, query.before, limit).await?;
     let total = operator.count_workers().await?;
+    let more = workers.len() == limit;
+    let next = workers.last().filter(|_| more).map(|(worker, _)| worker.created);
     let workers = workers.into_iter().map(|(worker, seen)| view(&operator, worker, seen)).collect();
-    Ok(Json(WorkerList { workers, total }))
+    Ok(Json(WorkerList { workers, total, next }))
 }
 
 /// One worker.

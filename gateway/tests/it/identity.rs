@@ -59,6 +59,11 @@ fn system_token_reaches_every_organisation_and_a_tenants_own_only_its_own() {
         assert_eq!(foreign.get("/tasks").await.problem(), (404, "not_found"));
         let own = ours.send("GET", "/api/v1/orgs", None).await.json;
         assert_eq!((&own["total"], &own["orgs"][0]["name"]), (&json!(1), &json!("ours")));
+        let named = json!({"name": "named", "display_name": "Named & Sons"});
+        server.admin.send("POST", "/api/v1/orgs", Some(&named)).await;
+        let orgs = server.admin.send("GET", "/api/v1/orgs", None).await.json;
+        let shown = |org: &serde_json::Value| org["display_name"] == named["display_name"];
+        assert!(orgs["orgs"].as_array().unwrap().iter().any(shown), "{orgs}");
         let made = ours.send("POST", "/api/v1/orgs", Some(&json!({"name": "more"}))).await;
         assert_eq!(made.problem(), (403, "system_only"));
         let actors = ours.send("GET", "/api/v1/system/actors", None).await;

@@ -124,6 +124,33 @@ fn tasks_are_listed_newest_first_page_by_page() {
 }
 
 #[test]
+fn workers_and_keys_are_listed_page_by_page() {
+    with_server(async |server| {
+        for n in 0..3 {
+            let body = json!({"name": format!("k{n}"), "auto_approve": true});
+            let made = server.admin.post("/enrollment-keys", &body).await;
+            let join = json!({"name": format!("w{n}"), "enrollment_key": made.json["key"]});
+            assert_eq!(server.admin.post("/register", &join).await.status, 201);
+        }
+
+        for (list, route) in [("workers", "/workers"), ("keys", "/enrollment-keys")] {
+            let first = server.admin.get(&format!("{route}?limit=2")).await.json;
+            let rest = format!("{route}?limit=2&before={}", first["next"]);
+            let rest = server.admin.get(&rest).await.json;
+
+            let names = |page: &serde_json::Value| -> Vec<String> {
+                let name = |row: &serde_json::Value| row["name"].as_str().unwrap().to_owned();
+                page[list].as_array().unwrap().iter().map(name).collect()
+            };
+            let initial = &list[..1];
+            let expected = ["2", "1", "0"].map(|n| format!("{initial}{n}"));
+            assert_eq!([names(&first), names(&rest)].concat(), expected);
+            assert_eq!((&first["total"], &rest["next"]), (&json!(3), &json!(null)));
+        }
+    });
+}
+
+#[test]
 fn keys_are_listed_without_their_text_and_taken_back() {
     with_server(async |server| {
         let admin = &server.admin;

@@ -88,4 +88,7 @@ pub struct KeyList {
     pub keys: Vec<KeyView>,
     /// How many there are.
     pub total: u64,
+    /// Where the next page begins (`?before=`); none on the last one.
+    #[serde(default)]
+    pub next: Option<u64>,
 }

@@ -206,6 +206,9 @@ pub struct WorkerList {
     pub workers: Vec<WorkerView>,
     /// How many there are.
     pub total: u64,
+    /// Where the next page begins (`?before=`); none on the last one.
+    #[serde(default)]
+    pub next: Option<u64>,
 }
 
 /// `GET /api/v1/fleet/workers/{id}`.

@@ -2,35 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
 
 use fleetward_actors::fleet::credentials::operator_token;
 
+use crate::cli::children::{self, Child};
 use crate::cli::client::Client;
-use crate::cli::dev;
 use crate::cli::error::Failed;
 
 /// Short terms, so that a killed worker is noticed while somebody watches.
 const TERMS: [&str; 6] =
     ["--lease-seconds", "3", "--start-lease-seconds", "2", "--heartbeat-seconds", "0.5"];
 
-/// A child that does not outlive the demo, however it ends.
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 pub(super) struct Stage {
     folder: PathBuf,
     base: String,
     token: String,
     // Workers go before the server.
-    workers: BTreeMap<String, Killed>,
-    server: Killed,
+    workers: BTreeMap<String, Child>,
+    server: Child,
 }
 
 impl Stage {
@@ -38,9 +27,8 @@ impl Stage {
         let token = operator_token();
         let mut extra = TERMS.to_vec();
         extra.extend(["--log", "error"]);
-        let (server, base) = dev::serve(url, "127.0.0.1:0", &token, &extra).await?;
-        let (folder, server) = (folder.to_owned(), Killed(server));
-        Ok(Self { folder, base, token, workers: BTreeMap::new(), server })
+        let (server, base) = children::serve(url, "127.0.0.1:0", &token, &extra).await?;
+        Ok(Self { folder: folder.to_owned(), base, token, workers: BTreeMap::new(), server })
     }
 
     pub(super) fn server(&self) -> &str {
@@ -53,18 +41,12 @@ impl Stage {
     }
 
     /// Starts a worker process that registers with a key.
-    pub(super) async fn worker(&mut self, name: &str, key: &str) -> Result<(), Failed> {
+    pub(super) fn worker(&mut self, name: &str, key: &str) -> Result<(), Failed> {
         let exec = format!("'{}' demo-step", std::env::current_exe()?.display());
-        let child = dev::this_binary()?
-            .args(["worker", "run", "--server", &self.base, "--name", name, "--exec", &exec])
-            .args(["--max-concurrent", "2", "--log", "error"])
-            .arg("--identity")
-            .arg(self.folder.join(format!("{name}.json")))
-            .env("ENROLLMENT_KEY", key)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()?;
-        self.workers.insert(name.to_owned(), Killed(child));
+        let identity = self.folder.join(format!("{name}.json"));
+        let extra = ["--exec", &exec, "--max-concurrent", "2", "--log", "error"];
+        let child = children::worker(&self.base, name, &identity, Some(key), &extra)?;
+        self.workers.insert(name.to_owned(), child);
         Ok(())
     }
 
@@ -75,10 +57,10 @@ impl Stage {
     }
 
     /// Lets everybody end in order.
-    pub(super) async fn close(mut self) -> Result<(), Failed> {
-        for worker in self.workers.values_mut() {
-            dev::end(&mut worker.0).await?;
+    pub(super) async fn close(self) -> Result<(), Failed> {
+        for worker in self.workers.into_values() {
+            worker.end().await?;
         }
-        dev::end(&mut self.server.0).await
+        self.server.end().await
     }
 }
