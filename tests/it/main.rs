@@ -8,6 +8,8 @@ mod fixture;
 mod joining;
 mod mistakes;
 mod organisations;
+mod orphans;
 mod outage;
 mod python_worker;
 mod quiet;
+mod settings;
