@@ -1,6 +1,8 @@
 //! Stories over the real binary, real HTTP, real PostgreSQL and SQLite, and kill -9.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+// It takes a minute of doing nothing, and its name lets it begin first.
+mod calm;
 mod crash;
 mod demo;
 mod fencing;
@@ -11,5 +13,4 @@ mod organisations;
 mod orphans;
 mod outage;
 mod python_worker;
-mod quiet;
 mod settings;
