@@ -1,4 +1,5 @@
-//! kill -9 of the server under load: nothing acknowledged is lost or doubled, and the workers come back by themselves.
+//! kill -9 of the server under load: nothing acknowledged is lost or doubled, and the workers come
+//! back by themselves.
 
 mod load;
 
@@ -13,10 +14,11 @@ use load::Load;
 
 /// How often the server is killed in one story.
 const KILLS: usize = 5;
-/// How many steps of the load pass between two kills: enough that every part of the work is under way, and seldom
-/// the same part.
+/// How many steps of the load pass between two kills: enough that every part of the work is under
+/// way, and seldom the same part.
 const STEPS: std::ops::Range<u64> = 60..300;
-/// Repeats the moments of an earlier story, counted in steps. Which requests were under way then is up to the machine.
+/// Repeats the moments of an earlier story, counted in steps. Which requests were under way then is
+/// up to the machine.
 const SEED: &str = "FLEETWARD_TEST_SEED";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

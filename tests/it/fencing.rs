@@ -54,7 +54,8 @@ async fn commit_that_is_held_back_reveals_nothing() {
     let client = server.client();
     let next = client.submit("next", &json!(3)).await;
     let ids = tasks(&client).await;
-    // The held one may have been stored after all: it was never acknowledged. Nothing else may be there.
+    // The held one may have been stored after all: it was never acknowledged. Nothing else may be
+    // there.
     assert_eq!(ids.first(), Some(&json!(next)));
     assert_eq!(ids.last(), Some(&json!(stored)));
     assert!(ids.len() <= 3, "{ids:?}");

@@ -1,7 +1,7 @@
 //! Servers and workers as processes of their own, and a client that speaks HTTP to them.
 //!
-//! Nothing here sleeps on a guess: whoever waits, waits for a line that a process prints, for an answer that the
-//! server holds back until it is true, or for the next life of a server.
+//! Nothing here sleeps on a guess: whoever waits, waits for a line that a process prints, for an
+//! answer that the server holds back until it is true, or for the next life of a server.
 
 mod binary;
 mod client;
@@ -17,7 +17,8 @@ pub(crate) use client::{ADMIN, Client};
 pub(crate) use lines::Lines;
 pub(crate) use server::{Server, listen};
 
-/// When something that must come is given up. It fails a story that hangs and is no part of any other.
+/// When something that must come is given up. It fails a story that hangs and is no part of any
+/// other.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a story is played on.

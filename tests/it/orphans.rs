@@ -1,6 +1,7 @@
 //! kill -9 of what started other processes: they end by themselves.
 //!
-//! All of them inherit one pipe, and it ends when the last of them is gone: nobody has to look again and again.
+//! All of them inherit one pipe, and it ends when the last of them is gone: nobody has to look
+//! again and again.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -49,7 +50,8 @@ impl Family {
             .args(args)
             .current_dir(folder)
             .env("TMPDIR", folder)
-            // Workers in the middle of a task try to deliver it, for so long, to the server that dies with them.
+            // Else workers in the middle of a task try for half a minute more to deliver it, to a
+            // server that is gone.
             .env("FLEETWARD_WORKER_DRAIN_SECONDS", "0")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -94,7 +96,8 @@ fn children(parent: Pid) -> Vec<Pid> {
 
 fn parent_of(process: Pid) -> Option<Pid> {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // The name before them is in parentheses and may hold anything; then come the state and the parent.
+    // The name before them is in parentheses and may hold anything; then come the state and the
+    // parent.
     let (_, rest) = stat.rsplit_once(") ")?;
     rest.split(' ').nth(1)?.parse().ok().map(Pid::from_raw)
 }

@@ -10,8 +10,8 @@ use tokio::time::timeout;
 use crate::fixture::{Client, PATIENCE};
 
 const SUBMITTERS: usize = 4;
-/// Every so many tasks a submitter waits for the result before it goes on: so reports are counted as submits are, and
-/// the queue does not run away from the workers.
+/// Every so many tasks a submitter waits for the result before it goes on: so reports are counted
+/// as submits are, and the queue does not run away from the workers.
 const WAITS_EVERY: usize = 4;
 
 /// Payloads by task.
