@@ -1,16 +1,25 @@
-//! kill -9 of the server under load: nothing acknowledged is lost or doubled, and the workers come back by themselves.
+//! kill -9 of the server under load: nothing acknowledged is lost or doubled, and the workers come
+//! back by themselves.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+mod load;
 
-use rand::RngExt;
-use serde_json::json;
+use std::collections::BTreeSet;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use serde_json::Value;
 
 use crate::fixture::*;
+use load::Load;
 
 /// How often the server is killed in one story.
-const KILLS: usize = 4;
-const SUBMITTERS: usize = 4;
+const KILLS: usize = 5;
+/// How many steps of the load pass between two kills: enough that every part of the work is under
+/// way, and seldom the same part.
+const STEPS: std::ops::Range<u64> = 60..300;
+/// Repeats the moments of an earlier story, counted in steps. Which requests were under way then is
+/// up to the machine.
+const SEED: &str = "FLEETWARD_TEST_SEED";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn server_killed_under_load_loses_and_doubles_nothing_on_sqlite() {
@@ -24,55 +33,40 @@ async fn server_killed_under_load_loses_and_doubles_nothing_on_postgres() {
 
 async fn story(place: Place) {
     let url = place.url();
+    let mut moments = moments();
     let folder = tempfile::tempdir().unwrap();
     let mut server = Server::start(&url);
     let client = server.client();
     let key = client.key(3).await;
-    let _workers: Vec<_> = (0..3)
-        .map(|n| worker(&server.base, &key, folder.path(), &format!("w{n}"), 4, "cat"))
-        .collect();
+    let _workers = ["w0", "w1", "w2"].map(|name| {
+        let (server, key, folder) = (server.base.as_str(), key.as_str(), folder.path());
+        WorkerProcess { server, key, folder, name, seats: 4, exec: "cat" }.start()
+    });
 
-    let (stop, stopped) = tokio::sync::watch::channel(false);
-    let submitters: Vec<_> = (0..SUBMITTERS)
-        .map(|n| tokio::spawn(submit_until(client.clone(), n, stopped.clone())))
-        .collect();
+    let load = Load::start(&client);
     for _ in 0..KILLS {
-        // The random moment is the point: the load must be hit anywhere.
-        let pause = rand::rng().random_range(300..1_200);
-        tokio::time::sleep(Duration::from_millis(pause)).await;
+        load.passes(moments.random_range(STEPS)).await;
         server.crash_and_restart();
     }
-    stop.send(true).unwrap();
-    let mut acknowledged = BTreeMap::new();
-    for submitter in submitters {
-        acknowledged.extend(submitter.await.unwrap());
-    }
+    load.passes(STEPS.end).await;
+    let acknowledged = load.stop().await;
 
     for (task, payload) in &acknowledged {
         let result = client.result(task).await;
         assert_eq!(result["status"], "completed", "{result}");
-        let output: serde_json::Value =
-            serde_json::from_str(result["output"].as_str().unwrap()).unwrap();
+        let output: Value = serde_json::from_str(result["output"].as_str().unwrap()).unwrap();
         assert_eq!(output["payload"], *payload);
     }
     server.process.kill9();
     check_journal(&url, &acknowledged.into_keys().collect()).await;
 }
 
-async fn submit_until(
-    client: Client,
-    submitter: usize,
-    stopped: tokio::sync::watch::Receiver<bool>,
-) -> BTreeMap<String, serde_json::Value> {
-    let mut acknowledged = BTreeMap::new();
-    let mut n = 0;
-    while !*stopped.borrow() {
-        let payload = json!({"submitter": submitter, "n": n});
-        let task = client.submit_surely(&format!("{submitter}/{n}"), &payload).await;
-        assert!(acknowledged.insert(task, payload).is_none(), "every key makes a task of its own");
-        n += 1;
-    }
-    acknowledged
+/// Where the moments of the kills are drawn from.
+fn moments() -> StdRng {
+    let given = std::env::var(SEED).ok().map(|text| text.parse().expect("the seed is a number"));
+    let seed: u64 = given.unwrap_or_else(rand::random);
+    eprintln!("to repeat the moments: {SEED}={seed}");
+    StdRng::seed_from_u64(seed)
 }
 
 /// From the journal alone: every task once, one result each, no attempt number given twice.
@@ -83,7 +77,7 @@ async fn check_journal(url: &str, acknowledged: &BTreeSet<String>) {
     let mut submitted = BTreeSet::new();
     let mut completed = BTreeSet::new();
     for stored in &events {
-        let body: serde_json::Value = serde_json::from_slice(&stored.event.body).unwrap();
+        let body: Value = serde_json::from_slice(&stored.event.body).unwrap();
         let Some(task) = stored.event.stream.strip_prefix("task/") else { continue };
         let kind = stored.event.kind.as_ref();
         let attempt = body["attempt"].to_string();

@@ -1,11 +1,16 @@
 //! Stories over the real binary, real HTTP, real PostgreSQL and SQLite, and kill -9.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-mod cli;
+// It takes a minute of doing nothing, and its name lets it begin first.
+mod calm;
 mod crash;
 mod demo;
 mod fencing;
 mod fixture;
+mod joining;
+mod mistakes;
+mod organisations;
+mod orphans;
 mod outage;
 mod python_worker;
-mod quiet;
+mod settings;
