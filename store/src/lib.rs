@@ -45,6 +45,7 @@ mod migrations;
 mod postgres;
 mod records;
 mod row;
+mod segment;
 mod sqlite;
 mod store;
 #[cfg(feature = "testing")]
