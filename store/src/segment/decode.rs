@@ -19,8 +19,8 @@ const HASH_BYTES: usize = 32;
 type Reason = String;
 
 impl Segment {
-    /// Those of its events in `range` that `wanted` picks by position and stream, oldest first. An
-    /// error names the first event that cannot be read, and is the last item; what comes after
+    /// Those of its events in `range` that `wanted` picks by position and stream, oldest first. The
+    /// first error names the event that cannot be read; nothing after it can be. What comes after
     /// `range` is not looked at.
     pub(super) fn decode<'a>(
         &'a self,
@@ -29,27 +29,14 @@ impl Segment {
         mut wanted: impl FnMut(Position, &str) -> bool + 'a,
     ) -> impl Iterator<Item = Result<StoredEvent, ReadError>> + 'a {
         let mut decoder = Decoder::new(self);
-        let mut seq = self.first;
-        let end = self.last.min(*range.end());
-        std::iter::from_fn(move || {
-            while seq <= end {
-                let here = seq;
-                let next = decoder.next(here == self.last);
-                seq = if next.is_ok() { here.saturating_add(1) } else { Position::MAX };
-                let stored = next.map(|outline| {
-                    let picked =
-                        range.contains(&here) && wanted(here, decoder.names[outline.stream].text);
-                    picked.then(|| decoder.fill(cell, here, &outline))
-                });
-                match stored {
-                    Ok(None) => {}
-                    Ok(Some(stored)) => return Some(Ok(stored)),
-                    Err(reason) => {
-                        return Some(Err(ReadError::Unreadable { cell, seq: here, reason }));
-                    }
-                }
+        let positions = self.first..=self.last.min(*range.end());
+        positions.filter_map(move |seq| match decoder.next(seq == self.last) {
+            Ok(outline) => {
+                let stream = decoder.names[outline.stream].text;
+                let picked = range.contains(&seq) && wanted(seq, stream);
+                picked.then(|| Ok(decoder.fill(cell, seq, &outline)))
             }
-            None
+            Err(reason) => Some(Err(ReadError::Unreadable { cell, seq, reason })),
         })
     }
 }
@@ -88,6 +75,7 @@ impl<'a> Decoder<'a> {
         Self { segment, body: None, sealed: segment.sealed.as_deref(), names: Vec::new(), at: 0 }
     }
 
+    /// The next event; the last must be the end of the segment.
     fn next(&mut self, is_last: bool) -> Result<Outline<'a>, Reason> {
         let mut body = match self.body {
             Some(rest) => rest,
