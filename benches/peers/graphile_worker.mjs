@@ -21,6 +21,8 @@ let utils;
 await measure({
   async open({ url, concurrency }) {
     pool = new pg.Pool({ connectionString: url, max: concurrency });
+    pool.on("error", (error) => console.error(error.message));
+    pool.on("connect", (client) => client.on("error", (error) => console.error(error.message)));
     utils = await makeWorkerUtils({ pgPool: pool, logger: quiet });
     await utils.migrate();
   },

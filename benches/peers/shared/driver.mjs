@@ -18,6 +18,8 @@ const PRELOAD_BATCH = 1000;
 /// Jobs that may wait beyond those that are being worked on: enough that no worker idles, so few that no backlog grows.
 const WAITING_MAX = 256;
 const LATENCY_WARM_UP = 20;
+/// With it a payload is about 100 bytes of JSON, as a task of Fleetward's own load test is.
+const PADDING = "x".repeat(80);
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 /// Nanoseconds of the monotonic clock, which all processes of a machine share.
@@ -27,7 +29,7 @@ function options() {
   const { values } = parseArgs({
     options: {
       mode: { type: "string" },
-      "database-url": { type: "string" },
+      url: { type: "string" },
       jobs: { type: "string" },
       concurrency: { type: "string", default: "64" },
       processes: { type: "string", default: "1" },
@@ -36,7 +38,7 @@ function options() {
   });
   return {
     mode: values.mode,
-    url: values["database-url"],
+    url: values.url,
     jobs: Number(values.jobs),
     concurrency: Number(values.concurrency),
     processes: Number(values.processes),
@@ -52,6 +54,7 @@ export async function measure(driver) {
   const crew = new Crew(given.processes);
   const outcome = await MODES[given.mode](driver, crew, given);
   await settled(driver);
+  await crew.stop();
   const [unfinished, finished] = [await driver.unfinished(), await driver.finished()];
   if (unfinished !== 0 || (finished !== null && finished !== outcome.jobs)) {
     throw new Error(`${outcome.jobs} submitted, ${finished} finished, ${unfinished} open`);
@@ -60,7 +63,6 @@ export async function measure(driver) {
     throw new Error(`${outcome.jobs} submitted, ${crew.handled} handled`);
   }
   console.log(JSON.stringify(outcome));
-  crew.stop();
   // The connections of the submitting side would keep the process alive.
   process.exit(0);
 }
@@ -76,7 +78,7 @@ async function closed(driver, crew, { jobs, concurrency }) {
     while (next < jobs) {
       const id = next++;
       while (id - crew.handled > WAITING_MAX + concurrency) await crew.progress();
-      await driver.submit({ id });
+      await driver.submit({ id, padding: PADDING });
     }
   };
   const submitters = Array.from({ length: concurrency }, submitter);
@@ -92,7 +94,8 @@ async function backlog(driver, crew, { jobs }) {
   const before = now();
   for (let first = 0; first < jobs; first += PRELOAD_BATCH) {
     const length = Math.min(PRELOAD_BATCH, jobs - first);
-    await driver.submitMany(Array.from({ length }, (_, index) => ({ id: first + index })));
+    const payload = (_, index) => ({ id: first + index, padding: PADDING });
+    await driver.submitMany(Array.from({ length }, payload));
   }
   const enqueued = Math.round((jobs / (now() - before)) * NANOSECONDS);
   await crew.start();
@@ -110,7 +113,7 @@ async function latency(driver, crew, { jobs, intervalMs }) {
   for (let id = 0; id < total; id++) {
     const wait = (begin - now()) / 1e6 + id * intervalMs;
     if (wait > 0) await sleep(wait);
-    await driver.submit({ id, at: now() });
+    await driver.submit({ id, padding: PADDING, at: now() });
   }
   await crew.reached(total);
   const sorted = crew.latencies(LATENCY_WARM_UP).sort((a, b) => a - b);
@@ -179,8 +182,10 @@ class Crew {
     return this.measured.filter(({ id }) => id >= skip).map(({ ms }) => ms);
   }
 
-  stop() {
+  async stop() {
+    const ended = this.children.map((child) => new Promise((end) => child.once("exit", end)));
     for (const child of this.children) child.kill("SIGKILL");
+    await Promise.all(ended);
   }
 }
 

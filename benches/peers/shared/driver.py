@@ -26,6 +26,8 @@ PRELOAD_BATCH = 1000
 # Jobs that may wait beyond those that are being worked on: enough that no worker idles, so few that no backlog grows.
 WAITING_MAX = 256
 LATENCY_WARM_UP = 20
+# With it a payload is about 100 bytes of JSON, as a task of Fleetward's own load test is.
+PADDING = "x" * 80
 SETTLE_LIMIT = 60
 # A broker notices that a worker is gone, and gives back what it had not finished, within this time.
 GIVEN_BACK_AFTER = 1.0
@@ -100,7 +102,7 @@ async def closed(driver, crew, options):
         while (job := next(ids)) < jobs:
             while job - crew.handled > WAITING_MAX + options.concurrency:
                 await crew.progress()
-            await driver.submit({"id": job})
+            await driver.submit({"id": job, "padding": PADDING})
 
     submitters = (submitter() for _ in range(options.concurrency))
     started, *_ = await asyncio.gather(crew.reached(jobs // 10), *submitters)
@@ -117,7 +119,7 @@ async def backlog(driver, crew, options):
     before = time.monotonic_ns()
     for first in range(0, jobs, PRELOAD_BATCH):
         batch = range(first, min(jobs, first + PRELOAD_BATCH))
-        await driver.submit_many([{"id": job} for job in batch])
+        await driver.submit_many([{"id": job, "padding": PADDING} for job in batch])
     enqueued = round(jobs / (time.monotonic_ns() - before) * 1e9)
     await crew.start()
     started = await crew.reached(jobs // 10)
@@ -133,7 +135,7 @@ async def latency(driver, crew, options):
     begin = time.monotonic()
     for job in range(total):
         await asyncio.sleep(max(0, begin + job * options.interval_ms / 1000 - time.monotonic()))
-        await driver.submit({"id": job, "at": time.monotonic_ns()})
+        await driver.submit({"id": job, "padding": PADDING, "at": time.monotonic_ns()})
     await crew.reached(total)
     measured = sorted(ms for job, ms in crew.measured if job >= LATENCY_WARM_UP)
 
