@@ -1,9 +1,10 @@
 """pgqueuer: jobs in PostgreSQL, woken by LISTEN/NOTIFY. A finished job leaves its queue for a log, here a durable one.
 
-It always takes jobs in batches and finishes them through a buffer. `closed`, `single` and `latency` take one job a
-statement; `batched` takes many, as its documentation advises for throughput.
+It finishes jobs through a buffer, always. `closed` and `single` take one job a statement, in several workers
+because each takes one after the other; `latency` has one worker, which is woken soonest; `batched` takes many a statement, as it advises for throughput.
 """
 
+import asyncio
 import json
 import os
 import sys
@@ -19,6 +20,8 @@ from shared.driver import measure  # noqa: E402
 
 ENTRYPOINT = "step"
 BATCH_SIZE = int(os.environ.get("PEERS_BATCH_SIZE", 500))
+WORKERS = 8
+WORKERS_DRAINING = 2
 UNFINISHED = "SELECT count(*) FROM pgqueuer"
 FINISHED = "SELECT count(*) FROM pgqueuer_log WHERE status = 'successful'"
 
@@ -45,21 +48,29 @@ class Driver:
         return await self.pool.fetchval(FINISHED)
 
     async def work(self, options, handle):
-        pool = await asyncpg.create_pool(options.url, min_size=4, max_size=16)
-        queue = PgQueuer.from_asyncpg_pool(pool)
-
-        @queue.entrypoint(ENTRYPOINT)
-        async def step(job):
-            handle(json.loads(job.payload))
-
-        batched = options.mode == "batched"
-        await queue.run(
-            batch_size=BATCH_SIZE if batched else 1,
-            max_concurrent_tasks=2 * BATCH_SIZE if batched else options.concurrency,
-        )
+        # A worker holds one connection for listening.
+        connections = options.concurrency + WORKERS
+        pool = await asyncpg.create_pool(options.url, min_size=4, max_size=connections)
+        if options.mode == "batched":
+            sizes = [(BATCH_SIZE, 2 * BATCH_SIZE)] * WORKERS_DRAINING
+        elif options.mode == "latency":
+            sizes = [(1, options.concurrency)]
+        else:
+            sizes = [(1, options.concurrency // WORKERS)] * WORKERS
+        await asyncio.gather(*(one_worker(pool, *size, handle) for size in sizes))
 
     async def close(self):
         await self.pool.close()
+
+
+async def one_worker(pool, batch_size, slots, handle):
+    queue = PgQueuer.from_asyncpg_pool(pool)
+
+    @queue.entrypoint(ENTRYPOINT)
+    async def step(job):
+        handle(json.loads(job.payload))
+
+    await queue.run(batch_size=batch_size, max_concurrent_tasks=slots)
 
 
 measure(Driver())

@@ -70,9 +70,9 @@ class RabbitMq:
             "RABBITMQ_CONF_ENV_FILE": os.devnull,
         }
         # Started by us and not by the node, so that it is ours to stop.
-        self.names = subprocess.Popen(["epmd"], env=environment)
-        until_it_listens(self.names, names)
         output = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self.names = subprocess.Popen(["epmd"], env=environment, **output)
+        until_it_listens(self.names, names)
         self.process = subprocess.Popen([self.PROGRAM], env=environment, **output)
         until_it_listens(self.process, port)
         return f"amqp://guest:guest@127.0.0.1:{port}/"
