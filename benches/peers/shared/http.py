@@ -1,6 +1,7 @@
 """A keep-alive HTTP/1.1 client for JSON, as small as possible, so that the client is not what is measured."""
 
 import asyncio
+import contextlib
 import json
 
 
@@ -15,14 +16,22 @@ class Connection:
 
     async def post(self, path, body):
         """The status and the body, parsed; None where there is none."""
-        if self.writer is None:
-            self.reader, self.writer = await asyncio.open_connection(self.host, self.port)
         data = json.dumps(body).encode()
         head = (
             f"POST {path} HTTP/1.1\r\nHost: {self.host}\r\nContent-Type: application/json\r\n"
             f"{self.headers}Content-Length: {len(data)}\r\n\r\n"
         )
-        self.writer.write(head.encode() + data)
+        request = head.encode() + data
+        if self.writer is not None:
+            # Servers close connections that were idle for some seconds, and then they have read nothing of this.
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                return await self.exchange(request)
+        self.close()
+        self.reader, self.writer = await asyncio.open_connection(self.host, self.port)
+        return await self.exchange(request)
+
+    async def exchange(self, request):
+        self.writer.write(request)
         return await self.answer()
 
     async def answer(self):

@@ -16,6 +16,7 @@ COLUMNS = (
     ("enqueued/s", "enqueued_per_second", "{:,.0f}"),
     ("database us/task", "database_cpu_us_per_task", "{:,.0f}"),
     ("load", "load", "{:.1f}"),
+    ("failed", "failed", "{}"),
 )
 MEASURED = (
     "tasks_per_second",
