@@ -1,4 +1,5 @@
-// graphile-worker: jobs in PostgreSQL, woken by LISTEN/NOTIFY. It deletes a job when it is finished.
+// graphile-worker: jobs in PostgreSQL, woken by LISTEN/NOTIFY. It deletes a job when it is
+// finished.
 //
 // `closed`, `single`, `latency`: every job is taken and finished by a statement of its own.
 // `batched`: the configuration of its performance page: a local queue and batched completion.
@@ -47,10 +48,9 @@ await measure({
       failJobBatchDelay: BATCH_DELAY_MS,
     };
     const single = { concurrentJobs: concurrency, maxPoolSize: concurrency + 1 };
+    const configuration = mode === "batched" ? batched : single;
     await run({
-      preset: {
-        worker: { connectionString: url, logger: quiet, ...(mode === "batched" ? batched : single) },
-      },
+      preset: { worker: { connectionString: url, logger: quiet, ...configuration } },
       taskList: { [TASK]: (payload) => handle(payload) },
       noHandleSignals: true,
     });

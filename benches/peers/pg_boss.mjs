@@ -1,14 +1,16 @@
 // pg-boss: jobs in PostgreSQL by SKIP LOCKED. A finished job stays as a row.
 //
-// `closed`, `single`: each worker is a loop of `fetch` and `complete` with one job. Its `work()` with single jobs waits at least
-// half a second between fetches, so the loop is what its documentation has for speed.
-// `batched`: the same loop with `batchSize` and an array of ids. `latency`: `work()` woken by LISTEN/NOTIFY.
+// `closed`, `single`: each worker is a loop of `fetch` and `complete` with one job. Its `work()`
+// with single jobs waits at least half a second between fetches, so the loop is what its
+// documentation has for speed. `batched`: the same loop with `batchSize` and an array of ids.
+// `latency`: `work()` woken by LISTEN/NOTIFY.
 import { PgBoss } from "pg-boss";
 import { measure } from "./shared/driver.mjs";
 
 const QUEUE = "step";
-const UNFINISHED = "SELECT count(*)::int AS count FROM pgboss.job WHERE name = $1 AND state < 'completed'";
-const FINISHED = "SELECT count(*)::int AS count FROM pgboss.job WHERE name = $1 AND state = 'completed'";
+const COUNT = "SELECT count(*)::int AS count FROM pgboss.job WHERE name = $1 AND state";
+const UNFINISHED = `${COUNT} < 'completed'`;
+const FINISHED = `${COUNT} = 'completed'`;
 
 const BATCH_SIZE = Number(process.env.PEERS_BATCH_SIZE ?? 1000);
 const LOOPS_DRAINING = Number(process.env.PEERS_LOOPS ?? 4);
@@ -51,7 +53,8 @@ async function loop(batchSize, handle) {
 await measure({
   async open({ url, mode, concurrency }) {
     await start(url, concurrency);
-    // A table of its own is its advice for large queues. Waking costs, so only who waits for it asks for it.
+    // A table of its own is its advice for large queues. Waking costs, so only who waits for it
+    // asks for it.
     await boss.createQueue(QUEUE, { partition: true, notify: mode === "latency" });
   },
 

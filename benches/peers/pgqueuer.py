@@ -1,7 +1,10 @@
-"""pgqueuer: jobs in PostgreSQL, woken by LISTEN/NOTIFY. A finished job leaves its queue for a log, here a durable one.
+"""pgqueuer: jobs in PostgreSQL, woken by LISTEN/NOTIFY.
 
-It finishes jobs through a buffer, always. `closed` and `single` take one job a statement, in several workers
-because each takes one after the other; `latency` has one worker, which is woken soonest; `batched` takes many a statement, as it advises for throughput.
+A finished job leaves its queue for a log, here a durable one.
+
+It finishes jobs through a buffer, always. `closed` and `single` take one job a statement, in
+several workers because each takes one after the other; `latency` has one worker, which is woken
+soonest; `batched` takes many a statement, as it advises for throughput.
 """
 
 import asyncio

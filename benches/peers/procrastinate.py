@@ -1,8 +1,8 @@
 """procrastinate: jobs in PostgreSQL, woken by LISTEN/NOTIFY. A finished job stays as a row.
 
-One worker takes jobs one after the other and runs as many at once as its `concurrency`; eight of them were no faster
-and were woken all at once for every job. There is a batch call for submitting and none for the rest, so there is no
-`batched` mode.
+One worker takes jobs one after the other and runs as many at once as its `concurrency`; eight of
+them were no faster and were woken all at once for every job. There is a batch call for submitting
+and none for the rest, so there is no `batched` mode.
 """
 
 import logging

@@ -1,8 +1,9 @@
-"""RabbitMQ: a quorum queue of one node, publisher confirms, persistent messages, acknowledgements by hand.
+"""RabbitMQ: a quorum queue of one node, persistent messages, publisher confirms, acks by hand.
 
-A finished message is gone. `closed`, `single`, `latency`: 64 consumers with one message each. `batched`: consumers
-with a prefetch, and an acknowledgement for many messages at once, as its documentation advises for throughput.
-An acknowledgement is not confirmed by the broker, so "durably finished" is what the queue says afterwards.
+A finished message is gone. `closed`, `single`, `latency`: 64 consumers with one message each.
+`batched`: consumers with a prefetch, and an acknowledgement for many messages at once, as its
+documentation advises for throughput. An acknowledgement is not confirmed by the broker, so
+"durably finished" is what the queue says afterwards.
 """
 
 import asyncio
@@ -40,7 +41,9 @@ class Driver:
         await asyncio.gather(*(self.submit(payload) for payload in payloads))
 
     async def unfinished(self):
-        """Messages that wait. Those that a consumer holds come back when it is gone, before the last look."""
+        """Messages that wait. Those that a consumer holds come back when it is gone, before the
+        last look.
+        """
         answer = await self.channel.declare_queue(QUEUE, passive=True)
         return answer.declaration_result.message_count
 

@@ -1,7 +1,8 @@
-"""Redis streams with `appendfsync always`: XADD, XREADGROUP, XACK. A finished entry stays in the stream.
+"""Redis streams with `appendfsync always`: XADD, XREADGROUP, XACK.
 
-`closed`, `single`, `latency`: 64 consumers, each with a connection and one entry a call. `batched`: many entries a
-read, one acknowledgement for all of them; submitted in pipelines.
+A finished entry stays in the stream. `closed`, `single`, `latency`: 64 consumers, each with a
+connection and one entry a call. `batched`: many entries a read, one acknowledgement for all of
+them; submitted in pipelines.
 """
 
 import asyncio

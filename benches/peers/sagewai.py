@@ -1,7 +1,8 @@
 """The `sagewai` 1.0.1 server: tasks over HTTP, kept in PostgreSQL. A finished task stays as a row.
 
-Started as its documentation says (`db upgrade`, `admin serve`), with its database setting and nothing else; it has one
-process and no batch calls. A worker is a keep-alive client that claims and reports; `single` is its claim and report.
+Started as its documentation says (`db upgrade`, `admin serve`), with its database setting and
+nothing else; it has one process and no batch calls. A worker is a keep-alive client that claims
+and reports; `single` is its claim and report.
 """
 
 import asyncio
@@ -111,7 +112,8 @@ class Sagewai:
         if status != 201 or worker["status"] != "approved":
             raise Wrong(f"a registration was answered by {status}: {worker}")
         connection.close()
-        credentials = {"X-Worker-Id": worker["worker_id"], "X-Worker-Secret": worker["worker_secret"]}
+        who, secret = worker["worker_id"], worker["worker_secret"]
+        credentials = {"X-Worker-Id": who, "X-Worker-Secret": secret}
         connection = Connection(HOST, handed["port"], credentials)
         while True:
             status, task = await connection.post(f"{BASE}/claim", {"poll_timeout": POLL_TIMEOUT})

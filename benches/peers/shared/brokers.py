@@ -40,7 +40,9 @@ class Redis:
 
 
 class RabbitMq:
-    """One node with everything of its own: data, cookie, ports, and the daemon that knows names of nodes."""
+    """One node with everything of its own: data, cookie, ports, and the daemon that knows names
+    of nodes.
+    """
 
     PROGRAM = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 

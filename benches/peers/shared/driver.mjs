@@ -1,12 +1,13 @@
 // What the Node drivers share: the modes, the closed loop of submitters, and the measuring.
 //
-// A driver gives `measure` an object with these functions; everything else here is the same for all of them:
+// A driver gives `measure` an object with these functions; everything else here is the same for
+// all of them:
 //   open(options)            connects the submitting side, makes the schema and the queue
 //   submit(payload)          one job, answered when it is durable
 //   submitMany(payloads)     many jobs by the peer's own batch call
 //   unfinished()             how many jobs are not durably finished, asked of the database
 //   finished()               how many are, where the peer keeps finished jobs, else null
-//   work(options, handle)    in a worker process: runs jobs, calling `handle(payload)` at each start
+//   work(options, handle)    in a worker process: runs jobs, `handle(payload)` at each start
 //
 // Workers are processes of their own, so that the submitting side does not take their thread.
 import { fork } from "node:child_process";
@@ -15,7 +16,8 @@ import { parseArgs } from "node:util";
 const NANOSECONDS = 1e9;
 const REPORT_EVERY_MS = 5;
 const PRELOAD_BATCH = 1000;
-/// Jobs that may wait beyond those that are being worked on: enough that no worker idles, so few that no backlog grows.
+/// Jobs that may wait beyond those that are being worked on: enough that no worker idles, so few
+/// that no backlog grows.
 const WAITING_MAX = 256;
 const LATENCY_WARM_UP = 20;
 /// With it a payload is about 100 bytes of JSON, as a task of Fleetward's own load test is.
@@ -69,7 +71,8 @@ export async function measure(driver) {
 
 const MODES = { closed, single: backlog, batched: backlog, latency };
 
-/// Submitters in a closed loop beside workers, one job a call on both sides. The first tenth is the warm-up.
+/// Submitters in a closed loop beside workers, one job a call on both sides. The first tenth is
+/// the warm-up.
 async function closed(driver, crew, { jobs, concurrency }) {
   await crew.start();
   const warm = Math.floor(jobs / 10);
@@ -88,8 +91,9 @@ async function closed(driver, crew, { jobs, concurrency }) {
   return rate(jobs, started, now());
 }
 
-/// A backlog by the batch call, then its end: job by job (`single`), or in the fastest configuration that the peer
-/// documents (`batched`); which of them is the driver's part. The first tenth is the warm-up.
+/// A backlog by the batch call, then its end: job by job (`single`), or in the fastest
+/// configuration that the peer documents (`batched`); which of them is the driver's part. The
+/// first tenth is the warm-up.
 async function backlog(driver, crew, { jobs }) {
   const before = now();
   for (let first = 0; first < jobs; first += PRELOAD_BATCH) {
@@ -105,7 +109,8 @@ async function backlog(driver, crew, { jobs }) {
   return { ...rate(jobs, started, now()), enqueued_per_second: enqueued };
 }
 
-/// One job now and then on an idle system: from the call of submit to the first line of the handler.
+/// One job now and then on an idle system: from the call of submit to the first line of the
+/// handler.
 async function latency(driver, crew, { jobs, intervalMs }) {
   await crew.start();
   const total = jobs + LATENCY_WARM_UP;
@@ -127,7 +132,8 @@ function rate(jobs, { handled, at }, end) {
   return { jobs, tasks_per_second: Math.round((jobs - handled) / seconds) };
 }
 
-/// Until the database says that every job is finished: a handler may be done before its completion is.
+/// Until the database says that every job is finished: a handler may be done before its
+/// completion is.
 async function settled(driver) {
   const deadline = now() + 60 * NANOSECONDS;
   while ((await driver.unfinished()) > 0) {

@@ -2,13 +2,14 @@
 
 The same as `driver.mjs`, definition for definition. A driver is an object with these coroutines:
 
-    open(options)            connects the submitting side, makes the schema and the queue; what it returns is handed
-                             to the workers as `options.handed`
+    open(options)            connects the submitting side, makes the schema and the queue; what it
+                             returns is handed to the workers as `options.handed`
     submit(payload)          one job, answered when it is durable
     submit_many(payloads)    many jobs by the peer's own batch call
     unfinished()             how many jobs are not durably finished, asked of the peer
     finished()               how many are, where the peer keeps finished jobs, else None
-    work(options, handle)    in a worker process: runs jobs for ever, calling `handle(payload)` at each start
+    work(options, handle)    in a worker process: runs jobs for ever, calling `handle(payload)` at
+                             each start
     close()                  stops what `open` started
 
 Workers are processes of their own, so that the submitting side does not take their thread.
@@ -23,7 +24,8 @@ import time
 
 REPORT_EVERY = 0.005
 PRELOAD_BATCH = 1000
-# Jobs that may wait beyond those that are being worked on: enough that no worker idles, so few that no backlog grows.
+# Jobs that may wait beyond those that are being worked on: enough that no worker idles, so few
+# that no backlog grows.
 WAITING_MAX = 256
 LATENCY_WARM_UP = 20
 # With it a payload is about 100 bytes of JSON, as a task of Fleetward's own load test is.
@@ -93,7 +95,9 @@ async def check(driver, crew, jobs):
 
 
 async def closed(driver, crew, options):
-    """Submitters in a closed loop beside workers, one job a call on both sides. The first tenth is the warm-up."""
+    """Submitters in a closed loop beside workers, one job a call on both sides. The first tenth
+    is the warm-up.
+    """
     jobs = options.jobs
     await crew.start()
     ids = itertools.count()
@@ -112,8 +116,9 @@ async def closed(driver, crew, options):
 
 
 async def backlog(driver, crew, options):
-    """A backlog by the batch call, then its end: job by job (`single`), or in the fastest configuration that the peer
-    documents (`batched`); which of them is the driver's part. The first tenth is the warm-up.
+    """A backlog by the batch call, then its end: job by job (`single`), or in the fastest
+    configuration that the peer documents (`batched`); which of them is the driver's part. The
+    first tenth is the warm-up.
     """
     jobs = options.jobs
     before = time.monotonic_ns()
@@ -129,7 +134,9 @@ async def backlog(driver, crew, options):
 
 
 async def latency(driver, crew, options):
-    """One job now and then on an idle system: from the call of submit to the first line of the handler."""
+    """One job now and then on an idle system: from the call of submit to the first line of the
+    handler.
+    """
     await crew.start()
     total = options.jobs + LATENCY_WARM_UP
     begin = time.monotonic()
@@ -154,7 +161,9 @@ def rate(jobs, started, end):
 
 
 async def settled(driver):
-    """Until the peer says that every job is finished: a handler may be done before its completion is."""
+    """Until the peer says that every job is finished: a handler may be done before its completion
+    is.
+    """
     deadline = time.monotonic() + SETTLE_LIMIT
     while await driver.unfinished() > 0:
         if time.monotonic() > deadline:

@@ -1,4 +1,6 @@
-"""A keep-alive HTTP/1.1 client for JSON, as small as possible, so that the client is not what is measured."""
+"""A keep-alive HTTP/1.1 client for JSON, as small as possible, so that the client is not what is
+measured.
+"""
 
 import asyncio
 import contextlib
@@ -23,7 +25,8 @@ class Connection:
         )
         request = head.encode() + data
         if self.writer is not None:
-            # Servers close connections that were idle for some seconds, and then they have read nothing of this.
+            # Servers close connections that were idle for some seconds, and then they have read
+            # nothing of this.
             with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
                 return await self.exchange(request)
         self.close()

@@ -11,15 +11,19 @@ NODE_SINCE = (22, 18)
 
 
 def node(folder):
-    """The Node program; graphile-worker and pg-boss are beside it, and so are copies of the drivers."""
+    """The Node program; graphile-worker and pg-boss are beside it, and so are copies of the
+    drivers.
+    """
     home = folder / "node"
     home.mkdir(parents=True, exist_ok=True)
-    unchanged = all(same(HERE / name, home / name) for name in ("package.json", "package-lock.json"))
+    lists = ("package.json", "package-lock.json")
+    unchanged = all(same(HERE / name, home / name) for name in lists)
     if not unchanged or not (home / "node_modules").is_dir():
-        for name in ("package.json", "package-lock.json"):
+        for name in lists:
             shutil.copy(HERE / name, home)
         say("the Node peers")
-        # The Node that peers need is one of the packages: npm's own word on it does not matter here.
+        # The Node that peers need is one of the packages: npm's own word on it does not matter
+        # here.
         npm = ["npm", "ci", "--no-audit", "--no-fund", "--engine-strict=false", "--loglevel=error"]
         subprocess.run(npm, cwd=home, check=True, stdout=sys.stderr)
     # Node looks for packages from the place of the file that imports them.
@@ -47,8 +51,9 @@ def python(folder, name):
     if not same(wanted, home / "installed.txt"):
         say(f"the Python packages of {wanted.name}")
         subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True)
-        pip = [program, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        subprocess.run([*pip, "-r", wanted], check=True, stdout=sys.stderr)
+        pip = [program, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+        install = [*pip, "install", "--no-deps", "-r", wanted]
+        subprocess.run(install, check=True, stdout=sys.stderr)
         shutil.copy(wanted, home / "installed.txt")
     return program
 

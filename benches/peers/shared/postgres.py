@@ -7,8 +7,9 @@ import subprocess
 from pathlib import Path
 
 USER = "postgres"
-# The durability is PostgreSQL's default and ours: said here so that nobody wonders. Room for 64 workers and as many
-# submitters of one peer. Memory and log are large enough that no checkpoint falls into one peer's run and not another's.
+# The durability is PostgreSQL's default and ours: said here so that nobody wonders. Room for 64
+# workers and as many submitters of one peer. Memory and log are large enough that no checkpoint
+# falls into one peer's run and not another's.
 SETTINGS = {
     "fsync": "on",
     "synchronous_commit": "on",
@@ -30,7 +31,8 @@ class Postgres:
         self.given = url
         self.port = None
         # PostgreSQL refuses to be root.
-        self.identity = {"user": USER, "group": USER, "extra_groups": []} if os.geteuid() == 0 else {}
+        other = {"user": USER, "group": USER, "extra_groups": []}
+        self.identity = other if os.geteuid() == 0 else {}
 
     def start(self):
         if self.given:
@@ -50,7 +52,8 @@ class Postgres:
             "unix_socket_directories": self.folder,
         }
         options = " ".join(f"-c {name}={value}" for name, value in settings.items())
-        self.call("pg_ctl", "--pgdata", "data", "--log", "log", "--wait", "--options", options, "start")
+        log = ["--log", "log", "--wait", "--options", options]
+        self.call("pg_ctl", "--pgdata", "data", *log, "start")
 
     def close(self):
         if self.port is not None:
@@ -65,7 +68,9 @@ class Postgres:
         return f"postgresql://{USER}@127.0.0.1:{self.port}/{database}"
 
     def fresh(self, name):
-        """The address of a new, empty database. What came before is written out, so that this run does not pay for it."""
+        """The address of a new, empty database. What came before is written out, so that this run
+        does not pay for it.
+        """
         self.say(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
         self.say(f"CREATE DATABASE {name}")
         self.say("CHECKPOINT")
@@ -78,7 +83,9 @@ class Postgres:
         return self.say("SHOW server_version").split()[0]
 
     def cpu_us(self):
-        """Processor time of all its processes so far, ended ones too; None where the server is not ours."""
+        """Processor time of all its processes so far, ended ones too; None where the server is
+        not ours.
+        """
         if self.port is None:
             return None
         postmaster = int((self.folder / "data/postmaster.pid").read_text().split("\n", 1)[0])
@@ -99,7 +106,8 @@ class Postgres:
             quiet["stderr"] = subprocess.DEVNULL
         done = subprocess.run(command, cwd=self.folder, **quiet, **self.identity)
         if done.returncode:
-            raise SystemExit(f"{program} failed; see {self.folder}/log\n{(done.stderr or b'').decode()}")
+            said = (done.stderr or b"").decode()
+            raise SystemExit(f"{program} failed; see {self.folder}/log\n{said}")
 
 
 def ticks(process, ended_children=False):
@@ -112,7 +120,8 @@ def ticks(process, ended_children=False):
 
 
 def find_programs():
-    homes = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda home: float(home.parent.name))
+    homes = Path("/usr/lib/postgresql").glob("*/bin")
+    homes = sorted(homes, key=lambda home: float(home.parent.name))
     if homes:
         return homes[-1]
     found = shutil.which("postgres")

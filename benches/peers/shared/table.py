@@ -30,7 +30,9 @@ MEASURED = (
 
 
 def median_row(first, outcomes):
-    """One row of the table: what is the same in all repeats, and the medians of what was measured."""
+    """One row of the table: what is the same in all repeats, and the medians of what was
+    measured.
+    """
     row = {**first, "jobs": outcomes[0].get("jobs"), "repeats": len(outcomes)}
     for name in MEASURED:
         values = [outcome[name] for outcome in outcomes if outcome.get(name) is not None]
