@@ -69,7 +69,9 @@ await measure({
   async work({ url, mode, concurrency }, handle) {
     await start(url, concurrency);
     if (mode === "latency") {
-      return boss.work(QUEUE, { pollingIntervalSeconds: 0.5 }, async ([job]) => handle(job.data));
+      const polling = { pollingIntervalSeconds: 0.5, notifyPollingIntervalSeconds: 0.5 };
+      const waiting = { ...polling, localConcurrency: concurrency };
+      return boss.work(QUEUE, waiting, async ([job]) => handle(job.data));
     }
     const [loops, size] = mode === "batched" ? [LOOPS_DRAINING, BATCH_SIZE] : [concurrency, 1];
     for (let index = 0; index < loops; index++) {

@@ -31,6 +31,8 @@ LATENCY_WARM_UP = 20
 # With it a payload is about 100 bytes of JSON, as a task of Fleetward's own load test is.
 PADDING = "x" * 80
 SETTLE_LIMIT = 60
+# What a worker has sent to a broker that does not answer it arrives within this time.
+ACKNOWLEDGED_WITHIN = 1.0
 # A broker notices that a worker is gone, and gives back what it had not finished, within this time.
 GIVEN_BACK_AFTER = 1.0
 
@@ -77,6 +79,7 @@ async def parent_process(driver, options):
         crew.arguments = [*sys.argv, "--handed", json.dumps(handed)]
         outcome = await MODES[options.mode](driver, crew, options)
         await settled(driver)
+        await asyncio.sleep(ACKNOWLEDGED_WITHIN)
         await crew.stop()
         await asyncio.sleep(GIVEN_BACK_AFTER)
         await check(driver, crew, outcome["jobs"])

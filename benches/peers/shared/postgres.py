@@ -113,7 +113,7 @@ class Postgres:
 def ticks(process, ended_children=False):
     try:
         fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return (0,)
     # Fields 14 to 17 of proc(5); the first two ended before the name's parenthesis.
     return tuple(map(int, fields[11:15] if ended_children else fields[11:13]))
