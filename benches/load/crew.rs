@@ -1,6 +1,7 @@
 //! The clients of a run as tasks: submitters, and workers that claim, work and report.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -13,7 +14,7 @@ use crate::options::Options;
 use crate::seat::{Held, Seat, Verdict};
 use crate::shape::{NewTask, Shape};
 use crate::source::Source;
-use crate::tally::Tally;
+use crate::tally::{Mishap, Tally};
 
 /// The longest poll there is, so that a parked fleet asks as rarely as it may.
 const POLL: Duration = Duration::from_secs(60);
@@ -33,9 +34,26 @@ pub(crate) struct Crew {
     pub(crate) tally: Arc<Tally>,
     pub(crate) shape: Arc<Shape>,
     pub(crate) options: Arc<Options>,
+    /// Tasks in one request, for now.
+    batch: Arc<AtomicUsize>,
 }
 
 impl Crew {
+    pub(crate) fn new(options: Arc<Options>) -> Self {
+        Self {
+            tally: Arc::new(Tally::new(options.room())),
+            shape: Arc::new(Shape::new(&options)),
+            batch: Arc::new(AtomicUsize::new(options.batch)),
+            options,
+        }
+    }
+
+    /// Whether requests take as much as they can, because nothing is measured.
+    pub(crate) fn hurry(&self, on: bool) {
+        let batch = if on { self.options.hasty_batch() } else { self.options.batch };
+        self.batch.store(batch, Ordering::Relaxed);
+    }
+
     /// Submits all that `source` has, through all of `desks`, and gives them back.
     pub(crate) async fn submit_all(
         &self,
@@ -67,7 +85,7 @@ impl Crew {
 
     async fn submit(self, mut desk: Desk, source: Arc<Source>) -> Result<Desk> {
         loop {
-            let tasks = source.take(self.options.batch).await;
+            let tasks = source.take(self.batch()).await;
             if tasks.is_empty() {
                 return Ok(desk);
             }
@@ -109,6 +127,7 @@ impl Crew {
             };
             self.tally.started(&held);
             if self.chaos(FORGOTTEN) {
+                self.tally.trouble(Mishap::Forgotten, held.len());
                 seat.hang_up();
                 continue;
             }
@@ -119,12 +138,15 @@ impl Crew {
 
     async fn claim(&self, seat: &mut Seat) -> Result<Vec<Held>, Trouble> {
         if !self.chaos(LEFT) {
-            return seat.claim(self.options.batch, POLL).await;
+            return seat.claim(self.batch(), POLL).await;
         }
         let patience = Duration::from_micros(rand::random_range(0..20_000));
-        let claim = seat.claim(self.options.batch, POLL);
+        let claim = seat.claim(self.batch(), POLL);
         // An answer that comes later finds nobody.
-        tokio::time::timeout(patience, claim).await.unwrap_or(Ok(Vec::new()))
+        tokio::time::timeout(patience, claim).await.unwrap_or_else(|_| {
+            self.tally.trouble(Mishap::Left, 1);
+            Ok(Vec::new())
+        })
     }
 
     /// Works on what it holds, with signs of life.
@@ -163,7 +185,7 @@ impl Crew {
             let superseded = with(Verdict::Superseded).count();
             let again: Vec<Held> = with(Verdict::Busy).cloned().collect();
             self.tally.completed(&accepted, since);
-            self.tally.superseded(superseded);
+            self.tally.trouble(Mishap::Superseded, superseded);
             if superseded > 0 && !self.options.chaos {
                 bail!("{superseded} attempts were taken from a worker that had them");
             }
@@ -185,9 +207,13 @@ impl Crew {
         if !expected {
             return Err(trouble.into());
         }
-        self.tally.retried();
+        self.tally.trouble(Mishap::Retried, 1);
         tokio::time::sleep(PAUSE).await;
         Ok(())
+    }
+
+    fn batch(&self) -> usize {
+        self.batch.load(Ordering::Relaxed)
     }
 
     fn chaos(&self, share: f64) -> bool {

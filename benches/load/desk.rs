@@ -86,13 +86,7 @@ impl Desk {
         match self {
             Self::Http(desk) if tasks.len() == 1 => desk.submit(tasks[0], shape).await,
             Self::Http(desk) => desk.submit_many(tasks, shape).await,
-            Self::Local(operator) => {
-                let mut ids = Vec::with_capacity(tasks.len());
-                for task in tasks {
-                    ids.push(Some(submit_here(operator, *task, shape).await?));
-                }
-                Ok(ids)
-            }
+            Self::Local(operator) => submit_here(operator, tasks, shape).await,
         }
     }
 }
@@ -185,8 +179,21 @@ fn raw(json: String) -> Box<RawValue> {
     RawValue::from_string(json).expect("payloads here are JSON")
 }
 
-async fn submit_here(operator: &Operator, task: NewTask, shape: &Shape) -> Result<TaskId, Trouble> {
-    let (labels, payload) = (shape.wants(task), shape.payload(task).into());
-    let new = NewSubmit { labels, payload, ..NewSubmit::default() };
-    operator.submit(new).await.map(|receipt| receipt.task).map_err(told)
+async fn submit_here(
+    operator: &Operator,
+    tasks: &[NewTask],
+    shape: &Shape,
+) -> Result<Vec<Option<TaskId>>, Trouble> {
+    let new = |task: &NewTask| NewSubmit {
+        labels: shape.wants(*task),
+        payload: shape.payload(*task).into(),
+        ..NewSubmit::default()
+    };
+    let answers = operator.submit_many(tasks.iter().map(new).collect()).await.map_err(told)?;
+    let each = answers.into_iter().map(|answer| match answer.map_err(told) {
+        Ok(receipt) => Ok(Some(receipt.task)),
+        Err(Trouble::Busy(_)) => Ok(None),
+        Err(trouble) => Err(trouble),
+    });
+    each.collect()
 }

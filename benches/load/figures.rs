@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::options::{Mode, Options};
 use crate::place::Counts;
+use crate::tally::{Mishap, Tally};
 
 /// The figures of one run.
 #[derive(Debug, Clone, Serialize)]
@@ -22,6 +23,7 @@ pub(crate) struct Figures {
     pub(crate) tasks: u64,
     pub(crate) seconds: f64,
     pub(crate) tasks_per_second: f64,
+    /// The backlog, submitted in large batches whatever is measured.
     pub(crate) preload_per_second: Option<f64>,
     /// From kill -9 of the server to the first task that a worker has.
     pub(crate) recovery_seconds: Option<f64>,
@@ -37,10 +39,7 @@ pub(crate) struct Figures {
     pub(crate) database_commits_per_task: Option<f64>,
     pub(crate) fsyncs_per_task: Option<f64>,
     pub(crate) idle: Option<Idle>,
-    /// Attempts that were lost before their report.
-    pub(crate) superseded: u64,
-    /// Requests that had to be sent again.
-    pub(crate) retries: u64,
+    pub(crate) mishaps: Mishaps,
     /// Tasks of which each was found to have exactly one result.
     pub(crate) checked: u64,
 }
@@ -63,6 +62,21 @@ pub(crate) struct Idle {
     /// Transactions that the server began, or statements where it runs in this process.
     pub(crate) queries: Option<u64>,
     pub(crate) server_rss_mib: f64,
+}
+
+/// What went wrong, most of it because chaos wanted it to.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct Mishaps {
+    /// The server was killed.
+    pub(crate) crashes: u64,
+    /// Tasks with which a worker went away.
+    pub(crate) forgotten: u64,
+    /// Claims whose worker went away before the answer.
+    pub(crate) left: u64,
+    /// Reports of attempts that were somebody else's by then.
+    pub(crate) superseded: u64,
+    /// Requests that had to be sent again.
+    pub(crate) retries: u64,
 }
 
 /// How things stood at one moment of a run.
@@ -113,8 +127,7 @@ impl Figures {
             database_commits_per_task: database.map(|(a, b)| counted(a.commits, b.commits)),
             fsyncs_per_task: database.map(|(a, b)| counted(a.fsyncs, b.fsyncs)),
             idle: None,
-            superseded: 0,
-            retries: 0,
+            mishaps: Mishaps::default(),
             checked: 0,
         }
     }
@@ -124,7 +137,7 @@ impl Figures {
         let mut rows = Vec::new();
         let mut row = |name: &str, text: String| rows.push((name.to_owned(), text));
         row("tasks/s", number(self.tasks_per_second));
-        row("preload tasks/s", optional(self.preload_per_second));
+        row("preload tasks/s, in batches", optional(self.preload_per_second));
         row("kill -9 to first claim s", optional(self.recovery_seconds));
         let latencies = [
             ("submit ack", &self.submit),
@@ -151,10 +164,26 @@ impl Figures {
         row("idle database cpu %", optional(idle.and_then(|idle| idle.database_cpu_percent)));
         row("idle queries", optional(idle.and_then(|idle| Some(idle.queries? as f64))));
         row("idle server RSS MiB", optional(idle.map(|idle| idle.server_rss_mib)));
-        row("attempts lost", number(self.superseded as f64));
-        row("requests repeated", number(self.retries as f64));
+        let some = |count: u64| optional((count > 0).then_some(count as f64));
+        row("server crashes", some(self.mishaps.crashes));
+        row("tasks forgotten", some(self.mishaps.forgotten));
+        row("claims left", some(self.mishaps.left));
+        row("reports too late", some(self.mishaps.superseded));
+        row("requests repeated", some(self.mishaps.retries));
         row("tasks with one result", number(self.checked as f64));
         rows
+    }
+}
+
+impl Mishaps {
+    pub(crate) fn of(tally: &Tally) -> Self {
+        Self {
+            crashes: tally.troubles(Mishap::Crashed),
+            forgotten: tally.troubles(Mishap::Forgotten),
+            left: tally.troubles(Mishap::Left),
+            superseded: tally.troubles(Mishap::Superseded),
+            retries: tally.troubles(Mishap::Retried),
+        }
     }
 }
 

@@ -44,8 +44,7 @@ impl Fleet {
             Desk::http(server.address(), bearer, options.chaos)
         });
         let desks = desks.collect();
-        // A batch is as many tasks at once.
-        let seats = u32::try_from(options.batch)?;
+        let seats = u32::try_from(options.seats())?;
         let joining = (0..options.workers).map(|number| {
             let key = &orgs[number % orgs.len()].key;
             join(server, key, number, seats, shape)
@@ -66,9 +65,10 @@ impl Fleet {
         }
         let desks = (0..options.submitters).map(|at| Desk::Local(orgs[at % orgs.len()].0.clone()));
         let desks = desks.collect();
+        let seats = u32::try_from(options.seats())?;
         let joining = (0..options.workers).map(|number| {
             let key = &orgs[number % orgs.len()].1;
-            join_here(plane, key, number, shape)
+            join_here(plane, key, number, seats, shape)
         });
         let seats = stream::iter(joining).buffered(JOINING).try_collect().await?;
         Ok(Self { desks, seats })
@@ -147,7 +147,8 @@ async fn local_org(
 ) -> Result<(Operator, String)> {
     let mut caller = plane.authenticate(ADMIN)?;
     if number > 0 {
-        let (_, AdminToken(token)) = plane.create_org(&caller, &format!("load-{number}")).await?;
+        let name = format!("load-{number}");
+        let (_, AdminToken(token)) = plane.create_org(&caller, &name, None).await?;
         caller = plane.authenticate(&token)?;
     }
     let operator = plane.operator(&caller, None).await?;
@@ -158,13 +159,19 @@ async fn local_org(
     Ok((operator, key))
 }
 
-async fn join_here(plane: &ControlPlane, key: &str, number: usize, shape: &Shape) -> Result<Seat> {
+async fn join_here(
+    plane: &ControlPlane,
+    key: &str,
+    number: usize,
+    seats: u32,
+    shape: &Shape,
+) -> Result<Seat> {
     let enrollment = Enrollment {
         name: format!("w{number}"),
         pool: "default".to_owned(),
         models: Vec::new(),
         labels: shape.offers(number),
-        max_concurrent: 1,
+        max_concurrent: seats,
     };
     let joined = plane.register(key, enrollment).await?;
     let session = plane.session(&joined.worker.id.to_string(), &joined.secret).await?;

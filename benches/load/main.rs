@@ -72,12 +72,16 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Parser;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use figures::Figures;
 use options::{Mode, Options};
 use plot::Point;
+
+/// Open files beside the connections: databases, libraries, pipes.
+const FILES: usize = 100;
 
 fn main() -> ExitCode {
     let options = Options::parse();
@@ -102,11 +106,22 @@ fn started(options: Options) -> Result<()> {
         // As the server has it: a thread for each processor.
         _ => tokio::runtime::Builder::new_multi_thread(),
     };
+    open_files(&options)?;
     let runtime = builder.enable_all().build()?;
     if options.serve_echo {
         return runtime.block_on(floor::serve_echo());
     }
     runtime.block_on(all(options))
+}
+
+/// A connection is an open file, here and at the server, which inherits the limit.
+fn open_files(options: &Options) -> Result<()> {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
+    let needed = (options.workers + options.submitters + FILES) as u64;
+    let fits = options.mode == Mode::Inprocess || needed <= most;
+    ensure!(fits, "{needed} open files are needed and {most} allowed; see `ulimit -n`");
+    Ok(())
 }
 
 async fn all(options: Options) -> Result<()> {

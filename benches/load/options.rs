@@ -13,6 +13,9 @@ use crate::scenario::Scenario;
 pub(crate) const HTTP_WORKERS_MAX: usize = 15_000;
 /// The edge takes that many tasks in one request.
 const BATCH_MAX: usize = 1_000;
+/// Batches of what is not measured: most tasks, and most bytes of a request.
+const HASTY_BATCH: usize = 200;
+const HASTY_BYTES: usize = 1 << 20;
 
 /// Simulates a fleet against a real server and says what it costs.
 #[derive(Debug, Clone, Parser)]
@@ -24,7 +27,7 @@ pub(crate) struct Options {
     /// Where the journal is.
     #[arg(long, value_enum, default_value_t = StoreKind::Postgres)]
     pub(crate) store: StoreKind,
-    /// Workers with one seat, each on a connection of its own.
+    /// Workers, each on a connection of its own, that take one task (or batch) at a time.
     #[arg(long, default_value_t = 64)]
     pub(crate) workers: usize,
     /// Tasks that are measured.
@@ -172,10 +175,6 @@ impl Options {
             "{} workers over HTTP are too many for one machine; say --mode inprocess",
             self.workers
         );
-        ensure!(
-            over_http || self.batch == 1,
-            "the library has no batched calls in this version; --batch needs --mode http"
-        );
         ensure!(over_http || !self.chaos, "--chaos kills a server process; it needs --mode http");
         ensure!(
             !self.chaos || self.store != StoreKind::Memory,
@@ -205,6 +204,17 @@ impl Options {
     pub(crate) fn room(&self) -> usize {
         let least = self.submitters * self.batch;
         self.open.unwrap_or((2 * self.workers * self.batch).max(least)).max(self.batch)
+    }
+
+    /// Tasks in one request where nothing is measured: a backlog has to come and go quickly.
+    pub(crate) fn hasty_batch(&self) -> usize {
+        let fitting = HASTY_BYTES / (self.payload + HASTY_BYTES / BATCH_MAX);
+        self.batch.max(fitting.clamp(1, HASTY_BATCH))
+    }
+
+    /// Tasks that a worker may have at once.
+    pub(crate) fn seats(&self) -> usize {
+        if self.backlog > 0 { self.hasty_batch() } else { self.batch }
     }
 
     pub(crate) fn work(&self) -> Duration {

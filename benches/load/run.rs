@@ -10,13 +10,12 @@ use crate::chaos::torment;
 use crate::check::every_task_has_one_result;
 use crate::crew::Crew;
 use crate::desk::Desk;
-use crate::figures::{Figures, Idle, Moment, Quantiles};
+use crate::figures::{Figures, Idle, Mishaps, Moment, Quantiles};
 use crate::fleet::Fleet;
 use crate::options::{Mode, Options, StoreKind};
 use crate::place::Place;
 use crate::progress::Progress;
 use crate::seat::Seat;
-use crate::shape::Shape;
 use crate::source::Source;
 use crate::subject::Subject;
 use crate::tally::Tally;
@@ -44,11 +43,7 @@ struct Run {
 pub(crate) async fn run(options: &Arc<Options>) -> Result<Figures> {
     let place = Place::fresh(options).await?;
     let subject = Subject::start(&place, options).await?;
-    let crew = Crew {
-        tally: Arc::new(Tally::new(options.room())),
-        shape: Arc::new(Shape::new(options)),
-        options: options.clone(),
-    };
+    let crew = Crew::new(options.clone());
     let progress = Progress::new(options.title());
     let (options, began, background) = (options.clone(), Instant::now(), JoinSet::new());
     let mut run = Run { options, place, subject, crew, progress, began, background };
@@ -63,7 +58,7 @@ pub(crate) async fn run(options: &Arc<Options>) -> Result<Figures> {
         first_us.zip(crashed_us).map(|(first, crash)| first.saturating_sub(crash) as f64 / 1e6);
     run.finish().await?;
     figures.idle = run.idle().await?;
-    (figures.superseded, figures.retries) = run.crew.tally.troubles();
+    figures.mishaps = Mishaps::of(&run.crew.tally);
     figures.checked = run.check().await?;
     Ok(figures)
 }
@@ -80,10 +75,12 @@ impl Run {
         let source = Arc::new(Source::free(tally, 0, backlog));
         let since = Instant::now();
         let desks = std::mem::take(&mut fleet.desks);
+        self.crew.hurry(true);
         fleet.desks = tokio::select! {
             desks = self.crew.submit_all(desks, source) => desks?,
             never = self.progress.follow(tally, Tally::submitted) => never,
         };
+        self.crew.hurry(false);
         Ok(Some(backlog as f64 / since.elapsed().as_secs_f64()))
     }
 
@@ -105,7 +102,7 @@ impl Run {
         let (crew, tally) = (self.crew.clone(), self.crew.tally.clone());
         self.background.spawn(async move { crew.work_all(seats).await });
         if self.options.chaos {
-            self.background.spawn(torment(self.subject.server()));
+            self.background.spawn(torment(self.subject.server(), tally.clone()));
         }
         let (first, count) = (self.options.backlog, self.options.flowing());
         let source = Arc::new(Source::arriving(&tally, first, count, self.options.arrivals));
@@ -137,6 +134,7 @@ impl Run {
     async fn finish(&mut self) -> Result<()> {
         let all = self.options.backlog + self.options.flowing();
         self.progress.phase("finishing", all);
+        self.crew.hurry(self.options.backlog > 0);
         self.reach(all).await
     }
 

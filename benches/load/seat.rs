@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fleetward_actors::Session;
 use fleetward_actors::id::TaskId;
-use fleetward_actors::plane::{self, Outcome};
+use fleetward_actors::plane::{self, Offers, Outcome, Reported};
 use http_body_util::Full;
 use hyper::header::HeaderValue;
 use hyper::{Request, StatusCode};
@@ -126,7 +126,7 @@ impl Seat {
     ) -> Result<Vec<Held>, Trouble> {
         match self {
             Self::Http(seat) => seat.claim(most, wait).await,
-            Self::Local(session) => claim_here(session, wait).await,
+            Self::Local(session) => claim_here(session, most, wait).await,
         }
     }
 
@@ -135,13 +135,7 @@ impl Seat {
         match self {
             Self::Http(seat) if held.len() == 1 => seat.report(&held[0]).await,
             Self::Http(seat) => seat.report_many(held).await,
-            Self::Local(session) => {
-                let mut verdicts = Vec::with_capacity(held.len());
-                for held in held {
-                    verdicts.push(report_here(session, held).await?);
-                }
-                Ok(verdicts)
-            }
+            Self::Local(session) => report_here(session, held).await,
         }
     }
 
@@ -245,21 +239,31 @@ fn verdict(status: u16, body: &[u8]) -> Result<Verdict, Trouble> {
     }
 }
 
-async fn claim_here(session: &Session, wait: Duration) -> Result<Vec<Held>, Trouble> {
+async fn claim_here(session: &Session, most: usize, wait: Duration) -> Result<Vec<Held>, Trouble> {
     let claim = plane::Claim { wait, ..plane::Claim::default() };
-    let Some(offer) = session.claim(claim).await.map_err(told)? else { return Ok(Vec::new()) };
-    let at_us = read::<Stamp>(&offer.payload)?.at_us;
-    offer.delivery.written();
-    let (task, attempt, claim_token) = (offer.task, offer.attempt, offer.claim_token);
-    Ok(vec![Held { task, attempt, claim_token, at_us }])
+    let offers = session.claim_many(claim, most).await.map_err(told)?;
+    let Some(Offers { tasks, delivery }) = offers else { return Ok(Vec::new()) };
+    delivery.written();
+    let held = tasks.into_iter().map(|offer| {
+        let at_us = read::<Stamp>(&offer.payload)?.at_us;
+        let (task, attempt, claim_token) = (offer.task, offer.attempt, offer.claim_token);
+        Ok(Held { task, attempt, claim_token, at_us })
+    });
+    held.collect()
 }
 
-async fn report_here(session: &Session, held: &Held) -> Result<Verdict, Trouble> {
-    let outcome = Outcome::Completed(Bytes::from_static(OUTPUT.as_bytes()));
-    let token = Some(held.claim_token.as_str());
-    match session.report(held.task, Some(held.attempt), token, outcome).await.map_err(told) {
+async fn report_here(session: &Session, held: &[Held]) -> Result<Vec<Verdict>, Trouble> {
+    let reported = |held: &Held| Reported {
+        task: held.task,
+        attempt: Some(held.attempt),
+        claim_token: Some(held.claim_token.clone()),
+        outcome: Outcome::Completed(Bytes::from_static(OUTPUT.as_bytes())),
+    };
+    let said = session.report_many(held.iter().map(reported).collect()).await.map_err(told)?;
+    let each = said.into_iter().map(|said| match said.map_err(told) {
         Ok(()) => Ok(Verdict::Accepted),
         Err(Trouble::Busy(_)) => Ok(Verdict::Busy),
         Err(trouble) => Err(trouble),
-    }
+    });
+    each.collect()
 }

@@ -13,6 +13,23 @@ use crate::seat::Held;
 /// Longest latency that is told apart: ten minutes, in microseconds.
 const LONGEST_US: u64 = 600_000_000;
 
+/// What goes wrong in a run, most of it because chaos wants it to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Mishap {
+    /// An attempt was somebody else's when it was reported.
+    Superseded,
+    /// A request had to be sent again.
+    Retried,
+    /// The server was killed.
+    Crashed,
+    /// A worker went away with what it had.
+    Forgotten,
+    /// A worker went away before its claim was answered.
+    Left,
+}
+
+const TROUBLES: usize = 5;
+
 /// The counts of one run.
 pub(crate) struct Tally {
     began: Instant,
@@ -20,8 +37,7 @@ pub(crate) struct Tally {
     accepted: Mutex<Vec<TaskId>>,
     /// Reports that were accepted, as many as `accepted` has.
     completed: AtomicU64,
-    superseded: AtomicU64,
-    retries: AtomicU64,
+    troubles: [AtomicU64; TROUBLES],
     /// When the first task was claimed, in microseconds of this run.
     first_start: OnceLock<u64>,
     measuring: AtomicBool,
@@ -50,8 +66,7 @@ impl Tally {
             acknowledged: Mutex::default(),
             accepted: Mutex::default(),
             completed: AtomicU64::new(0),
-            superseded: AtomicU64::new(0),
-            retries: AtomicU64::new(0),
+            troubles: Default::default(),
             first_start: OnceLock::new(),
             measuring: AtomicBool::new(false),
             latencies: Mutex::new(Latencies::empty()),
@@ -90,14 +105,9 @@ impl Tally {
         }
     }
 
-    /// An attempt was somebody else's when it was reported.
-    pub(crate) fn superseded(&self, count: usize) {
-        self.superseded.fetch_add(count as u64, Ordering::Relaxed);
-    }
-
-    /// Something has to be sent again.
-    pub(crate) fn retried(&self) {
-        self.retries.fetch_add(1, Ordering::Relaxed);
+    /// So much went wrong once more.
+    pub(crate) fn trouble(&self, what: Mishap, count: usize) {
+        self.troubles[what as usize].fetch_add(count as u64, Ordering::Relaxed);
     }
 
     /// Waits until so many tasks have completed since the run began. For one waiter at a time.
@@ -128,9 +138,9 @@ impl Tally {
         locked(&self.acknowledged).len() as u64
     }
 
-    /// Attempts that were lost, and requests that were repeated.
-    pub(crate) fn troubles(&self) -> (u64, u64) {
-        (self.superseded.load(Ordering::Relaxed), self.retries.load(Ordering::Relaxed))
+    /// How often something went wrong.
+    pub(crate) fn troubles(&self, what: Mishap) -> u64 {
+        self.troubles[what as usize].load(Ordering::Relaxed)
     }
 
     pub(crate) fn latencies(&self) -> Latencies {
