@@ -148,12 +148,22 @@ where
         biased;
         () = crew.rejected.cancelled() => Err(Undelivered::GaveUp),
         answer = until_answered(crew, call) => answer,
-        () = async { crew.overdue.cancelled().await; sleep(final_delivery(crew.options.drain_deadline)).await } => {
-            Err(Undelivered::GaveUp)
-        }
-        () = async { attempt.fenced().await; sleep(AFTER_FENCE).await } => {
-            Err(Undelivered::GaveUp)
-        }
+        () = out_of_time(crew, attempt) => Err(Undelivered::GaveUp),
+    }
+}
+
+async fn out_of_time<T, X>(crew: &Crew<T, X>, attempt: &Attempt) {
+    let last_words = async {
+        crew.overdue.cancelled().await;
+        sleep(final_delivery(crew.options.drain_deadline)).await;
+    };
+    let stale = async {
+        attempt.fenced().await;
+        sleep(AFTER_FENCE).await;
+    };
+    tokio::select! {
+        () = last_words => {}
+        () = stale => {}
     }
 }
 

@@ -49,6 +49,17 @@ async fn a_claim_asks_for_the_seats_that_are_free() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_claim_asks_for_more_than_may_be_lost_at_once() {
+    let plane = Plane::new();
+
+    let worker = plane.start(as_its_name_says(), seats(250));
+    plane.asked("claim", 1).await;
+
+    assert_eq!(plane.said("claim"), "claim #1 for 100 seats\n");
+    worker.drained().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_batch_without_an_answer_is_claimed_again_under_the_same_id() {
     let plane = Plane::new().claims([
         Answer::Now(Err(outage())),
