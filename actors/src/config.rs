@@ -39,6 +39,9 @@ pub struct Config {
     pub payload_max: usize,
     /// Committed events that wait in memory for the projector; beyond it they are read back.
     pub projector_queue: usize,
+    /// How long the projector lets events gather between two batches while nobody waits for rows: a task that ends
+    /// within that time is written once.
+    pub projector_pause: Duration,
     /// Records that the projector keeps in memory between batches.
     pub projector_cache: usize,
     /// Crashes that a cell, or a part of it, may have within the time before it halts.
@@ -66,6 +69,7 @@ impl Default for Config {
             payload_memory: 64 << 20,
             payload_max: 1 << 20,
             projector_queue: 16_384,
+            projector_pause: Duration::from_millis(100),
             projector_cache: 65_536,
             budget: Budget { restarts: 5, within: Duration::from_secs(60) },
             backoff: Backoff {

@@ -3,7 +3,7 @@
 //! A body is JSON with the event's kind inside, so it reads alone (`fleetward journal cat`) and survives added fields.
 
 use bytes::Bytes;
-use fleetward_store::{Codec, Event, Position, Record, StoredEvent};
+use fleetward_store::{Codec, Event, Position, Record};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::borrow::Cow;
@@ -143,35 +143,5 @@ pub fn from_record<F: Fold>(record: &Record) -> Result<F, Unfoldable> {
         kind: "record".to_owned(),
         version: VERSION,
         reason: error.to_string(),
-    })
-}
-
-/// Applies one more event to the row of its stream.
-///
-/// # Errors
-/// As [`fold`].
-pub fn fold_record<F: Fold>(
-    known: Option<Record>,
-    stored: &StoredEvent,
-) -> Result<Record, Unfoldable> {
-    let (_, id) = split_stream(&stored.event.stream);
-    let fact = decode::<F>(stored.seq, &stored.event)?;
-    let mut state = known.as_ref().map(from_record::<F>).transpose()?;
-    fold::<F>(&mut state, stored.seq, &stored.event)?;
-    let state = state.expect("fold answers Ok only with a state");
-    let (created, kept) = match known {
-        Some(record) => (record.created, record.sealed),
-        None => (stored.seq, None),
-    };
-    Ok(Record {
-        cell: stored.cell,
-        kind: Cow::Borrowed(F::KIND),
-        id: id.to_owned(),
-        created,
-        updated: stored.seq,
-        open: state.open(),
-        status: state.status().to_owned(),
-        body: serde_json::to_vec(&state).expect("states have string keys only").into(),
-        sealed: if F::keeps_sealed(&fact) { stored.event.sealed.clone() } else { kept },
     })
 }

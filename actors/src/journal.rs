@@ -5,6 +5,7 @@
 
 mod desk;
 mod log;
+mod message;
 mod outage;
 
 use std::collections::HashMap;
@@ -14,9 +15,7 @@ use std::time::Duration;
 use fleetward_runtime::{
     Actor, Address, CallError, Context, Crash, Moment, Reply, StartError, Timer,
 };
-use fleetward_store::{
-    AppendError, CellAppend, CellHead, CellId, Event, Position, Store, Unavailable,
-};
+use fleetward_store::{AppendError, CellAppend, CellHead, CellId, Position, Store, Unavailable};
 
 use crate::config::Config;
 use crate::effect::Effect;
@@ -24,6 +23,7 @@ use crate::fleet::cell::keeper;
 use crate::projector;
 use desk::{Bounds, Desk, Desks, Entry, Part};
 pub use log::{CellLog, Draft, Positions};
+pub use message::{Message, Opened};
 pub use outage::Outage;
 
 /// How long opening a cell may take before its start counts as an outage.
@@ -66,58 +66,6 @@ pub enum End {
         /// Why.
         reason: String,
     },
-}
-
-/// The protocol.
-#[derive(Debug)]
-pub enum Message {
-    /// From a cell's keeper: settle or drop what its earlier life has here, and take ownership.
-    Open {
-        /// Which cell.
-        cell: CellId,
-        /// Told when this life ends.
-        keeper: Address<keeper::Message>,
-        /// Moved with every commit.
-        positions: Arc<Positions>,
-        /// Where the cell stands.
-        reply: Reply<Result<Opened, Unavailable>>,
-    },
-    /// From a cell's log: events that were applied, and what they allow.
-    Append {
-        /// Which cell.
-        cell: CellId,
-        /// In which of its lives.
-        life: u64,
-        /// The position that was given to the first event, or would be to the next.
-        first: Position,
-        /// None: the effects wait for what the cell has pending.
-        events: Vec<Event>,
-        /// In order.
-        effects: Vec<Effect>,
-    },
-    /// The store answered the write in flight.
-    Written {
-        /// In the order of the parts.
-        outcomes: Vec<Result<CellHead, AppendError>>,
-    },
-    /// The store answered an opening.
-    StoreOpened {
-        /// Which cell.
-        cell: CellId,
-        /// For which life.
-        life: u64,
-        /// Where it stands.
-        result: Result<CellHead, Unavailable>,
-    },
-    /// Timer: repeat the write whose fate is unknown.
-    RepeatDue,
-}
-
-/// A cell that this journal owns.
-#[derive(Debug)]
-pub struct Opened {
-    life: u64,
-    head: CellHead,
 }
 
 /// The journal's memory: nothing in it is older than the write in flight.
@@ -219,13 +167,7 @@ impl Actor for State {
     }
 
     fn label(message: &Message) -> &'static str {
-        match message {
-            Message::Open { .. } => "Open",
-            Message::Append { .. } => "Append",
-            Message::Written { .. } => "Written",
-            Message::StoreOpened { .. } => "StoreOpened",
-            Message::RepeatDue => "RepeatDue",
-        }
+        message.label()
     }
 
     fn inspect(&self) -> serde_json::Value {

@@ -23,4 +23,5 @@ pub mod system;
 
 pub use config::Config;
 pub use error::{Error, Kind, Refusal};
+pub use fleetward_runtime::Moment;
 pub use plane::{ControlPlane, Operator, Options, Session};

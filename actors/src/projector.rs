@@ -3,6 +3,7 @@
 //! position is committed with the rows, so it may be killed anywhere.
 
 mod batch;
+mod live;
 mod rows;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -16,7 +17,8 @@ use fleetward_store::{CellId, Event, Position, Store};
 use crate::config::Config;
 use crate::journal::Positions;
 use batch::{Batch, Outcome, Work};
-pub use rows::{Rows, RowsError, fold_row};
+pub use live::Live;
+pub use rows::{Rows, RowsError};
 
 /// How far every cell has come: filled when a cell opens, read by the projector when it starts.
 pub type Progress = DashMap<CellId, Arc<Positions>>;
@@ -80,8 +82,8 @@ pub enum Message {
         /// The rows it had in memory.
         rows: Rows,
     },
-    /// Timer: the store was away.
-    RepeatDue,
+    /// Timer: the pause is over.
+    PauseOver,
 }
 
 /// The projector's memory: what is not folded yet, and a cache.
@@ -91,7 +93,8 @@ pub struct State {
     rows: Rows,
     busy: bool,
     failures: u32,
-    repeat: Option<Timer>,
+    /// Holds the next batch back: the store was away, or the last batch began a moment ago.
+    pause: Option<Timer>,
 }
 
 #[derive(Default)]
@@ -148,7 +151,7 @@ impl Actor for State {
         let behind = || Follow { behind: true, ..Follow::default() };
         let cells = args.progress.iter().map(|cell| (*cell.key(), behind())).collect();
         let rows = Rows::new(args.store.clone());
-        let mut state = Self { args, cells, rows, busy: false, failures: 0, repeat: None };
+        let mut state = Self { args, cells, rows, busy: false, failures: 0, pause: None };
         state.fold(cx);
         Ok(state)
     }
@@ -159,7 +162,7 @@ impl Actor for State {
             Message::Opened { cell } => self.cells.entry(cell).or_default().behind = true,
             Message::WhenPassed { cell, position, reply } => self.wait(cell, position, reply),
             Message::Folded { outcomes, rows } => self.folded(outcomes, rows, cx),
-            Message::RepeatDue => self.repeat = None,
+            Message::PauseOver => self.pause = None,
         }
         self.fold(cx);
         Ok(())
@@ -171,7 +174,7 @@ impl Actor for State {
             Message::Opened { .. } => "Opened",
             Message::WhenPassed { .. } => "WhenPassed",
             Message::Folded { .. } => "Folded",
-            Message::RepeatDue => "RepeatDue",
+            Message::PauseOver => "PauseOver",
         }
     }
 
@@ -218,7 +221,7 @@ impl State {
 
     /// Starts the next batch, if none is in flight and something is to be folded.
     fn fold(&mut self, cx: &mut Context<Message>) {
-        if self.busy || self.repeat.is_some() {
+        if self.busy || (self.pause.is_some() && !self.is_urgent()) {
             return;
         }
         let work: Vec<Work> =
@@ -227,10 +230,19 @@ impl State {
             return;
         }
         self.busy = true;
+        self.pause = Some(cx.after(self.args.config.projector_pause, Message::PauseOver));
         let fresh = Rows::new(self.args.store.clone());
         let rows = std::mem::replace(&mut self.rows, fresh);
         let batch = Batch { store: self.args.store.clone(), work, rows };
         cx.spawn(batch.run(), |(outcomes, rows)| Message::Folded { outcomes, rows });
+    }
+
+    /// Somebody waits for rows, or enough events have gathered: no reason to wait for more. (While the store is away
+    /// nothing is urgent.)
+    fn is_urgent(&self) -> bool {
+        let enough = self.args.config.projector_queue / 4;
+        let urgent = |follow: &Follow| !follow.waiting.is_empty() || follow.held >= enough;
+        self.failures == 0 && self.cells.values().any(urgent)
     }
 
     fn folded(&mut self, outcomes: Vec<(CellId, Outcome)>, rows: Rows, cx: &mut Context<Message>) {
@@ -260,7 +272,7 @@ impl State {
                 tracing::warn!(%why, "the projector cannot reach the store; it will repeat");
                 let pause = self.args.config.backoff.delay(self.failures, &mut rand::rng());
                 self.failures = self.failures.saturating_add(1);
-                self.repeat = Some(cx.after(pause, Message::RepeatDue));
+                self.pause = Some(cx.after(pause, Message::PauseOver));
             }
         }
     }

@@ -9,9 +9,9 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::request::Parts;
 use fleetward_actors::Error;
+use fleetward_wire::tasks::INVALID_STATUS;
 use http_body_util::BodyExt;
 use serde::de::{DeserializeOwned, IgnoredAny};
-use serde_json::Value;
 use serde_json::error::Category;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -102,11 +102,6 @@ pub(crate) fn page(limit: Option<u32>) -> Result<usize, Problem> {
     Err(Problem::bad_request("invalid_limit", detail))
 }
 
-/// The typed value of a body that was read as plain JSON first.
-pub(crate) fn typed<T: DeserializeOwned>(value: Value) -> Result<T, Problem> {
-    serde_json::from_value(value).map_err(|error| wrong_shape(&error))
-}
-
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     // A struct would be read from an array too, by the order of its fields.
     if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
@@ -128,6 +123,9 @@ fn not_json(error: &serde_json::Error) -> Problem {
 /// Says what was expected; what was found may be secret.
 fn wrong_shape(error: &serde_json::Error) -> Problem {
     let text = error.to_string();
+    if text.starts_with(INVALID_STATUS) {
+        return Problem::unprocessable("invalid_status", INVALID_STATUS);
+    }
     let detail = match text.rsplit_once(", expected ") {
         Some((_, expected)) => format!("the body has the wrong shape: expected {expected}"),
         None if text.starts_with("missing field") => format!("the body has a {text}"),

@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::http::Version;
+use fleetward_actors::Moment;
 use futures_util::task::AtomicWaker;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
@@ -51,11 +52,13 @@ pub(crate) struct Socket {
     wire: Arc<Wire>,
     edge: Edge,
     times: Times,
-    reading: Option<Timer>,
     /// Requests that had begun when it was last looked.
     begun: usize,
-    /// What `reading` is for.
     stage: Stage,
+    /// When the present stage is over.
+    deadline: Option<Moment>,
+    /// Comes at a deadline, perhaps one that was passed in time: it is moved when it comes, not with every request.
+    alarm: Option<(Moment, Timer)>,
     writing: Option<Timer>,
 }
 
@@ -109,9 +112,10 @@ impl Socket {
             wire,
             edge,
             times,
-            reading: None,
             begun: 0,
             stage: Stage::First,
+            deadline: None,
+            alarm: None,
             writing: None,
         }
     }
@@ -123,11 +127,35 @@ impl Socket {
 
     fn enter(&mut self, stage: Stage) {
         self.stage = stage;
-        self.reading = match stage {
+        let within = match stage {
             Stage::Served => None,
-            Stage::Idle => Some(self.timer(self.times.idle)),
-            Stage::First | Stage::Head => Some(self.timer(self.times.head)),
+            Stage::Idle => Some(self.times.idle),
+            Stage::First | Stage::Head => Some(self.times.head),
         };
+        self.deadline = within.map(|within| self.now() + within);
+    }
+
+    fn now(&self) -> Moment {
+        self.edge.plane.clock().now()
+    }
+
+    /// Whether the deadline has passed; if not, the task is woken when it does.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(deadline) = self.deadline else { return false };
+        loop {
+            let alarm = self.alarm.take().filter(|(at, _)| *at <= deadline);
+            let (at, mut timer) = match alarm {
+                Some(alarm) => alarm,
+                None => (deadline, self.timer(deadline - self.now())),
+            };
+            if timer.as_mut().poll(cx).is_pending() {
+                self.alarm = Some((at, timer));
+                return false;
+            }
+            if at >= deadline {
+                return true;
+            }
+        }
     }
 
     /// Whether the client has been silent for too long in its present stage.
@@ -141,10 +169,10 @@ impl Socket {
             _ if in_flight => self.enter(Stage::Served),
             Stage::Served => self.enter(Stage::Idle),
             _ if served => self.enter(Stage::Idle),
-            Stage::First if self.reading.is_none() => self.enter(Stage::First),
+            Stage::First if self.deadline.is_none() => self.enter(Stage::First),
             Stage::First | Stage::Idle | Stage::Head => {}
         }
-        self.reading.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready())
+        self.poll_deadline(cx)
     }
 
     /// Passes on the result of a write, and watches the client that does not read.

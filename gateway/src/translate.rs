@@ -6,9 +6,9 @@ use bytes::Bytes;
 use fleetward_actors::fleet::worker::Standing;
 use fleetward_actors::plane::{self, Offer, Outcome, Reported};
 use fleetward_actors::{Error, Refusal, Session};
-use fleetward_wire::Secret;
 use fleetward_wire::tasks::{Claimed, Report, ReportStatus};
 use fleetward_wire::workers::{Heartbeat, HeartbeatAnswer, LostTask, WorkerStatus};
+use fleetward_wire::{Raw, Secret};
 use serde_json::Value;
 
 use crate::times::rfc3339;
@@ -18,7 +18,7 @@ use crate::times::rfc3339;
 const DEPTH_MAX: usize = 64;
 
 /// What a claim is answered with.
-pub fn claimed(session: &Session, lease: Duration, offer: Offer) -> Claimed {
+pub fn claimed<V: Json>(session: &Session, lease: Duration, offer: Offer) -> Claimed<V> {
     let Offer { task, attempt, claim_token, wants, payload, claimed_at } = offer;
     Claimed {
         run_id: task.to_string(),
@@ -27,7 +27,7 @@ pub fn claimed(session: &Session, lease: Duration, offer: Offer) -> Claimed {
         pool: wants.pool.clone(),
         model: wants.model.clone(),
         labels: wants.labels.clone(),
-        payload: Secret::new(json(&payload)),
+        payload: Secret::new(V::read(&payload)),
         worker_id: session.worker().to_string(),
         claimed_at: rfc3339(claimed_at),
         attempt,
@@ -70,7 +70,7 @@ pub async fn heartbeat(
 ///
 /// # Errors
 /// When it names no task, or its output is too deep.
-pub fn reported(report: Report) -> Result<Reported, Refusal> {
+pub fn reported<V: Json>(report: Report<V>) -> Result<Reported, Refusal> {
     let task = report.run_id.parse().map_err(|_| Refusal::not_found("task"))?;
     let outcome = match report.status {
         ReportStatus::Completed => completed(report.output)?,
@@ -84,9 +84,9 @@ pub fn reported(report: Report) -> Result<Reported, Refusal> {
 ///
 /// # Errors
 /// When the result is too deep.
-pub fn completed(output: Option<Secret<Value>>) -> Result<Outcome, Refusal> {
-    let output = output.map_or(Value::Null, Secret::into_exposed);
-    stored("output", &output).map(Outcome::Completed)
+pub fn completed<V: Json>(output: Option<Secret<V>>) -> Result<Outcome, Refusal> {
+    let output = output.map(|output| output.expose().stored("output")).transpose()?;
+    Ok(Outcome::Completed(output.unwrap_or_else(|| Bytes::from_static(b"null"))))
 }
 
 /// The outcome of a task that has none.
@@ -104,31 +104,107 @@ pub fn status(standing: Standing) -> WorkerStatus {
     }
 }
 
-/// A tenant's JSON as it is stored.
-///
-/// # Errors
-/// When `field` is nested deeper than clients can read.
-pub fn stored(field: &str, value: &Value) -> Result<Bytes, Refusal> {
-    if is_deeper(value, DEPTH_MAX) {
-        let detail = format!("{field} is nested deeper than {DEPTH_MAX} levels");
-        return Err(Refusal::invalid("too_deep", detail));
+/// A tenant's JSON, on its way between the wire and the store.
+pub trait Json: Sized {
+    /// What was stored; what a library user wrote that is no JSON is a string.
+    fn read(bytes: &[u8]) -> Self;
+
+    /// As it is stored.
+    ///
+    /// # Errors
+    /// When `field` is nested deeper than clients can read.
+    fn stored(&self, field: &str) -> Result<Bytes, Refusal>;
+}
+
+impl Json for Value {
+    fn read(bytes: &[u8]) -> Self {
+        serde_json::from_slice(bytes).unwrap_or_else(|_| Self::String(text(bytes)))
     }
-    let bytes = serde_json::to_vec(value).expect("a JSON value has string keys only");
-    Ok(bytes.into())
+
+    fn stored(&self, field: &str) -> Result<Bytes, Refusal> {
+        let text = self.to_string();
+        shallow(field, &text)?;
+        Ok(text.into())
+    }
 }
 
-/// A tenant's bytes as JSON; those of a library user who wrote something else as a string.
-pub fn json(bytes: &[u8]) -> Value {
-    serde_json::from_slice(bytes)
-        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(bytes).into_owned()))
+impl Json for Raw {
+    fn read(bytes: &[u8]) -> Self {
+        serde_json::from_slice(bytes).unwrap_or_else(|_| {
+            let text = serde_json::value::to_raw_value(&text(bytes));
+            text.expect("a string is JSON")
+        })
+    }
+
+    fn stored(&self, field: &str) -> Result<Bytes, Refusal> {
+        shallow(field, self.get())?;
+        Ok(Bytes::copy_from_slice(self.get().as_bytes()))
+    }
 }
 
-fn is_deeper(value: &Value, levels: usize) -> bool {
-    match value {
-        Value::Array(items) => levels == 0 || items.iter().any(|item| is_deeper(item, levels - 1)),
-        Value::Object(members) => {
-            levels == 0 || members.values().any(|member| is_deeper(member, levels - 1))
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn shallow(field: &str, json: &str) -> Result<(), Refusal> {
+    if depth(json) <= DEPTH_MAX {
+        return Ok(());
+    }
+    let detail = format!("{field} is nested deeper than {DEPTH_MAX} levels");
+    Err(Refusal::invalid("too_deep", detail))
+}
+
+/// How deep arrays and objects are nested in valid JSON.
+fn depth(json: &str) -> usize {
+    let (mut level, mut deepest) = (0_usize, 0);
+    let mut bytes = json.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'[' | b'{' => {
+                level += 1;
+                deepest = deepest.max(level);
+            }
+            b']' | b'}' => level -= 1,
+            b'"' => {
+                while let Some(byte) = bytes.next() {
+                    match byte {
+                        b'\\' => drop(bytes.next()),
+                        b'"' => break,
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+    deepest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depth_counts_arrays_and_objects_outside_of_strings() {
+        let table = [
+            ("1", 0),
+            ("[]", 1),
+            (r#"{"a": [1, {"b": 2}], "c": []}"#, 3),
+            (r#""[[[""#, 0),
+            (r#"["\\", "\"[[", {"]]": "}"}]"#, 2),
+        ];
+        for (json, expected) in table {
+            assert_eq!(depth(json), expected, "{json}");
+            assert!(serde_json::from_str::<Value>(json).is_ok(), "{json}");
+        }
+    }
+
+    #[test]
+    fn what_is_stored_is_what_was_written() {
+        let raw: Raw =
+            serde_json::from_str(r#"{"n": 1.10, "big": 123456789012345678901234567890}"#).unwrap();
+        let stored = raw.stored("payload").unwrap();
+        assert_eq!(Raw::read(&stored).get(), raw.get());
+        assert_eq!(Raw::read(b"no json").get(), r#""no json""#);
     }
 }

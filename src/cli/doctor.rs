@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use clap::Args;
-use fleetward_actors::projector::fold_row;
-use fleetward_store::{CellHead, ReadLimit, Record, Store, genesis, verify};
+use fleetward_actors::fact::Unfoldable;
+use fleetward_actors::projector::Live;
+use fleetward_store::{CellHead, ReadLimit, Store, StoredEvent, genesis, verify};
 
 use super::ClientArgs;
 use super::error::Failed;
@@ -76,7 +77,7 @@ async fn look_at_cell(store: &dyn Store, head: CellHead) -> Result<Result<String
     let cell = head.cell;
     let rows_at = store.position(cell).await.map_err(|error| away(&error))?;
     let (mut at, mut hash) = (0, genesis(cell));
-    let mut rows: HashMap<String, Record> = HashMap::new();
+    let mut open: HashMap<String, Live> = HashMap::new();
     while at < head.head {
         let page = store.read(cell, at, PAGE).await.map_err(|error| away(&error))?;
         let Some(last) = page.last().map(|event| event.seq) else {
@@ -92,9 +93,9 @@ async fn look_at_cell(store: &dyn Store, head: CellHead) -> Result<Result<String
         }
         for event in page {
             let stream = event.event.stream.to_string();
-            match fold_row(rows.remove(&stream), &event) {
-                // A closed row is looked at no more: memory is for what is open.
-                Ok(row) if row.open => drop(rows.insert(stream, row)),
+            match folded(open.remove(&stream), &event) {
+                // What is closed is looked at no more: memory is for what is open.
+                Ok(live) if live.is_open() => drop(open.insert(stream, live)),
                 Ok(_) => {}
                 Err(error) => {
                     return Ok(Err(format!(
@@ -110,4 +111,11 @@ async fn look_at_cell(store: &dyn Store, head: CellHead) -> Result<Result<String
     Ok(Ok(format!(
         "cell {cell}: {head} events, epoch {epoch}, chain and folds hold, rows {behind} behind"
     )))
+}
+
+fn folded(known: Option<Live>, event: &StoredEvent) -> Result<Live, Unfoldable> {
+    match known {
+        None => Live::begin(event),
+        Some(mut live) => live.apply(event).map(|()| live),
+    }
 }

@@ -1,13 +1,14 @@
 //! The part of an append that is the same on every backend: the chain, and what the row of a cell
 //! says about events whose answer was lost. Pure.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use crate::{
     chain::{Hash, chain},
     error::AppendError,
     event::{CellId, Event},
     journal::{CellAppend, CellHead},
+    segment::{Segment, cut},
 };
 
 /// One cell's append on its way to the database.
@@ -51,10 +52,22 @@ impl Attempt {
         (&self.events[index], &self.hashes[index])
     }
 
+    /// The storable events at these indices as rows of at most `limit` bytes, but for larger events.
+    pub(crate) fn segments(&self, indices: Range<usize>, limit: usize) -> Vec<Segment> {
+        let first = self.head_after(indices.start).head + 1;
+        cut(first, self.events[indices.clone()].iter().zip(&self.hashes[indices]), limit)
+    }
+
     /// Where the cell stands once the first `stored` events are in.
     pub(crate) fn head_after(&self, stored: usize) -> CellHead {
         let hash = stored.checked_sub(1).map_or(self.head.hash, |last| self.hashes[last]);
         CellHead { head: self.head.head + stored as u64, hash, ..self.head }
+    }
+
+    /// Up to which index to try next: everything that is left, or half of what is known to hold an
+    /// event that cannot be stored. `suspect` is where a part ended that was refused as a whole.
+    pub(crate) fn next_stop(&self, stored: usize, suspect: Option<usize>) -> usize {
+        suspect.map_or(self.len(), |end| stored + (end - stored).div_ceil(2))
     }
 
     /// How many of the events are already in, going by the row of the cell. The chain tells ours

@@ -49,6 +49,11 @@ impl Default for ReadLimit {
     }
 }
 
+impl ReadLimit {
+    /// For reads that their caller bounds in another way.
+    pub(crate) const NONE: Self = Self { events: usize::MAX, bytes: usize::MAX };
+}
+
 impl CellHead {
     /// Where every cell stands before its first event and its first owner.
     pub fn genesis(cell: CellId) -> Self {
@@ -106,6 +111,10 @@ pub trait Journal: Send + Sync + 'static {
     ) -> Result<Vec<StoredEvent>, ReadError>;
 
     /// The events of one stream after a position, oldest first.
+    ///
+    /// The databases have no index of streams: this looks through the events of the cell, from
+    /// `after` on, until it has what was asked for. A caller knows from the thing's record where
+    /// its stream begins, and that is where to start.
     ///
     /// # Errors
     /// As `read`.

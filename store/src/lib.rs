@@ -6,6 +6,9 @@
 //! events, each step of the fold committed together with its position. The crate knows no actor,
 //! no clock and no domain word.
 //!
+//! The databases keep the events in segments, a row for each run that was appended together: the
+//! more is appended at once, the less an event costs. No caller sees them.
+//!
 //! ```
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! use fleetward_store::{CellAppend, CellId, Codec, Event, ReadLimit, connect, genesis, verify};
@@ -45,6 +48,7 @@ mod migrations;
 mod postgres;
 mod records;
 mod row;
+mod segment;
 mod sqlite;
 mod store;
 #[cfg(feature = "testing")]

@@ -20,7 +20,6 @@ use async_trait::async_trait;
 use self::{
     line::Line,
     options::{Options, READ_PATIENCE, READERS, WRITE_PATIENCE},
-    session::Query,
 };
 use crate::{
     attempt::Attempt,
@@ -29,6 +28,7 @@ use crate::{
     event::{CellId, Position, StoredEvent},
     journal::{CellAppend, CellHead, Journal, ReadLimit},
     records::{Projection, Record, Records},
+    segment::{Page, Segment, Wanted},
     store::Store,
 };
 
@@ -56,13 +56,27 @@ impl Postgres {
         })
     }
 
+    /// The events of one answer. Takes more than one statement where the bytes of the segments and
+    /// those of their events make a difference, and for a stream that is rare in its cell.
     async fn events(
         &self,
         cell: CellId,
-        query: impl Fn() -> Query,
+        mut wanted: Wanted<'_>,
+        limit: ReadLimit,
     ) -> Result<Vec<StoredEvent>, ReadError> {
-        let rows = self.readers.rows(query).await?;
-        rows.iter().map(|row| read::event(row).map_err(error::unavailable)?.decode(cell)).collect()
+        let mut page = Page::new(limit);
+        while !page.is_full() && !wanted.is_nothing() {
+            let left = page.left();
+            let rows = self.readers.rows(|| read::segments_query(cell, wanted, left)).await?;
+            let segments: Vec<Segment> =
+                rows.iter().map(read::segment).collect::<Result<_, _>>()?;
+            segments.iter().try_for_each(|segment| page.add(cell, segment, wanted))?;
+            match segments.last() {
+                Some(last) if read::is_cut(wanted, left, &segments) => wanted = wanted.beyond(last),
+                _ => break,
+            }
+        }
+        Ok(page.into_events())
     }
 }
 
@@ -88,7 +102,7 @@ impl Journal for Postgres {
         after: Position,
         limit: ReadLimit,
     ) -> Result<Vec<StoredEvent>, ReadError> {
-        self.events(cell, || read::read_query(cell, after, limit)).await
+        self.events(cell, Wanted::After(after), limit).await
     }
 
     async fn read_back(
@@ -97,7 +111,7 @@ impl Journal for Postgres {
         before: Position,
         limit: ReadLimit,
     ) -> Result<Vec<StoredEvent>, ReadError> {
-        self.events(cell, || read::read_back_query(cell, before, limit)).await
+        self.events(cell, Wanted::Before(before), limit).await
     }
 
     async fn read_at(
@@ -105,7 +119,8 @@ impl Journal for Postgres {
         cell: CellId,
         positions: &[Position],
     ) -> Result<Vec<StoredEvent>, ReadError> {
-        self.events(cell, || read::read_at_query(cell, positions)).await
+        let positions = Wanted::sorted(positions);
+        self.events(cell, Wanted::At(&positions), ReadLimit::NONE).await
     }
 
     async fn read_stream(
@@ -115,7 +130,7 @@ impl Journal for Postgres {
         after: Position,
         limit: ReadLimit,
     ) -> Result<Vec<StoredEvent>, ReadError> {
-        self.events(cell, || read::read_stream_query(cell, stream, after, limit)).await
+        self.events(cell, Wanted::Stream { name: stream, after }, limit).await
     }
 
     async fn cells(&self) -> Result<Vec<CellHead>, Unavailable> {

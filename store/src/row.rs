@@ -4,50 +4,21 @@ use bytes::Bytes;
 
 use crate::{
     chain::Hash,
-    error::{ReadError, Unavailable},
-    event::{CellId, Codec, Event, Position, StoredEvent},
+    error::Unavailable,
+    event::{CellId, Position},
     journal::CellHead,
+    segment::Segment,
 };
 
-/// A row of `events` as the database gives it.
-pub(crate) struct EventRow {
-    pub(crate) seq: i64,
-    pub(crate) stream: String,
-    pub(crate) kind: String,
-    pub(crate) version: i64,
-    pub(crate) codec: i64,
-    pub(crate) at: i64,
-    pub(crate) by: String,
-    pub(crate) body: Vec<u8>,
-    pub(crate) sealed: Option<Vec<u8>>,
-    pub(crate) hash: Vec<u8>,
-}
-
-impl EventRow {
-    /// What it counts against the byte limit of a read.
-    pub(crate) fn size(&self) -> usize {
-        self.body.len() + self.sealed.as_ref().map_or(0, Vec::len)
-    }
-
-    pub(crate) fn decode(self, cell: CellId) -> Result<StoredEvent, ReadError> {
-        let seq = unsigned(self.seq);
-        let unreadable = |reason: String| ReadError::Unreadable { cell, seq, reason };
-        let codec = Codec::from_number(self.codec)
-            .ok_or_else(|| unreadable(format!("codec {} is unknown", self.codec)))?;
-        let version = u16::try_from(self.version)
-            .map_err(|_| unreadable(format!("version {} is out of range", self.version)))?;
-        let hash = hash(&self.hash).ok_or_else(|| unreadable("its hash is not 32 bytes".into()))?;
-        let event = Event {
-            stream: self.stream.into(),
-            kind: self.kind.into(),
-            version,
-            codec,
-            at: self.at,
-            by: self.by.into(),
-            body: Bytes::from(self.body),
-            sealed: self.sealed.map(Bytes::from),
-        };
-        Ok(StoredEvent { cell, seq, event, hash })
+/// A row of `segments` as the database gives it: first, last, body, sealed.
+pub(crate) fn segment(
+    (first, last, body, sealed): (i64, i64, Vec<u8>, Option<Vec<u8>>),
+) -> Segment {
+    Segment {
+        first: unsigned(first),
+        last: unsigned(last),
+        body: body.into(),
+        sealed: sealed.map(Bytes::from),
     }
 }
 

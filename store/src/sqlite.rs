@@ -22,7 +22,7 @@ use crate::{
     event::{CellId, Position, StoredEvent},
     journal::{CellAppend, CellHead, Journal, ReadLimit},
     records::{Projection, Query, Record, Records},
-    row::EventRow,
+    segment::Wanted,
     store::Store,
 };
 
@@ -65,8 +65,8 @@ impl Journal for Sqlite {
         after: Position,
         limit: ReadLimit,
     ) -> Result<Vec<StoredEvent>, ReadError> {
-        let rows = self.readers.run(move |reader| reader.read(cell, after, limit)).await?;
-        decode(cell, rows)
+        let wanted = Wanted::After(after);
+        self.readers.run(move |reader| reader.events(cell, wanted, limit)).await?
     }
 
     async fn read_back(
@@ -75,8 +75,8 @@ impl Journal for Sqlite {
         before: Position,
         limit: ReadLimit,
     ) -> Result<Vec<StoredEvent>, ReadError> {
-        let rows = self.readers.run(move |reader| reader.read_back(cell, before, limit)).await?;
-        decode(cell, rows)
+        let wanted = Wanted::Before(before);
+        self.readers.run(move |reader| reader.events(cell, wanted, limit)).await?
     }
 
     async fn read_at(
@@ -84,11 +84,11 @@ impl Journal for Sqlite {
         cell: CellId,
         positions: &[Position],
     ) -> Result<Vec<StoredEvent>, ReadError> {
-        let mut positions = positions.to_vec();
-        positions.sort_unstable();
-        positions.dedup();
-        let rows = self.readers.run(move |reader| reader.read_at(cell, &positions)).await?;
-        decode(cell, rows)
+        let positions = Wanted::sorted(positions);
+        let read = move |reader: &read::Reader<'_>| {
+            reader.events(cell, Wanted::At(&positions), ReadLimit::NONE)
+        };
+        self.readers.run(read).await?
     }
 
     async fn read_stream(
@@ -99,8 +99,10 @@ impl Journal for Sqlite {
         limit: ReadLimit,
     ) -> Result<Vec<StoredEvent>, ReadError> {
         let stream = stream.to_owned();
-        let read = move |reader: &read::Reader<'_>| reader.read_stream(cell, &stream, after, limit);
-        decode(cell, self.readers.run(read).await?)
+        let read = move |reader: &read::Reader<'_>| {
+            reader.events(cell, Wanted::Stream { name: &stream, after }, limit)
+        };
+        self.readers.run(read).await?
     }
 
     async fn cells(&self) -> Result<Vec<CellHead>, Unavailable> {
@@ -165,8 +167,4 @@ impl Store for Sqlite {
     fn statements(&self) -> u64 {
         self.statements.total()
     }
-}
-
-fn decode(cell: CellId, rows: Vec<EventRow>) -> Result<Vec<StoredEvent>, ReadError> {
-    rows.into_iter().map(|row| row.decode(cell)).collect()
 }

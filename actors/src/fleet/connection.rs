@@ -123,6 +123,7 @@ impl Actor for State {
             Message::Delivered { tasks, whole } => self.delivered(&tasks, whole, cx),
             Message::Granted { grant } => self.granted(grant, cx),
             Message::NothingNow { polls } => self.empty(&polls),
+            Message::Over { attempts } => self.over(&attempts),
             Message::Holds { leases } => self.reconcile(leases, cx),
             Message::OfferAgain => self.offer(cx),
             Message::Standing { standing, as_of } => self.stand(standing, as_of),
@@ -285,9 +286,20 @@ impl State {
         }
     }
 
+    fn over(&mut self, attempts: &[(TaskId, u32)]) {
+        for (task, attempt) in attempts {
+            self.leases.end(*task, *attempt);
+        }
+        self.forget_handed();
+    }
+
     fn reconcile(&mut self, leases: Vec<Lease>, cx: &Context<Message>) {
         let held = leases.into_iter().map(|lease| (lease.task, lease.attempt, lease.request));
         self.leases.reconcile(held.collect(), cx.clock().now());
+        self.forget_handed();
+    }
+
+    fn forget_handed(&mut self) {
         self.handed.retain(|_, claims| {
             claims.retain(|(task, attempt)| self.leases.holds(*task, *attempt));
             !claims.is_empty()

@@ -9,7 +9,7 @@ mod message;
 pub mod report;
 mod submit;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,7 +65,7 @@ pub struct State {
 
 /// What became of one report.
 enum Said {
-    Accepted,
+    Accepted { attempt: u32 },
     Before,
     NotHere,
 }
@@ -73,7 +73,7 @@ enum Said {
 impl Said {
     fn asked(self) -> Asked<()> {
         match self {
-            Self::Accepted | Self::Before => Asked::Found(()),
+            Self::Accepted { .. } | Self::Before => Asked::Found(()),
             Self::NotHere => Asked::NotHere,
         }
     }
@@ -278,18 +278,20 @@ impl State {
     ) {
         let log = self.log.clone();
         let mut draft = log.begin(cx.clock().wall_us());
-        let mut freed = BTreeSet::new();
+        let mut freed: BTreeMap<WorkerId, Vec<_>> = BTreeMap::new();
         let mut outcomes = Vec::with_capacity(reports.len());
         for report in reports {
-            let worker = report.claimant.worker;
+            let (task, worker) = (report.task, report.claimant.worker);
             let outcome = self.report_one(report, &mut draft, cx);
-            if let Ok(Said::Accepted) = outcome {
-                freed.insert(worker);
+            if let Ok(Said::Accepted { attempt }) = outcome {
+                freed.entry(worker).or_default().push((task, attempt));
             }
             outcomes.push(outcome.map(Said::asked));
         }
         draft.allow(Effect::Answer(reply.with(outcomes)));
-        freed.into_iter().for_each(|worker| self.seat_freed(worker, &mut draft));
+        for (worker, attempts) in freed {
+            self.seats_freed(worker, attempts, &mut draft);
+        }
         draft.submit();
         self.book.forget(self.log.positions().projected());
     }
@@ -305,7 +307,7 @@ impl State {
         match guarded(cx, "decide/report", judge) {
             Ok(Judgement::Accept { attempt }) => {
                 self.close(report, attempt, draft);
-                Ok(Said::Accepted)
+                Ok(Said::Accepted { attempt })
             }
             Ok(Judgement::Repeat) => Ok(Said::Before),
             Err(error) => {

@@ -114,8 +114,6 @@ impl Batch {
             RowsError::Away(why) => Outcome::Away(why),
             RowsError::Unfoldable(error) => Outcome::Halted(error.to_string()),
         })?;
-        // A closed row is not touched again: it needs no memory.
-        upserts.iter().filter(|row| !row.open).for_each(|row| self.rows.drop_row(row));
         Ok(Folded { projection: Projection { cell: work.cell, from, to, upserts }, more })
     }
 

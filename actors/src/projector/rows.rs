@@ -1,20 +1,23 @@
 //! Rows brought into memory, and events applied to them: the projector's half of a fold and a starting cell's.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use fleetward_store::{CellId, Event, Record, Store, StoredEvent};
 
-use crate::fact::{self, Fold, Unfoldable, split_stream, unfoldable};
-use crate::fleet::key::Key;
-use crate::fleet::task::Task;
-use crate::fleet::worker::Worker;
-use crate::system::org::{Org, Token};
+use super::live::Live;
+use crate::fact::{Unfoldable, split_stream};
 
 /// Rows by cell and stream.
 pub struct Rows {
     store: Arc<dyn Store>,
-    held: HashMap<(CellId, Arc<str>), Record>,
+    held: HashMap<(CellId, Arc<str>), Held>,
+}
+
+/// A row in memory: read at once, understood when an event needs it.
+enum Held {
+    Stored(Record),
+    Live(Live),
 }
 
 /// Why events could not be applied.
@@ -60,13 +63,7 @@ impl Rows {
     /// Holds a row.
     pub fn hold(&mut self, row: Record) {
         let stream = format!("{}/{}", row.kind, row.id);
-        self.held.insert((row.cell, stream.into()), row);
-    }
-
-    /// Lets go of one row.
-    pub fn drop_row(&mut self, row: &Record) {
-        let stream = format!("{}/{}", row.kind, row.id);
-        self.held.remove(&(row.cell, stream.into()));
+        self.held.insert((row.cell, stream.into()), Held::Stored(row));
     }
 
     /// Lets go of a cell's rows: they are not what the store has.
@@ -76,7 +73,10 @@ impl Rows {
 
     /// All rows that are held.
     pub fn into_rows(self) -> impl Iterator<Item = Record> {
-        self.held.into_values()
+        self.held.into_values().map(|held| match held {
+            Held::Stored(row) => row,
+            Held::Live(live) => live.row(),
+        })
     }
 
     /// Applies events of one cell, in order, and answers the rows they touched.
@@ -89,14 +89,29 @@ impl Rows {
         events: &[StoredEvent],
     ) -> Result<Vec<Record>, RowsError> {
         self.load(cell, events).await?;
-        let mut touched = BTreeSet::new();
-        for event in events {
-            let at = (cell, event.event.stream.clone());
-            let row = fold_row(self.held.remove(&at), event)?;
-            touched.insert(at.1.clone());
-            self.held.insert(at, row);
+        let mut touched = HashSet::new();
+        for stored in events {
+            let stream = &stored.event.stream;
+            let at = (cell, stream.clone());
+            let live = match self.held.remove(&at) {
+                None => Live::begin(stored)?,
+                Some(held) => held.after(stored)?,
+            };
+            self.held.insert(at, Held::Live(live));
+            touched.insert(stream);
         }
-        Ok(touched.into_iter().map(|stream| self.held[&(cell, stream)].clone()).collect())
+        Ok(touched.into_iter().filter_map(|stream| self.row(cell, stream)).collect())
+    }
+
+    /// The row of a stream that events were applied to. One that is closed is not touched again: it leaves.
+    fn row(&mut self, cell: CellId, stream: &Arc<str>) -> Option<Record> {
+        let at = (cell, stream.clone());
+        let Held::Live(live) = self.held.get(&at)? else { return None };
+        let (row, open) = (live.row(), live.is_open());
+        if !open {
+            self.held.remove(&at);
+        }
+        Some(row)
     }
 
     async fn load(&mut self, cell: CellId, events: &[StoredEvent]) -> Result<(), RowsError> {
@@ -130,20 +145,13 @@ fn begins(event: &Event) -> bool {
     )
 }
 
-/// The row of a stream after one more event. A row that contains the event already stays as it is.
-///
-/// # Errors
-/// When the event is of a newer build or does not fit the row.
-pub fn fold_row(known: Option<Record>, event: &StoredEvent) -> Result<Record, Unfoldable> {
-    match known {
-        Some(row) if row.updated >= event.seq => Ok(row),
-        known => match split_stream(&event.event.stream).0 {
-            Task::KIND => fact::fold_record::<Task>(known, event),
-            Worker::KIND => fact::fold_record::<Worker>(known, event),
-            Key::KIND => fact::fold_record::<Key>(known, event),
-            Org::KIND => fact::fold_record::<Org>(known, event),
-            Token::KIND => fact::fold_record::<Token>(known, event),
-            _ => Err(unfoldable(event.seq, &event.event, "a stream of an unknown kind")),
-        },
+impl Held {
+    fn after(self, stored: &StoredEvent) -> Result<Live, Unfoldable> {
+        let mut live = match self {
+            Self::Stored(row) => Live::read(row)?,
+            Self::Live(live) => live,
+        };
+        live.apply(stored)?;
+        Ok(live)
     }
 }

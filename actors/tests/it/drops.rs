@@ -20,6 +20,7 @@ const BETWEEN_ACTORS: &[(&str, &str)] = &[
     ("dispatcher", "Roster"),
     ("W", "Granted"),
     ("W", "NothingNow"),
+    ("working W", "Over"),
     ("W", "Holds"),
     ("W", "OfferAgain"),
     ("revoked W", "Standing"),
@@ -43,6 +44,7 @@ fn every_message_between_actors_may_be_lost_once() {
                 (plane.worker("w1").await, plane.worker("w2").await, plane.worker("w3").await);
             let actor = match *actor {
                 "W" => format!("connections/{}", w1.worker()),
+                "working W" => format!("connections/{}", w2.worker()),
                 "revoked W" => format!("connections/{}", w3.worker()),
                 name => name.to_owned(),
             };

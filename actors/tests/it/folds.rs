@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fleetward_actors::fleet::task::Task;
-use fleetward_actors::projector::fold_row;
+use fleetward_actors::projector::Live;
 use fleetward_runtime::testkit::World;
 use fleetward_store::memory::Memory;
-use fleetward_store::{CellId, Journal, ReadLimit, Record, Records};
+use fleetward_store::{CellId, Journal, ReadLimit, Record, Records, StoredEvent};
 use proptest::prelude::*;
 
 use crate::fixture::*;
@@ -96,27 +96,32 @@ async fn check(store: &Memory) {
     let limit = ReadLimit { events: 100_000, bytes: usize::MAX };
     let events = store.read(CELL, 0, limit).await.unwrap();
     let position = store.position(CELL).await.unwrap();
-    let mut folded: BTreeMap<String, Record> = BTreeMap::new();
-    for event in &events {
-        let stream = event.event.stream.to_string();
-        let row = fold_row(folded.remove(&stream), event).unwrap();
-        folded.insert(stream, row);
-    }
-    let mut rows: BTreeMap<String, Record> = BTreeMap::new();
+    let mut folded: BTreeMap<String, Live> = BTreeMap::new();
+    events.iter().for_each(|event| fold(&mut folded, event));
+    let mut rows: BTreeMap<String, Live> = BTreeMap::new();
     for stream in folded.keys() {
         let (kind, id) = stream.split_once('/').unwrap();
         for row in store.get(CELL, kind, &[id.to_owned()]).await.unwrap() {
-            rows.insert(stream.clone(), row);
+            rows.insert(stream.clone(), Live::read(row).unwrap());
         }
     }
-    for event in events.iter().filter(|event| event.seq > position) {
-        let stream = event.event.stream.to_string();
-        let row = fold_row(rows.remove(&stream), event).unwrap();
-        rows.insert(stream, row);
-    }
-    assert_eq!(rows, folded);
-    for row in folded.values().filter(|row| row.kind == "task") {
+    let tail = events.iter().filter(|event| event.seq > position);
+    tail.for_each(|event| fold(&mut rows, event));
+    let written = |live: BTreeMap<String, Live>| -> Vec<Record> {
+        live.into_values().map(|live| live.row()).collect()
+    };
+    let folded = written(folded);
+    assert_eq!(written(rows), folded);
+    for row in folded.iter().filter(|row| row.kind == "task") {
         let task: Task = serde_json::from_slice(&row.body).unwrap();
         assert_eq!(row.open, !task.is_closed());
+    }
+}
+
+fn fold(live: &mut BTreeMap<String, Live>, event: &StoredEvent) {
+    let stream = event.event.stream.to_string();
+    match live.get_mut(&stream) {
+        Some(live) => live.apply(event).unwrap(),
+        None => drop(live.insert(stream, Live::begin(event).unwrap())),
     }
 }

@@ -11,11 +11,11 @@ use fleetward_actors::fleet::task::{Failure, Phase, Task};
 use fleetward_actors::id::TaskId;
 use fleetward_actors::plane::{NewSubmit, Receipt, TaskView};
 use fleetward_actors::seal::Sealed;
-use fleetward_wire::Secret;
 use fleetward_wire::tasks::{
     SubmitResult, TaskList, TaskQuery, TaskStatus, TaskSubmit, TaskSubmitMany, TaskSubmitted,
     TaskView as Wire, TasksSubmitted,
 };
+use fleetward_wire::{Raw, Secret};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -25,7 +25,7 @@ use crate::extract::{Json, Params, PathId, page};
 use crate::problem::Problem;
 use crate::routes::worker_protocol::wait;
 use crate::times::rfc3339;
-use crate::translate::{json, stored};
+use crate::translate::Json as _;
 
 /// Says that a submit was answered from what was submitted before under its key.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -34,7 +34,7 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 pub(super) async fn submit(
     InOrg(operator): InOrg,
     headers: HeaderMap,
-    Json { value: asked, .. }: Json<TaskSubmit>,
+    Json { value: asked, .. }: Json<TaskSubmit<Raw>>,
 ) -> Result<Response, Problem> {
     let mut new = new_submit(asked, text(&headers, "x-project-id")?)?;
     if let Some(key) = text(&headers, "idempotency-key")? {
@@ -52,7 +52,7 @@ pub(super) async fn submit(
 pub(super) async fn submit_many(
     InOrg(operator): InOrg,
     headers: HeaderMap,
-    Json { value: asked, .. }: Json<TaskSubmitMany>,
+    Json { value: asked, .. }: Json<TaskSubmitMany<Raw>>,
 ) -> Result<Answer<TasksSubmitted>, Problem> {
     let project = text(&headers, "x-project-id")?;
     let mut results: Vec<Option<SubmitResult>> = Vec::with_capacity(asked.tasks.len());
@@ -81,13 +81,13 @@ pub(super) async fn submit_many(
     Ok(Answer(TasksSubmitted { results: results.into_iter().filter_map(result).collect() }))
 }
 
-fn new_submit(asked: TaskSubmit, project: Option<&str>) -> Result<NewSubmit, Refusal> {
+fn new_submit(asked: TaskSubmit<Raw>, project: Option<&str>) -> Result<NewSubmit, Refusal> {
     Ok(NewSubmit {
         project: project.map(str::to_owned),
         pool: asked.pool,
         model: asked.model,
         labels: asked.labels,
-        payload: stored("payload", asked.payload.expose())?,
+        payload: asked.payload.expose().stored("payload")?,
         idempotency_key: asked.idempotency_key,
     })
 }
@@ -195,7 +195,7 @@ fn result_of(task: &Task, result: Option<Sealed>) -> Result<Ends, Problem> {
     let text = || opened.as_ref().map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     Ok(match &task.phase {
         Phase::Waiting | Phase::Leased => (None, None),
-        Phase::Completed { .. } => (opened.as_deref().map(json).map(Secret::new), None),
+        Phase::Completed { .. } => (opened.as_deref().map(Value::read).map(Secret::new), None),
         Phase::Failed { why: Failure::Reported, .. } => (None, text().map(Secret::new)),
         Phase::Failed { why: Failure::AttemptsExhausted, .. } => {
             let attempts = task.attempts();

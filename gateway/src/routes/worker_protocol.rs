@@ -13,17 +13,16 @@ use fleetward_actors::Session;
 use fleetward_actors::id::{TaskId, WorkerId};
 use fleetward_actors::plane::{self, Enrollment, Offers, Outcome, Reported};
 use fleetward_wire::tasks::{
-    Claim, ClaimedMany, Complete, Fail, HandBack, ReportAnswer, ReportMany, ReportResult,
-    ReportsAnswer,
+    Claim, Claimed, ClaimedMany, Complete, Fail, HandBack, Report, ReportAnswer, ReportMany,
+    ReportResult, ReportsAnswer,
 };
 use fleetward_wire::workers::{Capabilities, Heartbeat, HeartbeatAnswer, Register, Registered};
-use fleetward_wire::{Done, Secret};
-use serde_json::Value;
+use fleetward_wire::{Done, Raw, Secret};
 
 use crate::auth::{AsWorker, text};
 use crate::body::DeliveryBody;
 use crate::edge::Edge;
-use crate::extract::{Json, MaybeJson, PathId, typed};
+use crate::extract::{Json, MaybeJson, PathId};
 use crate::problem::Problem;
 use crate::socket::Wire;
 use crate::translate;
@@ -92,7 +91,7 @@ pub(super) async fn claim(
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
     let lease = edge.plane.config().lease;
-    let mut tasks: Vec<_> =
+    let mut tasks: Vec<Claimed<Raw>> =
         tasks.into_iter().map(|offer| translate::claimed(&session, lease, offer)).collect();
     let answer = match asked.max_tasks {
         Some(_) => serde_json::to_vec(&ClaimedMany { tasks }),
@@ -130,21 +129,16 @@ pub(super) async fn heartbeat_of(
 /// The end of an attempt.
 pub(super) async fn report(
     AsWorker(session): AsWorker,
-    Json { value: said, .. }: Json<Value>,
+    Json { value: said, .. }: Json<Report<Raw>>,
 ) -> Result<Answer<ReportAnswer>, Problem> {
-    let status = said.get("status");
-    if status.is_some_and(|word| !matches!(word.as_str(), Some("completed" | "failed"))) {
-        let detail = "status must be completed or failed";
-        return Err(Problem::unprocessable("invalid_status", detail));
-    }
-    let Reported { task, attempt, claim_token, outcome } = translate::reported(typed(said)?)?;
+    let Reported { task, attempt, claim_token, outcome } = translate::reported(said)?;
     conclude(&session, task, attempt, claim_token, outcome).await
 }
 
 /// The ends of many attempts, each with an answer of its own.
 pub(super) async fn reports(
     AsWorker(session): AsWorker,
-    Json { value: said, .. }: Json<ReportMany>,
+    Json { value: said, .. }: Json<ReportMany<Raw>>,
 ) -> Result<Answer<ReportsAnswer>, Problem> {
     let mut results = Vec::with_capacity(said.reports.len());
     let (mut places, mut good) = (Vec::new(), Vec::new());
@@ -172,7 +166,7 @@ pub(super) async fn reports(
 pub(super) async fn complete(
     AsWorker(session): AsWorker,
     PathId(task): PathId<TaskId>,
-    MaybeJson(said): MaybeJson<Complete>,
+    MaybeJson(said): MaybeJson<Complete<Raw>>,
 ) -> Result<Answer<ReportAnswer>, Problem> {
     let outcome = translate::completed(said.output)?;
     let token = said.claim_token.map(Secret::into_exposed);

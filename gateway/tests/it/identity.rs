@@ -17,7 +17,10 @@ fn tenants_do_not_see_each_other() {
         assert_eq!(worker.claim(0).await.status, 204);
         assert_eq!(theirs.get(&format!("/tasks/{task}")).await.problem(), (404, "not_found"));
         assert_eq!(theirs.get("/tasks").await.json["tasks"], json!([]));
-        assert_eq!(ours.get("/workers").await.json, json!({"workers": [], "total": 0}));
+        assert_eq!(
+            ours.get("/workers").await.json,
+            json!({"workers": [], "total": 0, "next": null})
+        );
         assert_eq!(ours.get("/enrollment-keys").await.json["total"], 0);
         for verb in ["approve", "reject", "revoke"] {
             let refused = ours.post(&format!("/workers/{id}/{verb}"), &json!({})).await;

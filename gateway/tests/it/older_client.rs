@@ -96,6 +96,8 @@ fn late_report_is_kept_while_nobody_else_has_the_task() {
         let any = server.admin.submit(json!({})).await;
         first.take().await;
         first.take().await;
+        // Its answer comes after the server has seen the claim's written whole.
+        first.post("/heartbeat", &json!({})).await;
         let parked = second.park().await;
 
         server.clock.advance(LEASE);

@@ -23,6 +23,9 @@ pub use secret::Secret;
 /// Key and value pairs that a worker offers or a task asks for.
 pub type Labels = BTreeMap<String, String>;
 
+/// JSON that is passed on as it was written: a tenant's payload or result, which nobody on the way looks into.
+pub type Raw = Box<serde_json::value::RawValue>;
+
 /// A point in time of the server: RFC 3339, UTC. For display and comparison, never for leases.
 pub type Timestamp = String;
 

@@ -1,6 +1,7 @@
 //! Tasks: submitted and looked at by operators; claimed, reported and handed back by workers.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::problem::Problem;
@@ -26,7 +27,7 @@ pub struct Claim {
 
 /// The answer to [`Claim`], 200; where there is no work it is 204 without a body.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Claimed {
+pub struct Claimed<V = Value> {
     /// The task.
     pub run_id: String,
     /// The organisation it belongs to.
@@ -40,7 +41,7 @@ pub struct Claimed {
     /// The labels it asked for.
     pub labels: Labels,
     /// What to do.
-    pub payload: Secret<Value>,
+    pub payload: Secret<V>,
     /// Who claimed it.
     pub worker_id: String,
     /// When, by the server's clock.
@@ -55,13 +56,13 @@ pub struct Claimed {
 
 /// The answer to a [`Claim`] with `max_tasks`, 200; where there is no work it is 204 without a body.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ClaimedMany {
+pub struct ClaimedMany<V = Value> {
     /// At least one; no more than were asked for, nor than the worker has free seats.
-    pub tasks: Vec<Claimed>,
+    pub tasks: Vec<Claimed<V>>,
 }
 
 /// How an attempt ended, in the words of the worker.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ReportStatus {
     /// It has a result.
@@ -71,9 +72,24 @@ pub enum ReportStatus {
     Failed,
 }
 
+/// What is said of a status that is none.
+pub const INVALID_STATUS: &str = "status must be completed or failed";
+
+impl<'de> Deserialize<'de> for ReportStatus {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Whatever it is instead, the same is said of it.
+        match Value::deserialize(deserializer)?.as_str() {
+            Some("completed") => Ok(Self::Completed),
+            Some("failed") => Ok(Self::Failed),
+            _ => Err(D::Error::custom(INVALID_STATUS)),
+        }
+    }
+}
+
 /// `POST /api/v1/fleet/report`: an attempt ended. Harmless twice.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Report {
+#[serde(bound(deserialize = "V: Deserialize<'de> + Default"))]
+pub struct Report<V = Value> {
     /// The task.
     pub run_id: String,
     /// How it ended.
@@ -81,7 +97,7 @@ pub struct Report {
     pub status: ReportStatus,
     /// The result: any JSON, a string from older workers.
     #[serde(default)]
-    pub output: Option<Secret<Value>>,
+    pub output: Option<Secret<V>>,
     /// What went wrong.
     #[serde(default)]
     pub error: Option<Secret>,
@@ -98,9 +114,10 @@ pub type ReportAnswer = Done;
 
 /// `POST /api/v1/fleet/reports`: the ends of many attempts, in one commit.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct ReportMany {
+#[serde(bound(deserialize = "V: Deserialize<'de> + Default"))]
+pub struct ReportMany<V = Value> {
     /// At most 1,000.
-    pub reports: Vec<Report>,
+    pub reports: Vec<Report<V>>,
 }
 
 /// The answer to [`ReportMany`], 200: one result for each report, in their order.
@@ -124,10 +141,11 @@ pub struct ReportResult {
 
 /// `POST /api/v1/fleet/tasks/{run_id}/complete`: the same as a [`Report`] that completed.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(bound(deserialize = "V: Deserialize<'de> + Default"))]
 #[serde(default)]
-pub struct Complete {
+pub struct Complete<V = Value> {
     /// The result: any JSON.
-    pub output: Option<Secret<Value>>,
+    pub output: Option<Secret<V>>,
     /// Which claim of the task.
     pub attempt: Option<u32>,
     /// Proof of the claim.
@@ -165,8 +183,9 @@ pub struct HandBack {
 
 /// `POST /api/v1/fleet/tasks`: work to be done once.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(bound(deserialize = "V: Deserialize<'de> + Default"))]
 #[serde(default)]
-pub struct TaskSubmit {
+pub struct TaskSubmit<V = Value> {
     /// The model it needs. Absent: none.
     pub model: Option<String>,
     /// The pool that may take it. Absent: `default`.
@@ -176,7 +195,7 @@ pub struct TaskSubmit {
     pub labels: Labels,
     /// What to do.
     #[serde(deserialize_with = "null_is_default")]
-    pub payload: Secret<Value>,
+    pub payload: Secret<V>,
     /// Repeating a submit under the same key submits once; the header `Idempotency-Key` says the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
@@ -184,9 +203,10 @@ pub struct TaskSubmit {
 
 /// `POST /api/v1/fleet/tasks/batch`: many tasks in one commit.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct TaskSubmitMany {
+#[serde(bound(deserialize = "V: Deserialize<'de> + Default"))]
+pub struct TaskSubmitMany<V = Value> {
     /// At most 1,000.
-    pub tasks: Vec<TaskSubmit>,
+    pub tasks: Vec<TaskSubmit<V>>,
 }
 
 /// The answer to [`TaskSubmitMany`], 200: one result for each task, in their order.

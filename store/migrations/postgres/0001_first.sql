@@ -7,27 +7,26 @@ CREATE TABLE cells (
     head_hash bytea NOT NULL CHECK (octet_length(head_hash) = 32)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 
--- The journal. Never updated in normal work. Text compares by bytes: names are identifiers.
-CREATE TABLE events (
+-- The journal: a row for each run of consecutive events of a cell that were appended together; how
+-- a row reads says `store/src/segment.rs`. A row and its index entry cost the same for one event as
+-- for fifty. Never updated in normal work, and then only `sealed`: events are encrypted again or
+-- expire.
+CREATE TABLE segments (
     cell bigint NOT NULL,
-    seq bigint NOT NULL CHECK (seq > 0),
-    stream text COLLATE "C" NOT NULL,
-    kind text COLLATE "C" NOT NULL,
-    version integer NOT NULL,
-    codec smallint NOT NULL,
-    at bigint NOT NULL,
-    "by" text COLLATE "C" NOT NULL,
+    last bigint NOT NULL,
+    first bigint NOT NULL CHECK (first > 0 AND first <= last),
     body bytea NOT NULL,
     sealed bytea,
-    hash bytea NOT NULL CHECK (octet_length(hash) = 32),
-    PRIMARY KEY (cell, seq)
-);
+    PRIMARY KEY (cell, last)
+) WITH (toast_tuple_target = 8160);
 
--- Encrypted bytes do not compress; trying costs time.
-ALTER TABLE events ALTER COLUMN sealed SET STORAGE EXTERNAL;
-CREATE INDEX events_stream ON events (cell, stream, seq);
+-- A segment is as large as a page holds (that is the 8160) and stays there as it is: half of it is
+-- hashes and encrypted bytes, which do not compress, and trying costs time. Only a larger event
+-- goes to the side table.
+ALTER TABLE segments ALTER COLUMN body SET STORAGE EXTERNAL;
+ALTER TABLE segments ALTER COLUMN sealed SET STORAGE EXTERNAL;
 
--- Rows for listing, folded from the events.
+-- Rows for listing, folded from the events. Text compares by bytes: names are identifiers.
 CREATE TABLE records (
     cell bigint NOT NULL,
     kind text COLLATE "C" NOT NULL,
@@ -41,6 +40,7 @@ CREATE TABLE records (
     PRIMARY KEY (cell, kind, id)
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
 
+-- Encrypted bytes do not compress; trying costs time.
 ALTER TABLE records ALTER COLUMN sealed SET STORAGE EXTERNAL;
 CREATE INDEX records_newest ON records (cell, kind, created);
 CREATE INDEX records_status ON records (cell, kind, status, created);

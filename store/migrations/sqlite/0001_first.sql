@@ -6,24 +6,18 @@ CREATE TABLE cells (
     head_hash BLOB NOT NULL CHECK (length(head_hash) = 32)
 ) STRICT;
 
--- The journal. Rows are added at the end of the table, whatever their cell: a table ordered by
--- (cell, seq) was measured at half the speed.
-CREATE TABLE events (
+-- The journal: a row for each run of consecutive events of a cell that were appended together; how
+-- a row reads says `store/src/segment.rs`. Rows are added at the end of the table, whatever their
+-- cell: a table ordered by (cell, last) was measured at half the speed.
+CREATE TABLE segments (
     cell INTEGER NOT NULL,
-    seq INTEGER NOT NULL CHECK (seq > 0),
-    stream TEXT NOT NULL,
-    kind TEXT NOT NULL,
-    version INTEGER NOT NULL,
-    codec INTEGER NOT NULL,
-    at INTEGER NOT NULL,
-    "by" TEXT NOT NULL,
+    last INTEGER NOT NULL,
+    first INTEGER NOT NULL CHECK (first > 0 AND first <= last),
     body BLOB NOT NULL,
-    sealed BLOB,
-    hash BLOB NOT NULL CHECK (length(hash) = 32)
+    sealed BLOB
 ) STRICT;
 
-CREATE UNIQUE INDEX events_position ON events (cell, seq);
-CREATE INDEX events_stream ON events (cell, stream, seq);
+CREATE UNIQUE INDEX segments_position ON segments (cell, last);
 
 -- Rows for listing, folded from the events.
 CREATE TABLE records (

@@ -14,15 +14,15 @@ use super::{
     session::{Query, Session},
 };
 use crate::{
-    attempt::Attempt,
-    chain::Hash,
-    error::AppendError,
-    event::{CellId, Event, Position},
-    journal::CellHead,
-    row::signed,
+    attempt::Attempt, error::AppendError, event::CellId, journal::CellHead, row::signed,
+    segment::Segment,
 };
 
 type Answer = Result<CellHead, AppendError>;
+
+/// A page has 8,192 bytes, of which header, line pointer, row header, two positions, the cell and
+/// the lengths take some 90. What is left over is room for a cell's remainder of a batch.
+const SEGMENT_BYTES: usize = 7_900;
 
 /// How often a cell may be found neither moved nor written nor fenced. Once is a write of ours
 /// that was undone between two statements; more is something we do not understand.
@@ -40,12 +40,10 @@ impl<'a> Part<'a> {
         Self { attempt, from: 0, to: attempt.len() }
     }
 
-    fn rows(&self) -> impl Iterator<Item = (CellId, Position, &'a Event, &'a Hash)> {
-        let attempt = self.attempt;
-        (self.from..self.to).map(move |index| {
-            let (event, hash) = attempt.event(index);
-            (attempt.cell(), attempt.head_after(index + 1).head, event, hash)
-        })
+    fn rows(&self) -> impl Iterator<Item = (CellId, Segment)> {
+        let cell = self.attempt.cell();
+        let segments = self.attempt.segments(self.from..self.to, SEGMENT_BYTES);
+        segments.into_iter().map(move |segment| (cell, segment))
     }
 }
 
@@ -83,7 +81,7 @@ async fn append_alone(session: &mut Session<'_>, attempt: &Attempt) -> Result<An
     let mut suspect = None;
     let mut tries = TRIES;
     while stored < attempt.len() {
-        let to = next_stop(stored, suspect, attempt.len());
+        let to = attempt.next_stop(stored, suspect);
         match write(session, &[Part { attempt, from: stored, to }]).await {
             Ok(moved) if moved.contains(&attempt.cell()) => stored = to,
             Ok(_) => {
@@ -105,11 +103,6 @@ async fn append_alone(session: &mut Session<'_>, attempt: &Attempt) -> Result<An
         suspect = suspect.filter(|end| stored < *end);
     }
     Ok(attempt.answer())
-}
-
-/// Everything that is left, or half of what is known to hold an event that cannot be stored.
-fn next_stop(stored: usize, suspect: Option<usize>, len: usize) -> usize {
-    suspect.map_or(len, |end| stored + (end - stored).div_ceil(2))
 }
 
 /// How many of the events the cell's row shows to be in.
@@ -144,17 +137,11 @@ fn append_query(parts: &[Part<'_>]) -> Query {
         .bind(column(&before, |head| &head.hash.as_bytes()[..]))
         .bind(column(&after, |head| signed(head.head)))
         .bind(column(&after, |head| &head.hash.as_bytes()[..]));
-    let rows: Vec<_> = parts.iter().flat_map(Part::rows).collect();
+    let rows: Vec<(CellId, Segment)> = parts.iter().flat_map(Part::rows).collect();
     query
-        .bind(column(&rows, |(cell, ..)| cell.0))
-        .bind(column(&rows, |(_, seq, ..)| signed(*seq)))
-        .bind(column(&rows, |(.., event, _)| &*event.stream))
-        .bind(column(&rows, |(.., event, _)| &*event.kind))
-        .bind(column(&rows, |(.., event, _)| i32::from(event.version)))
-        .bind(column(&rows, |(.., event, _)| event.codec.number()))
-        .bind(column(&rows, |(.., event, _)| event.at))
-        .bind(column(&rows, |(.., event, _)| &*event.by))
-        .bind(column(&rows, |(.., event, _)| &event.body[..]))
-        .bind(column(&rows, |(.., event, _)| event.sealed.as_deref()))
-        .bind(column(&rows, |(.., hash)| &hash.as_bytes()[..]))
+        .bind(column(&rows, |(cell, _)| cell.0))
+        .bind(column(&rows, |(_, segment)| signed(segment.last)))
+        .bind(column(&rows, |(_, segment)| signed(segment.first)))
+        .bind(column(&rows, |(_, segment)| &segment.body[..]))
+        .bind(column(&rows, |(_, segment)| segment.sealed.as_deref()))
 }

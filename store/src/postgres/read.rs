@@ -4,15 +4,20 @@ use std::collections::HashMap;
 
 use sqlx::{Error, Row, postgres::PgRow, query};
 
-use super::{error::unavailable, session::Query};
+use super::{array::column, error::unavailable, session::Query};
 use crate::{
     chain::genesis,
     error::Unavailable,
     event::{CellId, Position},
     journal::{CellHead, ReadLimit},
     records::Record,
-    row::{EventRow, cell_head, rows, signed, unsigned},
+    row::{self, cell_head, rows, signed, unsigned},
+    segment::{Segment, Wanted},
 };
+
+/// Segments in one answer to a question for a stream. Some of them may only look as if they held
+/// its events, so that the number of events wanted says little about how many are needed.
+const STREAM_SEGMENTS: usize = 64;
 
 pub(super) fn ping_query() -> Query {
     query(include_str!("../sql/postgres/ping.sql"))
@@ -30,27 +35,42 @@ pub(super) fn cells_query() -> Query {
     query(include_str!("../sql/postgres/cells.sql"))
 }
 
-pub(super) fn read_query(cell: CellId, after: Position, limit: ReadLimit) -> Query {
-    page(query(include_str!("../sql/postgres/read.sql")), cell, after, limit)
+/// Segments with what is wanted, in the order of the answer: as many as hold `left` events, and no
+/// more than `left` bytes of them, but at least one.
+pub(super) fn segments_query(cell: CellId, wanted: Wanted<'_>, left: ReadLimit) -> Query {
+    let bytes = rows(left.bytes);
+    match wanted {
+        Wanted::After(after) => query(include_str!("../sql/postgres/read.sql"))
+            .bind(cell.0)
+            .bind(signed(after))
+            .bind(signed(after.saturating_add(left.events as u64)))
+            .bind(bytes),
+        Wanted::Before(before) => query(include_str!("../sql/postgres/read_back.sql"))
+            .bind(cell.0)
+            .bind(signed(before.saturating_sub(1)))
+            .bind(rows(left.events))
+            .bind(bytes),
+        Wanted::At(positions) => query(include_str!("../sql/postgres/read_at.sql"))
+            .bind(cell.0)
+            .bind(column(positions, |seq| signed(*seq))),
+        Wanted::Stream { name, after } => query(include_str!("../sql/postgres/read_stream.sql"))
+            .bind(cell.0)
+            .bind(signed(after))
+            .bind(name.as_bytes())
+            .bind(rows(stream_segments(left)))
+            .bind(bytes),
+    }
 }
 
-pub(super) fn read_back_query(cell: CellId, before: Position, limit: ReadLimit) -> Query {
-    page(query(include_str!("../sql/postgres/read_back.sql")), cell, before, limit)
+/// Whether the answer to `segments_query` may have left out a segment that is wanted.
+pub(super) fn is_cut(wanted: Wanted<'_>, left: ReadLimit, segments: &[Segment]) -> bool {
+    let bytes: usize = segments.iter().map(Segment::len).sum();
+    let is_stream = matches!(wanted, Wanted::Stream { .. });
+    bytes > left.bytes || is_stream && segments.len() == stream_segments(left)
 }
 
-pub(super) fn read_stream_query(
-    cell: CellId,
-    stream: &str,
-    after: Position,
-    limit: ReadLimit,
-) -> Query {
-    let query = query(include_str!("../sql/postgres/read_stream.sql"));
-    page(query, cell, after, limit).bind(stream)
-}
-
-pub(super) fn read_at_query(cell: CellId, positions: &[Position]) -> Query {
-    let positions: Vec<i64> = positions.iter().map(|seq| signed(*seq)).collect();
-    query(include_str!("../sql/postgres/read_at.sql")).bind(cell.0).bind(positions)
+fn stream_segments(left: ReadLimit) -> usize {
+    left.events.min(STREAM_SEGMENTS)
 }
 
 pub(super) fn positions_query(cells: &[CellId]) -> Query {
@@ -97,19 +117,9 @@ pub(super) fn head(row: &PgRow) -> Result<CellHead, Unavailable> {
     cell_head(CellId(cell), values)
 }
 
-pub(super) fn event(row: &PgRow) -> Result<EventRow, Error> {
-    Ok(EventRow {
-        seq: row.try_get(0)?,
-        stream: row.try_get(1)?,
-        kind: row.try_get(2)?,
-        version: row.try_get::<i32, _>(3)?.into(),
-        codec: row.try_get::<i16, _>(4)?.into(),
-        at: row.try_get(5)?,
-        by: row.try_get(6)?,
-        body: row.try_get(7)?,
-        sealed: row.try_get(8)?,
-        hash: row.try_get(9)?,
-    })
+pub(super) fn segment(row: &PgRow) -> Result<Segment, Unavailable> {
+    let read = || Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?));
+    read().map(row::segment).map_err(unavailable)
 }
 
 pub(super) fn positions(rows: &[PgRow]) -> Result<HashMap<CellId, Position>, Unavailable> {
@@ -154,10 +164,6 @@ fn record(row: &PgRow, first: usize) -> Result<Record, Error> {
         body: row.try_get::<Vec<u8>, _>(first + 7)?.into(),
         sealed: row.try_get::<Option<Vec<u8>>, _>(first + 8)?.map(Into::into),
     })
-}
-
-fn page(query: Query, cell: CellId, bound: Position, limit: ReadLimit) -> Query {
-    query.bind(cell.0).bind(signed(bound)).bind(rows(limit.events)).bind(rows(limit.bytes))
 }
 
 fn numbers(cells: &[CellId]) -> Vec<i64> {

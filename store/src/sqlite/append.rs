@@ -16,6 +16,9 @@ use crate::{
     row::{cell_head, signed},
 };
 
+/// A few pages of the file.
+const SEGMENT_BYTES: usize = 16 * 1024;
+
 pub(super) fn open(
     connection: &Connection,
     cell: CellId,
@@ -67,28 +70,34 @@ fn insert(
     count: &Statements,
 ) -> rusqlite::Result<(usize, Option<String>)> {
     let mut insert = connection.prepare_cached(include_str!("../sql/sqlite/insert.sql"))?;
-    for index in already..attempt.len() {
-        let (event, hash) = attempt.event(index);
-        count.count();
-        let inserted = insert.execute(params![
-            attempt.cell().0,
-            signed(attempt.head_after(index + 1).head),
-            &*event.stream,
-            &*event.kind,
-            event.version,
-            event.codec.number(),
-            event.at,
-            &*event.by,
-            &event.body[..],
-            event.sealed.as_deref(),
-            hash.as_bytes(),
-        ]);
-        if let Err(error) = inserted {
-            let reason = refusal(&error).ok_or(error)?;
-            return Ok((index, Some(reason)));
+    let mut stored = already;
+    // Where a segment ended that was refused as a whole: an event before it cannot be stored.
+    let mut suspect = None;
+    while stored < attempt.len() {
+        for segment in attempt.segments(stored..attempt.next_stop(stored, suspect), SEGMENT_BYTES) {
+            let end = stored + segment.count();
+            count.count();
+            let inserted = insert.execute(params![
+                attempt.cell().0,
+                signed(segment.last),
+                signed(segment.first),
+                &segment.body[..],
+                segment.sealed.as_deref(),
+            ]);
+            if let Err(error) = inserted {
+                let reason = refusal(&error).ok_or(error)?;
+                if segment.count() == 1 {
+                    return Ok((stored, Some(reason)));
+                }
+                suspect = Some(end);
+                break;
+            }
+            stored = end;
         }
+        // Past every suspect: whatever was refused before is not refused any more.
+        suspect = suspect.filter(|end| stored < *end);
     }
-    Ok((attempt.len(), None))
+    Ok((stored, None))
 }
 
 fn head(cell: CellId, row: &rusqlite::Row<'_>) -> rusqlite::Result<CellHead> {

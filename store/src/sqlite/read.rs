@@ -4,10 +4,12 @@ use rusqlite::{Connection, OptionalExtension, Params, Row};
 
 use crate::{
     counter::Statements,
-    event::{CellId, Position},
+    error::ReadError,
+    event::{CellId, Position, StoredEvent},
     journal::ReadLimit,
     records::{Query, Record},
-    row::{EventRow, rows, signed, unsigned},
+    row::{self, rows, signed, unsigned},
+    segment::{Page, Segment, Wanted},
 };
 
 pub(super) struct Reader<'a> {
@@ -18,55 +20,40 @@ pub(super) struct Reader<'a> {
 /// Epoch, head and hash of a cell.
 type HeadRow = (i64, i64, Vec<u8>);
 
+/// What a read brought, or which event of it is none.
+type Events = Result<Vec<StoredEvent>, ReadError>;
+
 impl<'a> Reader<'a> {
     pub(super) fn new(connection: &'a Connection, statements: &'a Statements) -> Self {
         Self { connection, statements }
     }
 
-    pub(super) fn read(
+    /// The events of one answer. Segments are read until it is full and no further.
+    pub(super) fn events(
         &self,
         cell: CellId,
-        after: Position,
+        wanted: Wanted<'_>,
         limit: ReadLimit,
-    ) -> rusqlite::Result<Vec<EventRow>> {
-        let sql = include_str!("../sql/sqlite/read.sql");
-        self.events(sql, (cell.0, signed(after), rows(limit.events)), limit)
-    }
-
-    pub(super) fn read_back(
-        &self,
-        cell: CellId,
-        before: Position,
-        limit: ReadLimit,
-    ) -> rusqlite::Result<Vec<EventRow>> {
-        let sql = include_str!("../sql/sqlite/read_back.sql");
-        self.events(sql, (cell.0, signed(before), rows(limit.events)), limit)
-    }
-
-    pub(super) fn read_at(
-        &self,
-        cell: CellId,
-        positions: &[Position],
-    ) -> rusqlite::Result<Vec<EventRow>> {
-        self.snapshot(|| {
-            let sql = include_str!("../sql/sqlite/read_at.sql");
-            let mut found = Vec::with_capacity(positions.len());
-            for seq in positions {
-                found.extend(self.one(sql, (cell.0, signed(*seq)), event)?);
+    ) -> rusqlite::Result<Events> {
+        let mut page = Page::new(limit);
+        let filled = match wanted {
+            Wanted::After(after) => {
+                let sql = include_str!("../sql/sqlite/read.sql");
+                self.fill(&mut page, cell, wanted, sql, (cell.0, signed(after)))
             }
-            Ok(found)
-        })
-    }
-
-    pub(super) fn read_stream(
-        &self,
-        cell: CellId,
-        stream: &str,
-        after: Position,
-        limit: ReadLimit,
-    ) -> rusqlite::Result<Vec<EventRow>> {
-        let sql = include_str!("../sql/sqlite/read_stream.sql");
-        self.events(sql, (cell.0, signed(after), rows(limit.events), stream), limit)
+            Wanted::Before(before) => {
+                let sql = include_str!("../sql/sqlite/read_back.sql");
+                let last = signed(before.saturating_sub(1));
+                self.fill(&mut page, cell, wanted, sql, (cell.0, last))
+            }
+            Wanted::At(positions) => self.fill_at(&mut page, cell, positions),
+            Wanted::Stream { name, after } => {
+                let sql = include_str!("../sql/sqlite/read_stream.sql");
+                let params = (cell.0, signed(after), name.as_bytes());
+                self.fill(&mut page, cell, wanted, sql, params)
+            }
+        };
+        Ok(filled?.map(|()| page.into_events()))
     }
 
     pub(super) fn cells(&self) -> rusqlite::Result<Vec<(CellId, HeadRow)>> {
@@ -144,25 +131,44 @@ impl<'a> Reader<'a> {
         self.one(include_str!("../sql/sqlite/schema_version.sql"), (), |_| Ok(())).map(drop)
     }
 
-    /// As many events as the limit allows, and always the first.
-    fn events(
+    fn fill(
         &self,
+        page: &mut Page,
+        cell: CellId,
+        wanted: Wanted<'_>,
         sql: &str,
         params: impl Params,
-        limit: ReadLimit,
-    ) -> rusqlite::Result<Vec<EventRow>> {
+    ) -> rusqlite::Result<Result<(), ReadError>> {
         self.statements.count();
         let mut statement = self.connection.prepare_cached(sql)?;
-        let (mut bytes, mut taken) = (0, Vec::new());
-        for row in statement.query_map(params, event)? {
-            let row = row?;
-            bytes += row.size();
-            if bytes > limit.bytes && !taken.is_empty() {
-                break;
+        let mut found = statement.query(params)?;
+        while !page.is_full() {
+            let Some(row) = found.next()? else { break };
+            if let Err(unreadable) = page.add(cell, &segment(row)?, wanted) {
+                return Ok(Err(unreadable));
             }
-            taken.push(row);
         }
-        Ok(taken)
+        Ok(Ok(()))
+    }
+
+    /// Each segment once, whatever number of the positions it holds.
+    fn fill_at(
+        &self,
+        page: &mut Page,
+        cell: CellId,
+        mut positions: &[Position],
+    ) -> rusqlite::Result<Result<(), ReadError>> {
+        let sql = include_str!("../sql/sqlite/read_at.sql");
+        self.snapshot(|| {
+            while let Some(next) = positions.first() {
+                let Some(found) = self.one(sql, (cell.0, signed(*next)), segment)? else { break };
+                if let Err(unreadable) = page.add(cell, &found, Wanted::At(positions)) {
+                    return Ok(Err(unreadable));
+                }
+                positions = &positions[positions.partition_point(|seq| *seq <= found.last)..];
+            }
+            Ok(Ok(()))
+        })
     }
 
     fn all<T>(
@@ -194,19 +200,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn event(row: &Row<'_>) -> rusqlite::Result<EventRow> {
-    Ok(EventRow {
-        seq: row.get(0)?,
-        stream: row.get(1)?,
-        kind: row.get(2)?,
-        version: row.get(3)?,
-        codec: row.get(4)?,
-        at: row.get(5)?,
-        by: row.get(6)?,
-        body: row.get(7)?,
-        sealed: row.get(8)?,
-        hash: row.get(9)?,
-    })
+fn segment(row: &Row<'_>) -> rusqlite::Result<Segment> {
+    Ok(row::segment((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
 }
 
 fn record(row: &Row<'_>) -> rusqlite::Result<Record> {

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use fleetward_store::{
-    AppendError, CellAppend, CellId, ConnectError, Event, ProjectError, Projection, Record,
-    connect, genesis, verify,
+    AppendError, CellAppend, CellId, ConnectError, Event, ProjectError, Projection, ReadError,
+    ReadLimit, Record, connect, genesis, verify,
 };
 use sqlx::{Connection, PgConnection, Row};
 
@@ -14,7 +14,8 @@ use crate::world::{CELL, World, all, append, append_one, cell_with, event, row, 
 #[tokio::test]
 async fn first_event_that_the_database_refuses_is_found_in_a_large_batch() {
     let world = World::postgres().await;
-    sql(&world, "ALTER TABLE events ADD CONSTRAINT no_poison CHECK (kind <> 'poison')").await;
+    let no_poison = "CHECK (position('poison'::bytea IN body) = 0)";
+    sql(&world, &format!("ALTER TABLE segments ADD CONSTRAINT no_poison {no_poison}")).await;
     for (cell, bad) in (10..).zip([&[1][..], &[2], &[37, 38], &[64, 99], &[100]]) {
         let head = world.store.open(CellId(cell)).await.unwrap();
         let other = world.store.open(CellId(-cell)).await.unwrap();
@@ -34,6 +35,35 @@ async fn first_event_that_the_database_refuses_is_found_in_a_large_batch() {
         }
         assert_eq!(answers[1].as_ref().unwrap().head, 1);
     }
+}
+
+#[tokio::test]
+async fn segments_fill_their_pages_and_no_more() {
+    let world = World::postgres().await;
+    let head = world.store.open(CELL).await.unwrap();
+    let large = "x".repeat(700);
+    let bodies = [large.as_str(); 400];
+
+    append_one(&world.store, append(head, &bodies)).await.unwrap();
+
+    let rows = number(&world, "SELECT count(*) FROM segments").await;
+    let pages = number(&world, "SELECT pg_relation_size('segments') / 8192").await;
+    let aside = "SELECT pg_relation_size(reltoastrelid) FROM pg_class
+                 WHERE oid = 'segments'::regclass";
+    assert_eq!((rows, pages, number(&world, aside).await), (40, 40, 0));
+}
+
+#[tokio::test]
+async fn damaged_event_is_named_and_those_before_it_are_read() {
+    let world = World::postgres().await;
+    cell_with(&world.store, &["a", "b", "c"]).await;
+
+    sql(&world, "UPDATE segments SET body = substr(body, 1, octet_length(body) - 1)").await;
+
+    let two = ReadLimit { events: 2, ..ReadLimit::default() };
+    assert_eq!(shown(&world.store.read(CELL, 0, two).await.unwrap()), "1:a 2:b");
+    let error = world.store.read(CELL, 0, ReadLimit::default()).await.unwrap_err();
+    assert!(matches!(error, ReadError::Unreadable { cell: CELL, seq: 3, .. }), "{error}");
 }
 
 #[tokio::test]
@@ -172,6 +202,12 @@ async fn waiting(world: &World, count: i64) {
         }
     }
     panic!("{count} statements never waited");
+}
+
+async fn number(world: &World, asked: &str) -> i64 {
+    let mut connection = PgConnection::connect(world.url()).await.unwrap();
+    let asked = sqlx::AssertSqlSafe(asked.to_owned());
+    sqlx::query(asked).fetch_one(&mut connection).await.unwrap().get(0)
 }
 
 async fn cut_connections(world: &World) {

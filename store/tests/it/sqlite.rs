@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use fleetward_store::{AppendError, CellId, ConnectError, connect};
+use fleetward_store::{AppendError, CellId, ConnectError, ReadError, ReadLimit, connect};
 use rusqlite::Connection;
 
 use crate::world::{CELL, World, all, append, append_one, cell_with, shown};
@@ -77,14 +77,14 @@ async fn event_that_the_database_refuses_keeps_those_before_it() {
     let world = World::sqlite().await;
     file(&world)
         .execute_batch(
-            "CREATE TRIGGER poison BEFORE INSERT ON events WHEN new.body = x'62'
+            "CREATE TRIGGER poison BEFORE INSERT ON segments WHEN instr(new.body, x'706f69736f6e') > 0
              BEGIN SELECT raise(ABORT, 'poison'); END",
         )
         .unwrap();
     let head = world.store.open(CELL).await.unwrap();
     let other = world.store.open(CellId(2)).await.unwrap();
 
-    let batch = vec![append(head, &["a", "b", "c"]), append(other, &["a"])];
+    let batch = vec![append(head, &["a", "poison", "c"]), append(other, &["a"])];
     let answers = world.store.append(batch).await;
 
     match &answers[0] {
@@ -95,6 +95,21 @@ async fn event_that_the_database_refuses_keeps_those_before_it() {
     }
     assert_eq!(answers[1].as_ref().unwrap().head, 1);
     assert_eq!(shown(&all(&world.store, CELL).await), "1:a");
+}
+
+#[tokio::test]
+async fn damaged_event_is_named_and_those_before_it_are_read() {
+    let world = World::sqlite().await;
+    cell_with(&world.store, &["a", "b", "c"]).await;
+
+    file(&world)
+        .execute("UPDATE segments SET body = substr(body, 1, length(body) - 1)", [])
+        .unwrap();
+
+    let two = ReadLimit { events: 2, ..ReadLimit::default() };
+    assert_eq!(shown(&world.store.read(CELL, 0, two).await.unwrap()), "1:a 2:b");
+    let error = world.store.read(CELL, 0, ReadLimit::default()).await.unwrap_err();
+    assert!(matches!(error, ReadError::Unreadable { cell: CELL, seq: 3, .. }), "{error}");
 }
 
 #[tokio::test]

@@ -125,14 +125,20 @@ impl Leases {
         }
     }
 
+    /// An attempt is over; a newer one of the same task is not.
+    pub fn end(&mut self, task: TaskId, attempt: u32) {
+        if self.holds(task, attempt) {
+            self.clocks.remove(&task);
+        }
+    }
+
     /// Makes the attempts those that the dispatcher says; unknown ones begin a start term.
     pub fn reconcile(&mut self, held: Vec<(TaskId, u32, Option<String>)>, now: Moment) {
-        self.clocks.retain(|task, clock| {
-            held.iter().any(|(held, attempt, _)| held == task && *attempt == clock.attempt)
-        });
+        let mut known = std::mem::take(&mut self.clocks);
         for (task, attempt, request) in held {
-            if !self.clocks.contains_key(&task) {
-                self.start(task, attempt, request, now);
+            match known.remove(&task).filter(|clock| clock.attempt == attempt) {
+                Some(clock) => drop(self.clocks.insert(task, clock)),
+                None => self.start(task, attempt, request, now),
             }
         }
     }

@@ -124,6 +124,11 @@ pub enum Message {
         /// Which.
         polls: Vec<u64>,
     },
+    /// From the dispatcher: these attempts are over, whatever else this worker holds.
+    Over {
+        /// Of which task, and which.
+        attempts: Vec<(TaskId, u32)>,
+    },
     /// From the dispatcher: what this worker holds now.
     Holds {
         /// All of it.
@@ -151,6 +156,7 @@ impl Message {
             Self::Delivered { .. } => "Delivered",
             Self::Granted { .. } => "Granted",
             Self::NothingNow { .. } => "NothingNow",
+            Self::Over { .. } => "Over",
             Self::Holds { .. } => "Holds",
             Self::OfferAgain => "OfferAgain",
             Self::Standing { .. } => "Standing",

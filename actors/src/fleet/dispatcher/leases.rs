@@ -27,7 +27,7 @@ impl State {
         self.end(id, attempt, Some(claimant.worker), Ending::HandedBack, cx);
         let log = self.log.clone();
         let mut draft = log.begin(cx.clock().wall_us());
-        self.seat_freed(claimant.worker, &mut draft);
+        self.seats_freed(claimant.worker, vec![(id, attempt)], &mut draft);
         draft.submit();
         Ok(Asked::Found(()))
     }
@@ -68,10 +68,15 @@ impl State {
         draft.submit();
     }
 
-    /// A worker has a seat again: its connection learns it, and a poll that waited for the seat is served.
-    pub(super) fn seat_freed(&mut self, worker: WorkerId, draft: &mut Draft<'_>) {
+    /// A worker has seats again: its connection learns it, and polls that waited for a seat are served.
+    pub(super) fn seats_freed(
+        &mut self,
+        worker: WorkerId,
+        attempts: Vec<(TaskId, u32)>,
+        draft: &mut Draft<'_>,
+    ) {
         if let Some(connection) = self.args.connections.get(&worker) {
-            self.holds(worker, &connection);
+            let _ = connection.send(connection::Message::Over { attempts });
             self.serve(worker, &connection, draft);
         }
     }

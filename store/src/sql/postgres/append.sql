@@ -11,23 +11,17 @@ WITH asked AS (
       AND cells.head_hash = asked.old_hash
     RETURNING cells.cell
 ), written AS (
-    INSERT INTO events (cell, seq, stream, kind, version, codec, at, "by", body, sealed, hash)
-    -- Many columns: side by side they are a fifth faster than as one `unnest` of all in FROM,
-    -- which writes each of them down first.
-    SELECT e.*
+    INSERT INTO segments (cell, last, first, body, sealed)
+    -- Side by side they are faster than as one `unnest` of all in FROM, which writes each of them
+    -- down first.
+    SELECT s.*
     FROM (
         SELECT unnest($7::bigint[]) AS cell,
-            unnest($8::bigint[]) AS seq,
-            unnest($9::text[]) AS stream,
-            unnest($10::text[]) AS kind,
-            unnest($11::integer[]) AS version,
-            unnest($12::smallint[]) AS codec,
-            unnest($13::bigint[]) AS at,
-            unnest($14::text[]) AS "by",
-            unnest($15::bytea[]) AS body,
-            unnest($16::bytea[]) AS sealed,
-            unnest($17::bytea[]) AS hash
-    ) AS e
-    JOIN moved ON moved.cell = e.cell
+            unnest($8::bigint[]) AS last,
+            unnest($9::bigint[]) AS first,
+            unnest($10::bytea[]) AS body,
+            unnest($11::bytea[]) AS sealed
+    ) AS s
+    JOIN moved ON moved.cell = s.cell
 )
 SELECT cell FROM moved

@@ -1,4 +1,7 @@
-SELECT seq, stream, kind, version, codec, at, "by", body, sealed, hash
-FROM events
-WHERE cell = $1 AND seq = ANY($2)
-ORDER BY seq
+SELECT first, last, body, sealed
+FROM segments
+WHERE cell = $1 AND last = ANY (ARRAY(
+    SELECT (SELECT min(last) FROM segments WHERE cell = $1 AND last >= asked.seq)
+    FROM unnest($2::bigint[]) AS asked (seq)
+))
+ORDER BY last

@@ -1,12 +1,21 @@
-SELECT seq, stream, kind, version, codec, at, "by", body, sealed, hash
+-- As `read`, from the segment that holds the event before the bound, or else the newest.
+WITH newest AS (
+    SELECT coalesce(
+        (SELECT min(last) FROM segments WHERE cell = $1 AND last >= $2),
+        (SELECT max(last) FROM segments WHERE cell = $1)
+    ) AS last
+)
+SELECT first, last, body, sealed
 FROM (
-    SELECT *,
-        row_number() OVER in_order AS place,
-        sum(octet_length(body) + coalesce(octet_length(sealed), 0)) OVER in_order AS bytes
+    SELECT *, sum(size) OVER (ORDER BY last DESC ROWS UNBOUNDED PRECEDING) - size AS bytes_before
     FROM (
-        SELECT * FROM events WHERE cell = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3
+        SELECT first, last, body, sealed,
+            octet_length(body) + coalesce(octet_length(sealed), 0) AS size
+        FROM segments
+        WHERE cell = $1
+          AND last > (SELECT least(last, $2) FROM newest) - $3
+          AND last <= (SELECT last FROM newest)
     ) AS page
-    WINDOW in_order AS (ORDER BY seq DESC ROWS UNBOUNDED PRECEDING)
 ) AS counted
-WHERE place = 1 OR bytes <= $4
-ORDER BY seq DESC
+WHERE bytes_before <= $4
+ORDER BY last DESC

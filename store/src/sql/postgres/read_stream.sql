@@ -1,12 +1,16 @@
-SELECT seq, stream, kind, version, codec, at, "by", body, sealed, hash
+-- A stream that a segment has events of stands in it in plain bytes. So may other things that
+-- contain its name: the reader looks again.
+SELECT first, last, body, sealed
 FROM (
-    SELECT *,
-        row_number() OVER in_order AS place,
-        sum(octet_length(body) + coalesce(octet_length(sealed), 0)) OVER in_order AS bytes
+    SELECT *, sum(size) OVER (ORDER BY last ROWS UNBOUNDED PRECEDING) - size AS bytes_before
     FROM (
-        SELECT * FROM events WHERE cell = $1 AND stream = $5 AND seq > $2 ORDER BY seq LIMIT $3
+        SELECT first, last, body, sealed,
+            octet_length(body) + coalesce(octet_length(sealed), 0) AS size
+        FROM segments
+        WHERE cell = $1 AND last > $2 AND position($3::bytea IN body) > 0
+        ORDER BY last
+        LIMIT $4
     ) AS page
-    WINDOW in_order AS (ORDER BY seq ROWS UNBOUNDED PRECEDING)
 ) AS counted
-WHERE place = 1 OR bytes <= $4
-ORDER BY seq
+WHERE bytes_before <= $5
+ORDER BY last

@@ -1,5 +1,4 @@
-SELECT seq, stream, kind, version, codec, at, "by", body, sealed, hash
-FROM events
-WHERE cell = ?1 AND seq > ?2
-ORDER BY seq
-LIMIT ?3
+SELECT first, last, body, sealed
+FROM segments
+WHERE cell = ?1 AND last > ?2
+ORDER BY last

@@ -1,3 +1,5 @@
-SELECT seq, stream, kind, version, codec, at, "by", body, sealed, hash
-FROM events
-WHERE cell = ?1 AND seq = ?2
+SELECT first, last, body, sealed
+FROM segments
+WHERE cell = ?1 AND last >= ?2
+ORDER BY last
+LIMIT 1

@@ -1,5 +1,6 @@
-SELECT seq, stream, kind, version, codec, at, "by", body, sealed, hash
-FROM events
-WHERE cell = ?1 AND stream = ?4 AND seq > ?2
-ORDER BY seq
-LIMIT ?3
+-- A stream that a segment has events of stands in it in plain bytes. So may other things that
+-- contain its name: the reader looks again.
+SELECT first, last, body, sealed
+FROM segments
+WHERE cell = ?1 AND last > ?2 AND instr(body, ?3) > 0
+ORDER BY last

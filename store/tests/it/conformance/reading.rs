@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use fleetward_store::{CellAppend, CellId, Event, Position, ReadLimit};
+use fleetward_store::{
+    CellAppend, CellId, Event, Position, ReadLimit, StoredEvent, genesis, verify,
+};
 
 use super::on_every_backend;
-use crate::world::{CELL, World, append_one, cell_with, event, shown};
+use crate::world::{CELL, World, all, append_one, cell_with, event, shown};
 
 on_every_backend! {
     read_goes_on_after_a_position,
@@ -14,6 +16,8 @@ on_every_backend! {
     read_back_brings_the_newest_first,
     read_at_brings_what_is_there_in_order,
     stream_holds_its_own_events_only,
+    any_page_of_a_long_cell_is_what_was_asked,
+    rare_stream_is_found_in_a_long_cell,
     unknown_cell_is_empty,
     reads_and_pings_are_counted_as_statements,
 }
@@ -91,6 +95,52 @@ async fn stream_holds_its_own_events_only(world: World) {
     assert!(world.store.read_stream(CellId(2), "t/1", 0, PAGE).await.unwrap().is_empty());
 }
 
+async fn any_page_of_a_long_cell_is_what_was_asked(world: World) {
+    let whole = long_cell(&world).await;
+    let of_stream: Vec<_> =
+        whole.iter().filter(|stored| &*stored.event.stream == "t/1").cloned().collect();
+
+    for bound in [0, 1, 2, 5, 6, 99, 100, 255, 256, 399, 400, 401, Position::MAX] {
+        for (events, bytes) in [(1, 0), (2, 700), (7, 5_000), (60, 200_000), (500, 9_000_000)] {
+            let limit = ReadLimit { events, bytes };
+            let forth = world.store.read(CELL, bound, limit).await.unwrap();
+            let back = world.store.read_back(CELL, bound, limit).await.unwrap();
+            let stream = world.store.read_stream(CELL, "t/1", bound, limit).await.unwrap();
+
+            let after = |stored: &&StoredEvent| stored.seq > bound;
+            let before = whole.iter().rev().filter(|stored| stored.seq < bound);
+            assert_eq!(forth, taken(whole.iter().filter(after), limit), "{bound} {limit:?}");
+            assert_eq!(back, taken(before, limit), "{bound} {limit:?}");
+            assert_eq!(stream, taken(of_stream.iter().filter(after), limit), "{bound} {limit:?}");
+        }
+        let positions = [bound, 300, bound.saturating_add(1), 7, bound.saturating_add(90)];
+        let at = world.store.read_at(CELL, &positions).await.unwrap();
+
+        let asked = whole.iter().filter(|stored| positions.contains(&stored.seq));
+        assert_eq!(at, asked.cloned().collect::<Vec<_>>(), "{positions:?}");
+    }
+}
+
+async fn rare_stream_is_found_in_a_long_cell(world: World) {
+    let mut head = world.store.open(CELL).await.unwrap();
+    let of = |stream: &str, body: &str| Event { stream: stream.into(), ..event(body) };
+    for number in 0..150 {
+        // The name stands in every segment, and is a stream of two.
+        let other = of(&format!("not t/1 but {number}"), "other");
+        let rare = (number == 3 || number == 140).then(|| of("t/1", "rare"));
+        let events = [other].into_iter().chain(rare).collect();
+        head = append_one(&world.store, CellAppend { head, events }).await.unwrap();
+    }
+
+    let found = world.store.read_stream(CELL, "t/1", 0, PAGE).await.unwrap();
+    let last = world.store.read_stream(CELL, "t/1", 5, ReadLimit { events: 1, ..PAGE }).await;
+
+    assert_eq!(
+        (shown(&found), shown(&last.unwrap())),
+        ("5:rare 143:rare".into(), "143:rare".into())
+    );
+}
+
 async fn unknown_cell_is_empty(world: World) {
     assert!(world.store.read(CellId(404), 0, PAGE).await.unwrap().is_empty());
     assert_eq!(world.store.position(CellId(404)).await.unwrap(), 0);
@@ -103,4 +153,38 @@ async fn reads_and_pings_are_counted_as_statements(world: World) {
     world.store.read(CELL, 0, PAGE).await.unwrap();
 
     assert_eq!(world.store.statements() - before, 2);
+}
+
+/// Four hundred events of all sizes, appended a few and many at a time.
+async fn long_cell(world: &World) -> Vec<StoredEvent> {
+    let mut head = world.store.open(CELL).await.unwrap();
+    let mut written = 0;
+    for count in [1, 1, 3, 95, 155, 144, 1] {
+        let events = (written..written + count).map(|number: usize| Event {
+            stream: format!("t/{}", number % 13).into(),
+            kind: ["even", "odd"][number % 2].into(),
+            by: format!("worker/{}", number % 5).into(),
+            at: 1_700_000_000_000_000 + number as i64,
+            body: vec![b'b'; if number == 120 { 100_000 } else { number % 7 * 90 }].into(),
+            sealed: number.is_multiple_of(3).then(|| vec![b's'; number % 11 * 40].into()),
+            ..event("")
+        });
+        let append = CellAppend { head, events: events.collect() };
+        head = append_one(&world.store, append).await.unwrap();
+        written += count;
+    }
+    let whole = all(&world.store, CELL).await;
+    assert_eq!(verify(CELL, 0, genesis(CELL), &whole), Ok(head.hash));
+    assert_eq!(whole.len(), 400);
+    whole
+}
+
+/// As many as the limit allows, and always the first.
+fn taken<'a>(events: impl Iterator<Item = &'a StoredEvent>, limit: ReadLimit) -> Vec<StoredEvent> {
+    let mut bytes = 0;
+    let within = events.take(limit.events).enumerate().take_while(|(place, stored)| {
+        bytes += stored.event.size();
+        *place == 0 || bytes <= limit.bytes
+    });
+    within.map(|(_, stored)| stored.clone()).collect()
 }

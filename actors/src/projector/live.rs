@@ -1,0 +1,148 @@
+//! The state of one stream in memory: events are folded into it, and its row is written from it once, however many
+//! events that were.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use fleetward_store::{CellId, Position, Record, StoredEvent};
+
+use crate::fact::{self, Fold, Stamp, Unfoldable, split_stream, unfoldable};
+use crate::fleet::key::Key;
+use crate::fleet::task::Task;
+use crate::fleet::worker::Worker;
+use crate::system::org::{Org, Token};
+
+/// A stream of any kind that this build knows.
+pub struct Live(Box<dyn Folding>);
+
+trait Folding: Send + Sync {
+    fn apply(&mut self, stored: &StoredEvent) -> Result<(), Unfoldable>;
+    fn is_open(&self) -> bool;
+    fn row(&self) -> Record;
+}
+
+struct Known<F> {
+    cell: CellId,
+    id: String,
+    state: F,
+    created: Position,
+    updated: Position,
+    sealed: Option<Bytes>,
+}
+
+impl std::fmt::Debug for Live {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Live")
+    }
+}
+
+impl Live {
+    /// The state after the first event of a stream.
+    ///
+    /// # Errors
+    /// When the event is of a newer build, or no first one.
+    pub fn begin(stored: &StoredEvent) -> Result<Self, Unfoldable> {
+        match split_stream(&stored.event.stream).0 {
+            Task::KIND => Known::<Task>::begin(stored),
+            Worker::KIND => Known::<Worker>::begin(stored),
+            Key::KIND => Known::<Key>::begin(stored),
+            Org::KIND => Known::<Org>::begin(stored),
+            Token::KIND => Known::<Token>::begin(stored),
+            _ => Err(unfoldable(stored.seq, &stored.event, "a stream of an unknown kind")),
+        }
+    }
+
+    /// The state that a row holds.
+    ///
+    /// # Errors
+    /// When the row is not what this build writes.
+    pub fn read(row: Record) -> Result<Self, Unfoldable> {
+        match row.kind.as_ref() {
+            Task::KIND => Known::<Task>::read(row),
+            Worker::KIND => Known::<Worker>::read(row),
+            Key::KIND => Known::<Key>::read(row),
+            Org::KIND => Known::<Org>::read(row),
+            Token::KIND => Known::<Token>::read(row),
+            kind => Err(Unfoldable {
+                seq: row.updated,
+                stream: format!("{kind}/{}", row.id),
+                kind: "record".to_owned(),
+                version: 0,
+                reason: "a row of an unknown kind".to_owned(),
+            }),
+        }
+    }
+
+    /// Applies one more event; one that the state contains already changes nothing.
+    ///
+    /// # Errors
+    /// When the event is of a newer build.
+    pub fn apply(&mut self, stored: &StoredEvent) -> Result<(), Unfoldable> {
+        self.0.apply(stored)
+    }
+
+    /// Whether anything can still happen to it.
+    pub fn is_open(&self) -> bool {
+        self.0.is_open()
+    }
+
+    /// The row to be written.
+    pub fn row(&self) -> Record {
+        self.0.row()
+    }
+}
+
+impl<F: Fold + Sync> Known<F> {
+    fn begin(stored: &StoredEvent) -> Result<Live, Unfoldable> {
+        let event = fact::decode::<F>(stored.seq, &stored.event)?;
+        let state = F::begin(&event, stamp(stored))
+            .ok_or_else(|| unfoldable(stored.seq, &stored.event, "its stream has no beginning"))?;
+        let id = split_stream(&stored.event.stream).1.to_owned();
+        let (cell, created, updated) = (stored.cell, stored.seq, stored.seq);
+        let sealed = stored.event.sealed.clone().filter(|_| F::keeps_sealed(&event));
+        Ok(Live(Box::new(Self { cell, id, state, created, updated, sealed })))
+    }
+
+    fn read(row: Record) -> Result<Live, Unfoldable> {
+        let state = fact::from_record::<F>(&row)?;
+        let Record { cell, id, created, updated, sealed, .. } = row;
+        Ok(Live(Box::new(Self { cell, id, state, created, updated, sealed })))
+    }
+}
+
+impl<F: Fold + Sync> Folding for Known<F> {
+    fn apply(&mut self, stored: &StoredEvent) -> Result<(), Unfoldable> {
+        if self.updated >= stored.seq {
+            return Ok(());
+        }
+        let event = fact::decode::<F>(stored.seq, &stored.event)?;
+        self.state.evolve(&event, stamp(stored));
+        self.updated = stored.seq;
+        if F::keeps_sealed(&event) {
+            self.sealed = stored.event.sealed.clone();
+        }
+        Ok(())
+    }
+
+    fn is_open(&self) -> bool {
+        self.state.open()
+    }
+
+    fn row(&self) -> Record {
+        Record {
+            cell: self.cell,
+            kind: Cow::Borrowed(F::KIND),
+            id: self.id.clone(),
+            created: self.created,
+            updated: self.updated,
+            open: self.state.open(),
+            status: self.state.status().to_owned(),
+            body: serde_json::to_vec(&self.state).expect("states have string keys only").into(),
+            sealed: self.sealed.clone(),
+        }
+    }
+}
+
+fn stamp(stored: &StoredEvent) -> Stamp<'_> {
+    Stamp { seq: stored.seq, at: stored.event.at, by: &stored.event.by }
+}

@@ -1,0 +1,265 @@
+//! One worker's way in: over HTTP on a connection of its own, or by calls of the library.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fleetward_actors::Session;
+use fleetward_actors::id::TaskId;
+use fleetward_actors::plane::{self, Outcome};
+use http_body_util::Full;
+use hyper::header::HeaderValue;
+use hyper::{Request, StatusCode};
+use serde::{Deserialize, Serialize};
+
+use crate::desk::{host, json, post, read, told};
+use crate::line::{Line, Trouble};
+use crate::shape::Stamp;
+
+/// The result of every task.
+const OUTPUT: &str = "\"done\"";
+
+/// A way to work.
+pub(crate) enum Seat {
+    Http(HttpSeat),
+    Local(Session),
+}
+
+/// A worker with a connection of its own.
+pub(crate) struct HttpSeat {
+    line: Line,
+    host: HeaderValue,
+    worker: HeaderValue,
+    secret: HeaderValue,
+}
+
+/// A task that a worker has.
+#[derive(Debug, Clone)]
+pub(crate) struct Held {
+    pub(crate) task: TaskId,
+    pub(crate) attempt: u32,
+    pub(crate) claim_token: String,
+    /// When it was meant to be submitted.
+    pub(crate) at_us: u64,
+}
+
+/// What became of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Accepted,
+    /// Somebody else has the task, or had: the attempt was lost before.
+    Superseded,
+    /// Not now.
+    Busy,
+}
+
+#[derive(Serialize)]
+struct Claim {
+    poll_timeout: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tasks: Option<usize>,
+}
+
+#[derive(Deserialize)]
+struct Claimed {
+    run_id: TaskId,
+    attempt: u32,
+    claim_token: String,
+    payload: Stamp,
+}
+
+#[derive(Deserialize)]
+struct ClaimedMany {
+    tasks: Vec<Claimed>,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    run_id: TaskId,
+    status: &'static str,
+    output: &'static str,
+    attempt: u32,
+    claim_token: &'a str,
+}
+
+#[derive(Serialize)]
+struct ReportMany<'a> {
+    reports: Vec<Report<'a>>,
+}
+
+#[derive(Deserialize)]
+struct ReportedMany {
+    results: Vec<ReportedOne>,
+}
+
+#[derive(Deserialize)]
+struct ReportedOne {
+    status: u16,
+    #[serde(default)]
+    problem: serde_json::Value,
+}
+
+#[derive(Serialize)]
+struct Heartbeat<'a> {
+    tasks: Vec<HeldTask<'a>>,
+}
+
+#[derive(Serialize)]
+struct HeldTask<'a> {
+    run_id: TaskId,
+    attempt: u32,
+    claim_token: &'a str,
+}
+
+impl Seat {
+    pub(crate) fn http(line: Line, address: SocketAddr, worker: &str, secret: &str) -> Self {
+        let header = |text: &str| HeaderValue::try_from(text).expect("ids and secrets are ASCII");
+        let (worker, secret) = (header(worker), header(secret));
+        Self::Http(HttpSeat { line, host: host(address), worker, secret })
+    }
+
+    /// Waits for up to `most` tasks. Nothing came in time: none.
+    pub(crate) async fn claim(
+        &mut self,
+        most: usize,
+        wait: Duration,
+    ) -> Result<Vec<Held>, Trouble> {
+        match self {
+            Self::Http(seat) => seat.claim(most, wait).await,
+            Self::Local(session) => claim_here(session, wait).await,
+        }
+    }
+
+    /// Reports all of `held` as done.
+    pub(crate) async fn report(&mut self, held: &[Held]) -> Result<Vec<Verdict>, Trouble> {
+        match self {
+            Self::Http(seat) if held.len() == 1 => seat.report(&held[0]).await,
+            Self::Http(seat) => seat.report_many(held).await,
+            Self::Local(session) => {
+                let mut verdicts = Vec::with_capacity(held.len());
+                for held in held {
+                    verdicts.push(report_here(session, held).await?);
+                }
+                Ok(verdicts)
+            }
+        }
+    }
+
+    /// Keeps what the worker holds.
+    pub(crate) async fn heartbeat(&mut self, held: &[Held]) -> Result<(), Trouble> {
+        match self {
+            Self::Http(seat) => seat.heartbeat(held).await,
+            Self::Local(session) => {
+                let named = held.iter();
+                let named = named.map(|held| (held.task, held.attempt, held.claim_token.clone()));
+                let beat = plane::Heartbeat { held: Some(named.collect()), boot: None };
+                session.heartbeat(beat).await.map(drop).map_err(told)
+            }
+        }
+    }
+
+    /// Loses the connection, as a worker does whose machine goes away.
+    pub(crate) fn hang_up(&mut self) {
+        if let Self::Http(seat) = self {
+            seat.line.close();
+        }
+    }
+}
+
+impl HttpSeat {
+    async fn claim(&mut self, most: usize, wait: Duration) -> Result<Vec<Held>, Trouble> {
+        let max_tasks = (most > 1).then_some(most);
+        let claim = Claim { poll_timeout: wait.as_secs(), max_tasks };
+        let request = self.request("/api/v1/fleet/claim", json(&claim));
+        let (status, body) = self.line.ask(request).await?;
+        if status == StatusCode::NO_CONTENT {
+            return Ok(Vec::new());
+        }
+        let claimed = match max_tasks {
+            Some(_) => read::<ClaimedMany>(&body)?.tasks,
+            None => vec![read::<Claimed>(&body)?],
+        };
+        let held = claimed.into_iter().map(|claimed| Held {
+            task: claimed.run_id,
+            attempt: claimed.attempt,
+            claim_token: claimed.claim_token,
+            at_us: claimed.payload.at_us,
+        });
+        Ok(held.collect())
+    }
+
+    async fn report(&mut self, held: &Held) -> Result<Vec<Verdict>, Trouble> {
+        let request = self.request("/api/v1/fleet/report", json(&report(held)));
+        let (status, body) = self.line.send(request).await?;
+        verdict(status.as_u16(), &body).map(|verdict| vec![verdict])
+    }
+
+    async fn report_many(&mut self, held: &[Held]) -> Result<Vec<Verdict>, Trouble> {
+        let many = ReportMany { reports: held.iter().map(report).collect() };
+        let request = self.request("/api/v1/fleet/reports", json(&many));
+        let (_, body) = self.line.ask(request).await?;
+        let results = read::<ReportedMany>(&body)?.results;
+        let verdicts = results.into_iter();
+        verdicts.map(|one| verdict(one.status, one.problem.to_string().as_bytes())).collect()
+    }
+
+    async fn heartbeat(&mut self, held: &[Held]) -> Result<(), Trouble> {
+        let tasks = held.iter().map(|held| HeldTask {
+            run_id: held.task,
+            attempt: held.attempt,
+            claim_token: &held.claim_token,
+        });
+        let beat = Heartbeat { tasks: tasks.collect() };
+        let request = self.request("/api/v1/fleet/heartbeat", json(&beat));
+        self.line.ask(request).await.map(drop)
+    }
+
+    fn request(&self, path: &str, body: Bytes) -> Request<Full<Bytes>> {
+        let mut request = post(path, &self.host, body);
+        let headers = request.headers_mut();
+        headers.insert("x-worker-id", self.worker.clone());
+        headers.insert("x-worker-secret", self.secret.clone());
+        request
+    }
+}
+
+fn report(held: &Held) -> Report<'_> {
+    Report {
+        run_id: held.task,
+        status: "completed",
+        output: "done",
+        attempt: held.attempt,
+        claim_token: &held.claim_token,
+    }
+}
+
+/// What a status means for one report.
+fn verdict(status: u16, body: &[u8]) -> Result<Verdict, Trouble> {
+    match status {
+        200 => Ok(Verdict::Accepted),
+        403 | 404 | 409 => Ok(Verdict::Superseded),
+        429 | 503 => Ok(Verdict::Busy),
+        status => {
+            Err(Trouble::Refused { status, body: String::from_utf8_lossy(body).into_owned() })
+        }
+    }
+}
+
+async fn claim_here(session: &Session, wait: Duration) -> Result<Vec<Held>, Trouble> {
+    let claim = plane::Claim { wait, ..plane::Claim::default() };
+    let Some(offer) = session.claim(claim).await.map_err(told)? else { return Ok(Vec::new()) };
+    let at_us = read::<Stamp>(&offer.payload)?.at_us;
+    offer.delivery.written();
+    let (task, attempt, claim_token) = (offer.task, offer.attempt, offer.claim_token);
+    Ok(vec![Held { task, attempt, claim_token, at_us }])
+}
+
+async fn report_here(session: &Session, held: &Held) -> Result<Verdict, Trouble> {
+    let outcome = Outcome::Completed(Bytes::from_static(OUTPUT.as_bytes()));
+    let token = Some(held.claim_token.as_str());
+    match session.report(held.task, Some(held.attempt), token, outcome).await.map_err(told) {
+        Ok(()) => Ok(Verdict::Accepted),
+        Err(Trouble::Busy(_)) => Ok(Verdict::Busy),
+        Err(trouble) => Err(trouble),
+    }
+}

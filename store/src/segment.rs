@@ -1,0 +1,55 @@
+//! Segments: runs of consecutive events of one cell, each one row of the database.
+//!
+//! Pure. A row and its index entry cost the same for one event as for fifty, so a run is cut into
+//! as few rows as the database holds well. The layout, with numbers as `number` writes them:
+//!
+//! - `body`: the format byte, then per event: stream, kind, version, codec, `at`, by, length of the
+//!   body, the body, and the chain up to and with the event (32 bytes), so that a broken chain
+//!   names the event and not the segment.
+//! - A name (stream, kind, by) is `2 * length` and its bytes where it first appears, and
+//!   `2 * n + 1` after that, `n` counting the names of the segment in the order they appeared. So
+//!   every name of a segment stands in it once, in plain bytes: a search for those finds it.
+//! - `at` is the difference to the event before, 0 before the first; `2 * d` if it is not negative
+//!   and `-2 * d - 1` if it is.
+//! - `sealed`: per event 0 if it has none, else its length plus one and its bytes. Nothing at all
+//!   if no event has one. Apart from `body`, because only this part ever changes.
+
+mod decode;
+mod encode;
+mod number;
+mod page;
+
+use bytes::Bytes;
+
+pub(crate) use self::{
+    encode::cut,
+    page::{Page, Wanted},
+};
+use crate::event::Position;
+
+/// The first byte of every body. Another layout gets another number.
+const FORMAT: u8 = 1;
+
+/// A row of `segments`.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Segment {
+    pub(crate) first: Position,
+    pub(crate) last: Position,
+    pub(crate) body: Bytes,
+    pub(crate) sealed: Option<Bytes>,
+}
+
+impl Segment {
+    /// How many events it holds.
+    pub(crate) fn count(&self) -> usize {
+        (self.last - self.first + 1) as usize
+    }
+
+    /// Bytes of the row. Never less than what its events count against limits.
+    pub(crate) fn len(&self) -> usize {
+        self.body.len() + self.sealed.as_ref().map_or(0, Bytes::len)
+    }
+}
+
+#[cfg(test)]
+mod tests;
