@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fleetward_actors::fleet::key::Binding;
-use fleetward_actors::plane::{self, Enrollment, NewEnrollmentKey, Reported};
-use fleetward_actors::{ControlPlane, Error, Operator, Session};
+use fleetward_actors::plane::{self, Enrollment, NewEnrollmentKey, Offers};
+use fleetward_actors::{ControlPlane, Error, Operator, Refusal, Session};
 use fleetward_gateway::translate;
-use fleetward_wire::Done;
-use fleetward_wire::tasks::{Claim, Claimed, HandBack, Report, ReportAnswer};
+use fleetward_wire::tasks::{Claim, Claimed, HandBack, ReportMany};
 use fleetward_wire::workers::{Heartbeat, HeartbeatAnswer};
 use fleetward_worker::{
     Execute, Summary, Transport, TransportError, Worker, WorkerError, WorkerOptions,
@@ -93,15 +92,17 @@ impl InProcess {
 
 #[async_trait]
 impl Transport for InProcess {
-    async fn claim(&self, claim: Claim) -> Result<Option<Claimed>, TransportError> {
+    async fn claim_many(&self, claim: Claim) -> Result<Vec<Claimed>, TransportError> {
         let seconds = claim.poll_timeout.unwrap_or(5.0);
         let wait = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        let most = claim.max_tasks.map_or(1, |most| most as usize);
         let claim = plane::Claim { wait, request: claim.claim_request_id, boot: claim.boot_id };
-        let claimed = self.session.claim(claim).await.map_err(told)?.map(|(offer, delivery)| {
-            delivery.written();
-            translate::claimed(&self.session, self.plane.config().lease, offer)
-        });
-        Ok(claimed)
+        let offers = self.session.claim_many(claim, most).await.map_err(told)?;
+        let Some(Offers { tasks, delivery }) = offers else { return Ok(Vec::new()) };
+        delivery.written();
+        let lease = self.plane.config().lease;
+        let claimed = tasks.into_iter();
+        Ok(claimed.map(|offer| translate::claimed(&self.session, lease, offer)).collect())
     }
 
     async fn heartbeat(&self, beat: Heartbeat) -> Result<HeartbeatAnswer, TransportError> {
@@ -109,11 +110,24 @@ impl Transport for InProcess {
         translate::heartbeat(&self.session, every, beat).await.map_err(told)
     }
 
-    async fn report(&self, report: Report) -> Result<ReportAnswer, TransportError> {
-        let reported = translate::reported(report).map_err(|refusal| told(refusal.into()))?;
-        let Reported { task, attempt, claim_token, outcome } = reported;
-        let said = self.session.report(task, attempt, claim_token.as_deref(), outcome).await;
-        said.map(|()| Done::ok()).map_err(told)
+    async fn report_many(
+        &self,
+        reports: ReportMany,
+    ) -> Result<Vec<Result<(), TransportError>>, TransportError> {
+        let mut good = Vec::new();
+        let mut read = Vec::with_capacity(reports.reports.len());
+        for report in reports.reports {
+            let reported = translate::reported(report);
+            read.push(reported.map(|reported| good.push(reported)));
+        }
+        let said = self.session.report_many(good).await.map_err(told)?;
+        let mut said = said.into_iter().map(|said| said.map_err(told));
+        let lost = || Err(TransportError::unavailable("no word about this report"));
+        let verdict = |read: Result<(), Refusal>| match read {
+            Ok(()) => said.next().unwrap_or_else(lost),
+            Err(refusal) => Err(told(refusal.into())),
+        };
+        Ok(read.into_iter().map(verdict).collect())
     }
 
     async fn release(&self, back: HandBack) -> Result<(), TransportError> {

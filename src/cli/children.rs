@@ -15,6 +15,9 @@ use tokio::process::{self, ChildStdin, Command};
 use super::end::WITH_STDIN;
 use super::error::Failed;
 
+/// How long the task of a worker may go on once it shall end. Short: where the parent was killed, so was the
+/// server, and nobody is left to report to.
+const DRAIN_SECONDS: &str = "2";
 /// How long a child may take to end by itself.
 const END_WITHIN: Duration = Duration::from_secs(30);
 /// How long a killed child may take to be gone.
@@ -102,6 +105,7 @@ pub(super) fn worker(
 ) -> Result<Child, Failed> {
     let mut command = this_binary()?;
     command.args(["worker", "run", "--server", server, "--name", name]).args(extra);
+    command.args(["--drain-seconds", DRAIN_SECONDS]);
     command.arg("--identity").arg(identity).stdout(Stdio::null());
     if let Some(key) = key {
         command.env("ENROLLMENT_KEY", key);

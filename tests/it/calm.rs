@@ -52,7 +52,7 @@ async fn story(place: Place) {
     let parked = tokio::spawn(async move { session.claim(wait(MINUTE)).await.unwrap() });
     let new = NewSubmit { payload: "1".into(), ..NewSubmit::default() };
     let task = operator.submit(new).await.unwrap().task;
-    assert_eq!(parked.await.unwrap().unwrap().task, task);
+    assert_eq!(parked.await.unwrap().unwrap().0.task, task);
     plane.drain(Duration::from_secs(10)).await;
 }
 

@@ -50,9 +50,6 @@ impl Family {
             .args(args)
             .current_dir(folder)
             .env("TMPDIR", folder)
-            // Else workers in the middle of a task try for half a minute more to deliver it, to a
-            // server that is gone.
-            .env("FLEETWARD_WORKER_DRAIN_SECONDS", "0")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

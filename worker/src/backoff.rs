@@ -26,6 +26,11 @@ impl Default for Backoff {
     }
 }
 
+/// Waits of a worker that is not approved: an operator is at work, not a machine.
+pub(crate) fn approval_backoff() -> Backoff {
+    Backoff::between(Duration::from_secs(1), Duration::from_secs(5))
+}
+
 impl Backoff {
     pub(crate) fn between(first: Duration, longest: Duration) -> Self {
         Self { window: first.min(longest), first: first.min(longest), longest }

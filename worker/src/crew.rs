@@ -1,4 +1,4 @@
-//! What the seats and the pulse of one worker share.
+//! What claimer, seats, reporter and pulse of one worker share.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::execute::StopReason;
 use crate::held::Held;
+use crate::outbox::Outbox;
 use crate::worker::{Summary, WorkerError, WorkerOptions};
 
 pub(crate) struct Crew<T, X> {
@@ -16,6 +17,7 @@ pub(crate) struct Crew<T, X> {
     pub(crate) options: WorkerOptions,
     pub(crate) clock: Clock,
     pub(crate) held: Held,
+    pub(crate) outbox: Outbox,
     pub(crate) tally: Tally,
     /// Nothing is claimed any more.
     pub(crate) draining: CancellationToken,
@@ -49,6 +51,7 @@ impl<T, X> Crew<T, X> {
             options,
             clock: Clock::new(),
             held: Held::default(),
+            outbox: Outbox::default(),
             tally: Tally::default(),
             draining: shutdown.child_token(),
             overdue: CancellationToken::new(),

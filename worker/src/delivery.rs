@@ -9,22 +9,19 @@ use fleetward_wire::tasks::{HandBack, Report, ReportStatus};
 use tokio::time::sleep;
 
 use crate::attempt::Attempt;
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, approval_backoff};
 use crate::crew::Crew;
 use crate::execute::{Outcome, StopReason};
 use crate::transport::{Transport, TransportError};
 
-/// How long each last word may take once the drain deadline has passed.
+/// How long each last word may take once the drain deadline has passed, at most.
 pub const FINAL_DELIVERY: Duration = Duration::from_secs(10);
 
+/// And at least, however short the drain was: a local control plane answers well within it.
+const SHORTEST_FINAL_DELIVERY: Duration = Duration::from_secs(1);
 /// A result is kept this long after its lease ended: it is still accepted if nobody else was
 /// given the task, and an outage that is longer has cost the attempt anyway.
 const AFTER_FENCE: Duration = Duration::from_secs(15 * 60);
-
-/// Waits of a worker that is not approved: an operator is at work, not a machine.
-pub(crate) fn approval_backoff() -> Backoff {
-    Backoff::between(Duration::from_secs(1), Duration::from_secs(5))
-}
 
 /// Why the control plane was not told.
 enum Undelivered {
@@ -98,8 +95,8 @@ async fn send<T, X>(
 where
     T: Transport,
 {
-    let refused = match repeat(crew, attempt, || crew.transport.report(report.clone())).await {
-        Ok(_) => return Ok(report.status),
+    let refused = match repeat(crew, attempt, || crew.outbox.deliver(report.clone())).await {
+        Ok(()) => return Ok(report.status),
         Err(Undelivered::Refused { code, detail }) if report.status == ReportStatus::Completed => {
             tracing::warn!(run_id = attempt.run_id(), code, detail, "result refused");
             format!("the result was refused ({code}): {detail}")
@@ -112,7 +109,7 @@ where
         error: Some(Secret::new(refused)),
         ..report
     };
-    repeat(crew, attempt, || crew.transport.report(failure.clone())).await?;
+    repeat(crew, attempt, || crew.outbox.deliver(failure.clone())).await?;
     Ok(ReportStatus::Failed)
 }
 
@@ -151,13 +148,28 @@ where
         biased;
         () = crew.rejected.cancelled() => Err(Undelivered::GaveUp),
         answer = until_answered(crew, call) => answer,
-        () = async { crew.overdue.cancelled().await; sleep(FINAL_DELIVERY).await } => {
-            Err(Undelivered::GaveUp)
-        }
-        () = async { attempt.fenced().await; sleep(AFTER_FENCE).await } => {
-            Err(Undelivered::GaveUp)
-        }
+        () = out_of_time(crew, attempt) => Err(Undelivered::GaveUp),
     }
+}
+
+async fn out_of_time<T, X>(crew: &Crew<T, X>, attempt: &Attempt) {
+    let last_words = async {
+        crew.overdue.cancelled().await;
+        sleep(final_delivery(crew.options.drain_deadline)).await;
+    };
+    let stale = async {
+        attempt.fenced().await;
+        sleep(AFTER_FENCE).await;
+    };
+    tokio::select! {
+        () = last_words => {}
+        () = stale => {}
+    }
+}
+
+/// Whoever has little time to drain has little time for last words.
+fn final_delivery(drain_deadline: Duration) -> Duration {
+    drain_deadline.clamp(SHORTEST_FINAL_DELIVERY, FINAL_DELIVERY)
 }
 
 async fn until_answered<T, X, A, F>(
@@ -201,4 +213,19 @@ fn log_undelivered(attempt: &Attempt, undelivered: Undelivered) {
         detail,
         "the end of an attempt was not accepted"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn last_words_take_no_longer_than_the_drain() {
+        let cases = [(0, 1_000), (500, 1_000), (2_000, 2_000), (30_000, 10_000)];
+        for (drain_ms, expected_ms) in cases {
+            let last_words = final_delivery(Duration::from_millis(drain_ms));
+
+            assert_eq!(last_words, Duration::from_millis(expected_ms), "{drain_ms} ms");
+        }
+    }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fleetward_wire::Secret;
-use fleetward_wire::tasks::{Claim, Claimed, HandBack, Report, ReportAnswer};
+use fleetward_wire::tasks::{Claim, Claimed, HandBack, ReportMany, ReportsAnswer};
 use fleetward_wire::workers::{Heartbeat, HeartbeatAnswer, Register, Registered};
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Client, RequestBuilder, StatusCode, Url, redirect};
@@ -24,11 +24,13 @@ use answer::About;
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// How long the answer to a claim may take beyond the poll itself.
 const CLAIM_SLACK: Duration = Duration::from_secs(10);
+/// And for each further task, whose payload may have a megabyte.
+const TASK_SLACK: Duration = Duration::from_secs(1);
 /// What a control plane waits when a claim does not say.
 const DEFAULT_POLL: Duration = Duration::from_secs(5);
 /// A heartbeat that takes longer would come too late to matter.
 const HEARTBEAT_WITHIN: Duration = Duration::from_secs(10);
-/// Reports carry up to a megabyte, perhaps over a slow line.
+/// Reports carry about a megabyte at most, perhaps over a slow line.
 const REPORT_WITHIN: Duration = Duration::from_secs(30);
 /// Finds a dead peer before the poll's own deadline does.
 const KEEPALIVE: Duration = Duration::from_secs(20);
@@ -91,22 +93,30 @@ pub async fn register(server: &str, request: Register) -> Result<Registered, Tra
 
 #[async_trait]
 impl Transport for HttpTransport {
-    async fn claim(&self, claim: Claim) -> Result<Option<Claimed>, TransportError> {
+    async fn claim_many(&self, claim: Claim) -> Result<Vec<Claimed>, TransportError> {
         let poll = claim.poll_timeout.map_or(DEFAULT_POLL, |s| seconds(s).unwrap_or_default());
-        let call = self.post(&["claim"], &claim, poll + CLAIM_SLACK);
+        let most = claim.max_tasks.unwrap_or(1).max(1);
+        let within = poll + CLAIM_SLACK + TASK_SLACK * (most - 1);
+        let claim = Claim { max_tasks: Some(most), ..claim };
+        let call = self.post(&["claim"], &claim, within);
         let response = answer::checked(call.send().await, About::Worker).await?;
         if response.status() == StatusCode::NO_CONTENT {
-            return Ok(None);
+            return Ok(Vec::new());
         }
-        answer::read(response).await.map(Some)
+        answer::tasks(response, most).await
     }
 
     async fn heartbeat(&self, beat: Heartbeat) -> Result<HeartbeatAnswer, TransportError> {
         ask(self.post(&["heartbeat"], &beat, HEARTBEAT_WITHIN), About::Worker).await
     }
 
-    async fn report(&self, report: Report) -> Result<ReportAnswer, TransportError> {
-        ask(self.post(&["report"], &report, REPORT_WITHIN), About::Task).await
+    async fn report_many(
+        &self,
+        reports: ReportMany,
+    ) -> Result<Vec<Result<(), TransportError>>, TransportError> {
+        let call = self.post(&["reports"], &reports, REPORT_WITHIN);
+        let answer: ReportsAnswer = ask(call, About::Worker).await?;
+        Ok(answer::verdicts(&reports, answer))
     }
 
     async fn release(&self, back: HandBack) -> Result<(), TransportError> {

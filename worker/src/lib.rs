@@ -37,10 +37,12 @@
 //! repeats a claim whose answer was lost under the same id; it names what it holds in heartbeats
 //! that do not wait for any task; it stops an attempt before its lease can have ended on the
 //! other side, on a clock that goes on during suspends; and it repeats a report until it is
-//! accepted or refused.
+//! accepted or refused. A worker with several seats claims as many tasks at once as it has free
+//! seats, and what ends while a report is under way is reported together.
 
 mod attempt;
 mod backoff;
+mod claimer;
 mod clock;
 pub mod command;
 mod crew;
@@ -49,7 +51,9 @@ mod execute;
 mod held;
 mod http;
 mod identity;
+mod outbox;
 mod pulse;
+mod reporter;
 mod seat;
 mod transport;
 mod worker;

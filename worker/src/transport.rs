@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use fleetward_wire::tasks::{Claim, Claimed, HandBack, Report, ReportAnswer};
+use fleetward_wire::tasks::{Claim, Claimed, HandBack, ReportMany};
 use fleetward_wire::workers::{Heartbeat, HeartbeatAnswer};
 
 /// The four things a worker says. Over HTTP it is [`HttpTransport`](crate::HttpTransport); in one
@@ -13,12 +13,18 @@ use fleetward_wire::workers::{Heartbeat, HeartbeatAnswer};
 /// Every call must end in bounded time, and may be dropped: a dropped claim is un-parked.
 #[async_trait]
 pub trait Transport: Send + Sync + 'static {
-    /// Waits for a task, at most `claim.poll_timeout`; `None` if there was none.
-    async fn claim(&self, claim: Claim) -> Result<Option<Claimed>, TransportError>;
+    /// Waits for tasks, at most `claim.poll_timeout`. No more than `claim.max_tasks`; empty if
+    /// there was none.
+    async fn claim_many(&self, claim: Claim) -> Result<Vec<Claimed>, TransportError>;
     /// Says that the worker lives, and what it holds.
     async fn heartbeat(&self, beat: Heartbeat) -> Result<HeartbeatAnswer, TransportError>;
-    /// Says how an attempt ended. Harmless twice.
-    async fn report(&self, report: Report) -> Result<ReportAnswer, TransportError>;
+    /// Says how attempts ended: what became of each report, in their order. Harmless twice.
+    ///
+    /// An error is about the request as a whole: then nothing is known of any of them.
+    async fn report_many(
+        &self,
+        reports: ReportMany,
+    ) -> Result<Vec<Result<(), TransportError>>, TransportError>;
     /// Gives an attempt back unfinished. Harmless twice.
     async fn release(&self, back: HandBack) -> Result<(), TransportError>;
 }
@@ -64,16 +70,19 @@ impl TransportError {
 
 #[async_trait]
 impl<T: Transport + ?Sized> Transport for Arc<T> {
-    async fn claim(&self, claim: Claim) -> Result<Option<Claimed>, TransportError> {
-        (**self).claim(claim).await
+    async fn claim_many(&self, claim: Claim) -> Result<Vec<Claimed>, TransportError> {
+        (**self).claim_many(claim).await
     }
 
     async fn heartbeat(&self, beat: Heartbeat) -> Result<HeartbeatAnswer, TransportError> {
         (**self).heartbeat(beat).await
     }
 
-    async fn report(&self, report: Report) -> Result<ReportAnswer, TransportError> {
-        (**self).report(report).await
+    async fn report_many(
+        &self,
+        reports: ReportMany,
+    ) -> Result<Vec<Result<(), TransportError>>, TransportError> {
+        (**self).report_many(reports).await
     }
 
     async fn release(&self, back: HandBack) -> Result<(), TransportError> {

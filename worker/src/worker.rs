@@ -1,4 +1,5 @@
-//! The worker: so many seats, each claiming, running and reporting, and one pulse beside them.
+//! The worker: a claimer, so many seats that run what it brings, and beside them a reporter and a
+//! pulse.
 //!
 //! Told by its owner (run, shut down) and by the control plane (through the transport). Ends when
 //! it is drained, or when the control plane turned it away.
@@ -6,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::crew::Crew;
 use crate::execute::{Execute, StopReason};
 use crate::transport::Transport;
-use crate::{pulse, seat};
+use crate::{claimer, pulse, reporter, seat};
 
 /// How a worker behaves. Every field has a default.
 #[derive(Debug, Clone)]
@@ -107,7 +109,7 @@ impl<T: Transport, X: Execute> Worker<T, X> {
     ///
     /// Draining takes at most the drain deadline, then [`ABORT_AFTER`](crate::ABORT_AFTER) for
     /// tasks that do not want to stop and [`FINAL_DELIVERY`](crate::FINAL_DELIVERY) for the last
-    /// reports. Dropping the future kills what runs without telling anybody.
+    /// reports, or less where the drain deadline is shorter. Dropping the future kills what runs without telling anybody.
     ///
     /// # Errors
     ///
@@ -117,16 +119,21 @@ impl<T: Transport, X: Execute> Worker<T, X> {
         let drain_deadline = self.options.drain_deadline;
         let crew = Arc::new(Crew::new(self.transport, self.execute, self.options, &shutdown));
 
-        let mut pulse = JoinSet::new();
-        pulse.spawn(pulse::beat(crew.clone()));
+        let mut beside = JoinSet::new();
+        beside.spawn(pulse::beat(crew.clone()));
+        beside.spawn(reporter::report(crew.clone()));
+        // Room for all of them: each seat is free once at a time.
+        let (free, free_seats) = mpsc::channel(seats);
         let mut working = JoinSet::new();
         for _ in 0..seats {
-            working.spawn(seat::work(crew.clone()));
+            working.spawn(seat::work(crew.clone(), free.clone()));
         }
+        drop(free);
+        working.spawn(claimer::claim(crew.clone(), free_seats));
 
         tokio::select! {
             () = ended(&mut working) => {}
-            () = ended(&mut pulse) => {}
+            () = ended(&mut beside) => {}
             () = crew.draining.cancelled() => {}
         }
         tracing::info!(held = crew.held.len(), "draining");

@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use fleetward_wire::problem::{Problem, ProblemStatus};
+use fleetward_wire::tasks::{Claimed, ReportMany, ReportResult, ReportsAnswer};
 use fleetward_wire::workers::WorkerStatus;
 use reqwest::header::RETRY_AFTER;
 use reqwest::{Response, StatusCode};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::transport::TransportError;
 
-/// A claim carries a payload of up to a megabyte, which may be six once it is escaped.
+/// A task carries a payload of up to a megabyte, which may be six once it is escaped.
 const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
 /// Of a problem's text, as much goes into our logs.
 const LONGEST_DETAIL: usize = 500;
@@ -41,24 +43,75 @@ pub(super) async fn checked(
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.trim().parse().ok())
         .map(Duration::from_secs);
-    let body = body(response).await.unwrap_or_default();
-    Err(meaning(status, retry_after, &body, about))
+    let body = body(response, LARGEST_ANSWER).await.unwrap_or_default();
+    let problem = serde_json::from_slice(&body).unwrap_or_default();
+    Err(meaning(status, retry_after, problem, about))
 }
 
 /// The body of a success.
 pub(super) async fn read<A: DeserializeOwned>(response: Response) -> Result<A, TransportError> {
-    let body = body(response).await?;
-    // The place only: a parser's message may quote what it read.
-    serde_json::from_slice(&body).map_err(|error| {
-        let (line, column) = (error.line(), error.column());
-        TransportError::unavailable(format!("unreadable answer at line {line}, column {column}"))
-    })
+    parse(&body(response, LARGEST_ANSWER).await?)
 }
 
-async fn body(mut response: Response) -> Result<Vec<u8>, TransportError> {
+/// The tasks that were claimed.
+pub(super) async fn tasks(response: Response, most: u32) -> Result<Vec<Claimed>, TransportError> {
+    /// With the mark of a control plane from before batches: it answers with the one task itself.
+    #[derive(Deserialize)]
+    struct Tasks {
+        tasks: Option<Vec<Claimed>>,
+        run_id: Option<String>,
+    }
+
+    let body = body(response, LARGEST_ANSWER.saturating_mul(most as usize)).await?;
+    match parse(&body)? {
+        Tasks { tasks: Some(tasks), .. } => Ok(tasks),
+        // It does not take the reports of this worker either, so the worker must not begin.
+        Tasks { tasks: None, run_id: Some(_) } => Err(TransportError::Refused {
+            code: "no_batches".to_owned(),
+            detail: "the control plane is older than this worker: it does not hand out tasks in \
+                     batches; upgrade it first"
+                .to_owned(),
+        }),
+        Tasks { tasks: None, run_id: None } => Err(unreadable("neither tasks nor a task")),
+    }
+}
+
+/// What became of each of the reports; one that is not answered is to be repeated.
+pub(super) fn verdicts(
+    reports: &ReportMany,
+    answer: ReportsAnswer,
+) -> Vec<Result<(), TransportError>> {
+    let mut results = answer.results.into_iter();
+    let verdict = |run_id: &str| match results.next() {
+        Some(result) if result.run_id == run_id => verdict(result),
+        _ => Err(unreadable("no result where this report was")),
+    };
+    reports.reports.iter().map(|report| report.run_id.as_str()).map(verdict).collect()
+}
+
+fn verdict(result: ReportResult) -> Result<(), TransportError> {
+    // A number that is no status makes as little sense as a broken gateway.
+    let status = StatusCode::from_u16(result.status).unwrap_or(StatusCode::BAD_GATEWAY);
+    if status.is_success() {
+        return Ok(());
+    }
+    Err(meaning(status, None, result.problem.unwrap_or_default(), About::Task))
+}
+
+fn parse<A: DeserializeOwned>(body: &[u8]) -> Result<A, TransportError> {
+    // The place only: a parser's message may quote what it read.
+    serde_json::from_slice(body)
+        .map_err(|error| unreadable(&format!("line {}, column {}", error.line(), error.column())))
+}
+
+fn unreadable(place: &str) -> TransportError {
+    TransportError::unavailable(format!("unreadable answer: {place}"))
+}
+
+async fn body(mut response: Response, most: usize) -> Result<Vec<u8>, TransportError> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| lost(&error))? {
-        if body.len() + chunk.len() > LARGEST_ANSWER {
+        if body.len() + chunk.len() > most {
             return Err(TransportError::unavailable("answer too large"));
         }
         body.extend_from_slice(&chunk);
@@ -84,10 +137,9 @@ fn lost(error: &reqwest::Error) -> TransportError {
 fn meaning(
     status: StatusCode,
     retry_after: Option<Duration>,
-    body: &[u8],
+    problem: Problem,
     about: About,
 ) -> TransportError {
-    let problem: Problem = serde_json::from_slice(body).unwrap_or_default();
     let detail = detail(&problem, status);
     let rejected = |detail| TransportError::Rejected { status: status.as_u16(), detail };
     match (status.as_u16(), about, problem.status) {
@@ -119,6 +171,8 @@ fn detail(problem: &Problem, status: StatusCode) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -182,6 +236,35 @@ mod tests {
         assert_eq!((detail.len(), &detail[..4], &*code), (LONGEST_DETAIL, "a bx", "http_422"));
     }
 
+    #[test]
+    fn each_report_of_many_has_a_verdict_of_its_own() {
+        let reports = ["t1", "t2", "t3", "t4", "t5", "t6"].map(|run_id| json!({"run_id": run_id}));
+        let reports: ReportMany = serde_json::from_value(json!({"reports": reports})).unwrap();
+        let results = json!({"results": [
+            {"run_id": "t1", "status": 200},
+            {"run_id": "t2", "status": 403, "problem": {"code": "not_owner", "detail": "no"}},
+            {"run_id": "t3", "status": 503, "problem": {"detail": "outcome unknown"}},
+            {"run_id": "t4", "status": 0},
+            {"run_id": "of another", "status": 200},
+        ]});
+
+        let verdicts = verdicts(&reports, serde_json::from_value(results).unwrap());
+
+        let refused = TransportError::Refused { code: "not_owner".into(), detail: "no".into() };
+        let missing = unreadable("no result where this report was");
+        assert_eq!(
+            verdicts,
+            [
+                Ok(()),
+                Err(refused),
+                Err(TransportError::unavailable("outcome unknown")),
+                Err(TransportError::unavailable("HTTP 502 Bad Gateway")),
+                Err(missing.clone()),
+                Err(missing),
+            ]
+        );
+    }
+
     fn meaning_of(
         status: u16,
         retry_after: Option<Duration>,
@@ -189,6 +272,6 @@ mod tests {
         about: About,
     ) -> TransportError {
         let status = StatusCode::from_u16(status).unwrap();
-        meaning(status, retry_after, body.as_bytes(), about)
+        meaning(status, retry_after, serde_json::from_str(body).unwrap_or_default(), about)
     }
 }

@@ -11,7 +11,7 @@ use crate::plane::{Answer, LEASE, Plane, echo, gives, losing, once, outage, refu
 #[tokio::test(start_paused = true)]
 async fn a_report_is_repeated_until_it_is_accepted() {
     let plane =
-        Plane::new().claims([gives("t1")]).reports((0..20).map(|_| Answer::Now(Err(outage()))));
+        Plane::new().claims([gives(["t1"])]).reports((0..20).map(|_| Answer::Now(Err(outage()))));
 
     let summary = plane.start(echo(), once()).ended.await.unwrap();
 
@@ -25,7 +25,7 @@ async fn a_report_is_repeated_until_it_is_accepted() {
 async fn the_server_says_when_to_come_again() {
     let retry_after = Some(Duration::from_secs(40));
     let busy = TransportError::Unavailable { detail: "busy".to_owned(), retry_after };
-    let plane = Plane::new().claims([gives("t1")]).reports([Answer::Now(Err(busy))]);
+    let plane = Plane::new().claims([gives(["t1"])]).reports([Answer::Now(Err(busy))]);
 
     plane.start(echo(), once()).ended.await.unwrap().unwrap();
 
@@ -35,7 +35,7 @@ async fn the_server_says_when_to_come_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_result_that_is_refused_becomes_a_failure_that_says_so() {
-    let plane = Plane::new().claims([gives("t1")]).reports([Answer::Now(Err(refusal()))]);
+    let plane = Plane::new().claims([gives(["t1"])]).reports([Answer::Now(Err(refusal()))]);
 
     let summary = plane.start(echo(), once()).ended.await.unwrap();
 
@@ -51,7 +51,7 @@ async fn a_result_that_is_refused_becomes_a_failure_that_says_so() {
 
 #[tokio::test(start_paused = true)]
 async fn a_report_that_is_refused_for_good_is_dropped() {
-    let plane = Plane::new().claims([gives("t1")]).reports([Answer::Now(Err(refusal()))]);
+    let plane = Plane::new().claims([gives(["t1"])]).reports([Answer::Now(Err(refusal()))]);
     let fails = from_fn(|_task, _cx| async { Outcome::Failed("it broke".to_owned()) });
 
     let summary = plane.start(fails, once()).ended.await.unwrap();
@@ -64,7 +64,7 @@ async fn a_report_that_is_refused_for_good_is_dropped() {
 async fn a_result_is_offered_even_after_the_attempt_was_lost() {
     // It is still accepted as long as nobody else was given the task.
     let plane = Plane::new()
-        .claims([gives("t1")])
+        .claims([gives(["t1"])])
         .reports([Answer::After(2 * LEASE, Err(outage()))])
         .beats([Answer::Now(Ok(losing("no such task"))), Answer::Now(Ok(losing("t1")))]);
 
@@ -78,7 +78,7 @@ async fn a_result_is_offered_even_after_the_attempt_was_lost() {
 
 #[tokio::test(start_paused = true)]
 async fn a_result_is_given_up_long_after_its_lease() {
-    let plane = Plane::new().claims([gives("t1")]);
+    let plane = Plane::new().claims([gives(["t1"])]);
 
     let worker = plane.start(echo(), once());
     plane.asked("claim", 1).await;
@@ -93,7 +93,7 @@ async fn a_result_is_given_up_long_after_its_lease() {
 #[tokio::test(start_paused = true)]
 async fn a_worker_that_waits_for_approval_again_keeps_its_result() {
     let pending = Answer::Now(Err(TransportError::Pending));
-    let plane = Plane::new().claims([gives("t1")]).reports([pending]);
+    let plane = Plane::new().claims([gives(["t1"])]).reports([pending]);
 
     let summary = plane.start(echo(), once()).ended.await.unwrap();
 
@@ -102,7 +102,7 @@ async fn a_worker_that_waits_for_approval_again_keeps_its_result() {
 
 #[tokio::test(start_paused = true)]
 async fn a_worker_that_is_turned_away_while_it_reports_stops() {
-    let plane = Plane::new().claims([gives("t1")]).reports([Answer::Now(Err(rejection()))]);
+    let plane = Plane::new().claims([gives(["t1"])]).reports([Answer::Now(Err(rejection()))]);
 
     let ended = plane.start(echo(), once()).ended.await.unwrap();
 

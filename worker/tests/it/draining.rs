@@ -12,7 +12,7 @@ const DRAIN: Duration = Duration::from_secs(30);
 
 #[tokio::test(start_paused = true)]
 async fn what_runs_may_finish() {
-    let plane = Plane::new().claims([gives("t1"), gives("t2")]);
+    let plane = Plane::new().claims([gives(["t1"]), gives(["t2"])]);
     let worker = plane.start(echo_after(DRAIN / 2), options());
     plane.asked("heartbeat [t1", 1).await;
 
@@ -24,7 +24,7 @@ async fn what_runs_may_finish() {
 
 #[tokio::test(start_paused = true)]
 async fn what_does_not_finish_in_time_is_stopped_and_handed_back() {
-    let plane = Plane::new().claims([gives("t1")]);
+    let plane = Plane::new().claims([gives(["t1"])]);
     let endless = Endless::new();
     let worker = plane.start(endless.handler(), options());
     endless.started().await;
@@ -40,7 +40,7 @@ async fn what_does_not_finish_in_time_is_stopped_and_handed_back() {
 
 #[tokio::test(start_paused = true)]
 async fn what_completes_while_it_is_being_stopped_is_reported() {
-    let plane = Plane::new().claims([gives("t1")]);
+    let plane = Plane::new().claims([gives(["t1"])]);
     let saves = from_fn(|_task, cx: fleetward_worker::TaskContext| async move {
         cx.cancelled().await;
         Outcome::Completed("saved what there was".into())
@@ -55,7 +55,7 @@ async fn what_completes_while_it_is_being_stopped_is_reported() {
 
 #[tokio::test(start_paused = true)]
 async fn a_handler_that_does_not_stop_is_dropped() {
-    let plane = Plane::new().claims([gives("t1")]);
+    let plane = Plane::new().claims([gives(["t1"])]);
     let worker = plane.start(from_fn(|_task, _cx| pending::<Outcome>()), options());
     plane.asked("heartbeat [t1", 1).await;
     let asked = Instant::now();
@@ -68,7 +68,7 @@ async fn a_handler_that_does_not_stop_is_dropped() {
 
 #[tokio::test(start_paused = true)]
 async fn the_last_words_are_not_repeated_for_ever() {
-    let plane = Plane::new().claims([gives("t1")]);
+    let plane = Plane::new().claims([gives(["t1"])]);
     let worker = plane.start(echo_after(Duration::from_secs(1)), options());
     plane.asked("heartbeat [t1", 1).await;
     plane.down(Some(outage()));
@@ -78,6 +78,22 @@ async fn the_last_words_are_not_repeated_for_ever() {
 
     assert_eq!(summary, Ok(Summary { undelivered: 1, ..Summary::default() }));
     assert_eq!(asked.elapsed(), DRAIN + FINAL_DELIVERY);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_short_drain_the_last_words_are_short_too() {
+    let plane = Plane::new().claims([gives(["t1"])]);
+    let short = Duration::from_secs(2);
+    let options = WorkerOptions { drain_deadline: short, ..WorkerOptions::default() };
+    let worker = plane.start(echo_after(Duration::from_secs(1)), options);
+    plane.asked("heartbeat [t1", 1).await;
+    plane.down(Some(outage()));
+    let asked = Instant::now();
+
+    let summary = worker.drained().await;
+
+    assert_eq!(summary, Ok(Summary { undelivered: 1, ..Summary::default() }));
+    assert_eq!(asked.elapsed(), short + short);
 }
 
 fn options() -> WorkerOptions {

@@ -12,7 +12,7 @@ use crate::plane::{
 
 #[tokio::test(start_paused = true)]
 async fn without_heartbeats_an_attempt_stops_before_its_lease_ends() {
-    let plane = Plane::new().claims([gives("t1")]);
+    let plane = Plane::new().claims([gives(["t1"])]);
     let endless = Endless::new();
     let start = Instant::now();
 
@@ -27,7 +27,7 @@ async fn without_heartbeats_an_attempt_stops_before_its_lease_ends() {
 
 #[tokio::test(start_paused = true)]
 async fn an_attempt_that_was_fenced_is_handed_back_and_not_reported() {
-    let plane = Plane::new().claims([gives("t1")]);
+    let plane = Plane::new().claims([gives(["t1"])]);
     let endless = Endless::new();
 
     let worker = plane.start(endless.handler(), once());
@@ -48,7 +48,7 @@ async fn a_heartbeat_is_good_from_when_it_was_sent() {
     let slow_then_silent =
         [Answer::After(slow, Ok(alive())), Answer::Never, Answer::Never, Answer::Never];
     let plane = Plane::new()
-        .claims([gives("t1")])
+        .claims([gives(["t1"])])
         .beats([Answer::Now(Ok(alive()))])
         .beats(slow_then_silent);
     let endless = Endless::new();
@@ -65,7 +65,7 @@ async fn a_heartbeat_is_good_from_when_it_was_sent() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_older_than_its_lease_is_confirmed_before_the_task_runs() {
     let options = WorkerOptions { poll_timeout: 2 * LEASE, ..once() };
-    let plane = Plane::new().claims([Answer::After(2 * LEASE, Ok(Some(task("t1"))))]);
+    let plane = Plane::new().claims([Answer::After(2 * LEASE, Ok(vec![task("t1")]))]);
 
     let worker = plane.start(echo_after(Duration::from_millis(10)), options);
     worker.ended.await.unwrap().unwrap();
@@ -80,7 +80,7 @@ async fn an_answer_older_than_its_lease_is_confirmed_before_the_task_runs() {
 
 #[tokio::test(start_paused = true)]
 async fn an_old_answer_that_the_server_does_not_confirm_never_runs() {
-    let plane = Plane::new().claims([Answer::After(2 * LEASE, Ok(Some(task("t1"))))]);
+    let plane = Plane::new().claims([Answer::After(2 * LEASE, Ok(vec![task("t1")]))]);
     let endless = Endless::new();
 
     let options = WorkerOptions { poll_timeout: 2 * LEASE, ..once() };
@@ -96,7 +96,7 @@ async fn an_old_answer_that_the_server_does_not_confirm_never_runs() {
 #[tokio::test(start_paused = true)]
 async fn a_claim_that_was_repeated_counts_its_lease_from_the_first_request() {
     // The task may have been given with the first answer, which was lost.
-    let plane = Plane::new().claims([Answer::After(LEASE, Err(outage())), gives("t1")]);
+    let plane = Plane::new().claims([Answer::After(LEASE, Err(outage())), gives(["t1"])]);
 
     let worker = plane.start(echo_after(Duration::from_millis(10)), once());
     worker.ended.await.unwrap().unwrap();

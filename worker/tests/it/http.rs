@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
-use fleetward_wire::tasks::{Claim, HandBack, Report, ReportStatus};
+use fleetward_wire::tasks::{Claim, HandBack, Report, ReportMany, ReportStatus};
 use fleetward_wire::workers::{Heartbeat, Register};
 use fleetward_worker::{
     Command, HttpTransport, Identity, Transport, TransportError, Worker, register,
@@ -20,27 +20,59 @@ use tokio_util::sync::CancellationToken;
 use crate::plane::{alive, once, task};
 
 #[tokio::test]
-async fn a_claim_says_who_asks_and_brings_the_task() {
-    let server = Server::start(|_| Json(task("t1")).into_response()).await;
+async fn a_claim_says_who_asks_and_brings_the_tasks() {
+    let server =
+        Server::start(|_| Json(json!({"tasks": [task("t1"), task("t2")]})).into_response());
+    let server = server.await;
 
-    let claim = Claim { poll_timeout: Some(0.0), ..Claim::default() };
-    let claimed = server.worker().claim(claim).await.unwrap().unwrap();
+    let claim = Claim { poll_timeout: Some(0.0), max_tasks: Some(2), ..Claim::default() };
+    let claimed = server.worker().claim_many(claim).await.unwrap();
 
-    assert_eq!((&*claimed.run_id, claimed.claim_token.expose().as_str()), ("t1", "token-of-t1"));
+    let tokens: Vec<_> =
+        claimed.iter().map(|task| (&*task.run_id, task.claim_token.expose().as_str())).collect();
+    assert_eq!(tokens, [("t1", "token-of-t1"), ("t2", "token-of-t2")]);
     let seen = server.seen();
     assert_eq!(seen[0].path, "/base/api/v1/fleet/claim");
     assert_eq!(
         (header(&seen[0], "x-worker-id"), header(&seen[0], "x-worker-secret")),
         ("w-1", "s3cret")
     );
-    assert_eq!(seen[0].body, json!({"poll_timeout": 0.0}));
+    assert_eq!(seen[0].body, json!({"poll_timeout": 0.0, "max_tasks": 2}));
 }
 
 #[tokio::test]
 async fn no_content_is_no_task() {
     let server = Server::start(|_| StatusCode::NO_CONTENT.into_response()).await;
 
-    assert!(server.worker().claim(Claim::default()).await.unwrap().is_none());
+    assert!(server.worker().claim_many(Claim::default()).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_server_that_knows_no_batches_is_refused_with_what_to_do() {
+    let server = Server::start(|_| Json(task("t1")).into_response()).await;
+
+    let error = server.worker().claim_many(Claim::default()).await.unwrap_err();
+
+    let TransportError::Refused { code, detail } = error else { panic!("{error}") };
+    assert_eq!(code, "no_batches");
+    assert!(detail.contains("older than this worker"), "{detail}");
+}
+
+#[tokio::test]
+async fn reports_go_together_and_each_has_an_answer() {
+    let server = Server::start(|_| {
+        let problem = json!({"code": "not_owner", "detail": "attempt 1 is not current"});
+        let refused = json!({"run_id": "t2", "status": 403, "problem": problem});
+        Json(json!({"results": [{"run_id": "t1", "status": 200}, refused]})).into_response()
+    })
+    .await;
+
+    let answer = server.worker().report_many(reports(["t1", "t2"])).await.unwrap();
+
+    assert!(matches!(&answer[..], [Ok(()), Err(TransportError::Refused { .. })]), "{answer:?}");
+    let seen = server.seen();
+    assert_eq!(seen[0].path, "/base/api/v1/fleet/reports");
+    assert_eq!(seen[0].body["reports"][1]["claim_token"], "token");
 }
 
 #[tokio::test]
@@ -63,7 +95,7 @@ async fn statuses_mean_what_the_protocol_says() {
         })
         .await;
 
-        let error = server.worker().claim(Claim::default()).await.unwrap_err();
+        let error = server.worker().claim_many(Claim::default()).await.unwrap_err();
 
         assert_eq!(format!("{error:?}"), expected);
     }
@@ -71,13 +103,19 @@ async fn statuses_mean_what_the_protocol_says() {
 
 #[tokio::test]
 async fn an_unknown_task_does_not_stop_the_worker_but_an_unknown_worker_does() {
-    let server = Server::start(|_| StatusCode::NOT_FOUND.into_response()).await;
+    let server = Server::start(|path| match path.rsplit('/').next().unwrap() {
+        "reports" => Json(json!({"results": [{"run_id": "t1", "status": 404}]})).into_response(),
+        _ => StatusCode::NOT_FOUND.into_response(),
+    })
+    .await;
     let worker = server.worker();
 
-    let reported = worker.report(report()).await.unwrap_err();
+    let reported = worker.report_many(reports(["t1"])).await.unwrap();
+    let released = worker.release(back("t1")).await.unwrap_err();
     let beaten = worker.heartbeat(Heartbeat::default()).await.unwrap_err();
 
-    assert!(matches!(reported, TransportError::Refused { .. }));
+    assert!(matches!(reported[..], [Err(TransportError::Refused { .. })]));
+    assert!(matches!(released, TransportError::Refused { .. }));
     assert!(matches!(beaten, TransportError::Rejected { status: 404, .. }));
 }
 
@@ -88,7 +126,7 @@ async fn redirects_are_not_followed() {
     })
     .await;
 
-    let error = server.worker().claim(Claim::default()).await.unwrap_err();
+    let error = server.worker().claim_many(Claim::default()).await.unwrap_err();
 
     assert!(matches!(error, TransportError::Refused { .. }));
     assert_eq!(server.seen().len(), 1);
@@ -100,7 +138,7 @@ async fn answers_that_make_no_sense_are_an_outage_and_are_not_quoted() {
     for body in [r#"{"run_id": ["s3cret"]}"#.to_owned(), "<html>".to_owned(), large] {
         let server = Server::start(move |_| body.clone().into_response()).await;
 
-        let error = server.worker().claim(Claim::default()).await.unwrap_err();
+        let error = server.worker().claim_many(Claim::default()).await.unwrap_err();
 
         assert!(matches!(error, TransportError::Unavailable { .. }));
         assert!(!error.to_string().contains("s3cret"));
@@ -115,7 +153,7 @@ async fn nobody_there_is_an_outage() {
     };
     let worker = transport(address);
 
-    let error = worker.claim(Claim::default()).await.unwrap_err();
+    let error = worker.claim_many(Claim::default()).await.unwrap_err();
 
     assert!(matches!(error, TransportError::Unavailable { .. }), "{error}");
 }
@@ -123,14 +161,8 @@ async fn nobody_there_is_an_outage() {
 #[tokio::test]
 async fn a_hand_back_names_the_task_in_its_path() {
     let server = Server::start(|_| Json(json!({"status": "ok"})).into_response()).await;
-    let back = HandBack {
-        run_id: "../t1".to_owned(),
-        attempt: 2,
-        claim_token: "token".into(),
-        reason: Some("draining".to_owned()),
-    };
 
-    server.worker().release(back).await.unwrap();
+    server.worker().release(back("../t1")).await.unwrap();
 
     assert_eq!(server.seen()[0].path, "/base/api/v1/fleet/tasks/..%2Ft1/release");
 }
@@ -189,7 +221,7 @@ async fn a_claim_that_is_dropped_hangs_up() {
     let address = serve(Router::new().fallback(parked)).await;
 
     let worker = transport(address);
-    let claim = tokio::spawn(async move { worker.claim(Claim::default()).await });
+    let claim = tokio::spawn(async move { worker.claim_many(Claim::default()).await });
     arrived.notified().await;
     claim.abort();
 
@@ -199,9 +231,9 @@ async fn a_claim_that_is_dropped_hangs_up() {
 #[tokio::test]
 async fn a_worker_runs_a_command_for_a_task_that_came_over_the_wire() {
     let server = Server::start(|path| match path.rsplit('/').next().unwrap() {
-        "claim" => Json(task("t1")).into_response(),
+        "claim" => Json(json!({"tasks": [task("t1")]})).into_response(),
         "heartbeat" => Json(alive()).into_response(),
-        _ => Json(json!({"status": "ok"})).into_response(),
+        _ => Json(json!({"results": [{"run_id": "t1", "status": 200}]})).into_response(),
     })
     .await;
 
@@ -210,10 +242,11 @@ async fn a_worker_runs_a_command_for_a_task_that_came_over_the_wire() {
 
     assert_eq!(summary.completed, 1);
     let seen = server.seen();
-    let report = seen.iter().find(|request| request.path.ends_with("/report")).unwrap();
-    assert_eq!((&report.body["run_id"], &report.body["attempt"]), (&json!("t1"), &json!(1)));
-    assert_eq!(report.body["claim_token"], "token-of-t1");
-    let output: Value = serde_json::from_str(report.body["output"].as_str().unwrap()).unwrap();
+    let request = seen.iter().find(|request| request.path.ends_with("/reports")).unwrap();
+    let report = &request.body["reports"][0];
+    assert_eq!((&report["run_id"], &report["attempt"]), (&json!("t1"), &json!(1)));
+    assert_eq!(report["claim_token"], "token-of-t1");
+    let output: Value = serde_json::from_str(report["output"].as_str().unwrap()).unwrap();
     assert_eq!(output["payload"], json!({"say": "hello"}));
 }
 
@@ -290,14 +323,24 @@ fn registered() -> Response {
     (StatusCode::CREATED, Json(body)).into_response()
 }
 
-fn report() -> Report {
-    Report {
-        run_id: "t1".to_owned(),
+fn reports<const N: usize>(run_ids: [&str; N]) -> ReportMany {
+    let report = |run_id: &str| Report {
+        run_id: run_id.to_owned(),
         status: ReportStatus::Completed,
         output: None,
         error: None,
         attempt: Some(1),
         claim_token: Some("token".into()),
+    };
+    ReportMany { reports: run_ids.map(report).into() }
+}
+
+fn back(run_id: &str) -> HandBack {
+    HandBack {
+        run_id: run_id.to_owned(),
+        attempt: 2,
+        claim_token: "token".into(),
+        reason: Some("draining".to_owned()),
     }
 }
 

@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use fleetward_wire::Done;
-use fleetward_wire::tasks::{Claim, Claimed, HandBack, Report, ReportAnswer, ReportStatus};
+use fleetward_wire::tasks::{Claim, Claimed, HandBack, Report, ReportMany, ReportStatus};
 use fleetward_wire::workers::{Heartbeat, HeartbeatAnswer, LostTask, WorkerStatus};
 use fleetward_worker::{Execute, Outcome, Transport, TransportError, Worker, WorkerOptions};
 use fleetward_worker::{TaskContext, from_fn};
@@ -38,9 +37,11 @@ pub(crate) struct Plane {
 
 #[derive(Default)]
 struct State {
-    claims: VecDeque<Answer<Option<Claimed>>>,
+    claims: VecDeque<Answer<Vec<Claimed>>>,
     beats: VecDeque<Answer<HeartbeatAnswer>>,
     reports: VecDeque<Answer<()>>,
+    /// What becomes of the reports of one task, where their request is answered at all.
+    verdicts: HashMap<String, VecDeque<TransportError>>,
     /// After its scripts are used up it answers nothing but this.
     down: Option<TransportError>,
     claim_names: HashMap<String, usize>,
@@ -52,7 +53,7 @@ impl Plane {
         Self { state: Arc::default(), lines: watch::Sender::new(0), start: Instant::now() }
     }
 
-    pub(crate) fn claims(self, answers: impl IntoIterator<Item = Answer<Option<Claimed>>>) -> Self {
+    pub(crate) fn claims(self, answers: impl IntoIterator<Item = Answer<Vec<Claimed>>>) -> Self {
         self.state().claims.extend(answers);
         self
     }
@@ -62,9 +63,19 @@ impl Plane {
         self
     }
 
-    /// Answers to reports and to hand-backs.
+    /// Answers to requests with reports, and to hand-backs.
     pub(crate) fn reports(self, answers: impl IntoIterator<Item = Answer<()>>) -> Self {
         self.state().reports.extend(answers);
+        self
+    }
+
+    /// What is wrong with the next reports of one task, whoever they come with.
+    pub(crate) fn verdicts(
+        self,
+        run_id: &str,
+        errors: impl IntoIterator<Item = TransportError>,
+    ) -> Self {
+        self.state().verdicts.insert(run_id.to_owned(), errors.into_iter().collect());
         self
     }
 
@@ -78,6 +89,13 @@ impl Plane {
         let state = self.state();
         let lines = state.log.iter().map(|(_, line)| line.as_str());
         lines.filter(|line| *line != "heartbeat []").map(|line| format!("{line}\n")).collect()
+    }
+
+    /// Of what was asked, the lines that begin with `prefix`.
+    pub(crate) fn said(&self, prefix: &str) -> String {
+        let state = self.state();
+        let lines = state.log.iter().map(|(_, line)| line.as_str());
+        lines.filter(|line| line.starts_with(prefix)).map(|line| format!("{line}\n")).collect()
     }
 
     /// When each line that begins with `prefix` was asked.
@@ -147,7 +165,7 @@ impl Running {
 
 #[async_trait]
 impl Transport for Plane {
-    async fn claim(&self, claim: Claim) -> Result<Option<Claimed>, TransportError> {
+    async fn claim_many(&self, claim: Claim) -> Result<Vec<Claimed>, TransportError> {
         let scripted = {
             let mut state = self.state();
             let next = state.claim_names.len() + 1;
@@ -155,13 +173,17 @@ impl Transport for Plane {
             let name = *state.claim_names.entry(id).or_insert(next);
             let scripted = state.claims.pop_front();
             drop(state);
-            self.log(format!("claim #{name}"));
+            let seats = match claim.max_tasks.unwrap() {
+                1 => String::new(),
+                n => format!(" for {n} seats"),
+            };
+            self.log(format!("claim #{name}{seats}"));
             scripted
         };
         let poll = Duration::from_secs_f64(claim.poll_timeout.unwrap());
         self.answer(scripted, async {
             sleep(poll).await;
-            None
+            Vec::new()
         })
         .await
     }
@@ -179,16 +201,18 @@ impl Transport for Plane {
         self.answer(scripted, async { alive() }).await
     }
 
-    async fn report(&self, report: Report) -> Result<ReportAnswer, TransportError> {
-        let said = match report.status {
-            ReportStatus::Completed => format!("completed {}", report.output.unwrap().expose()),
-            ReportStatus::Failed => format!("failed {}", report.error.unwrap().expose()),
-        };
-        let (id, attempt) = (report.run_id, report.attempt.unwrap());
-        let token = report.claim_token.unwrap();
-        self.log(format!("report {id}/{attempt} {} {said}", token.expose()));
+    async fn report_many(
+        &self,
+        reports: ReportMany,
+    ) -> Result<Vec<Result<(), TransportError>>, TransportError> {
+        let run_ids: Vec<_> = reports.reports.iter().map(|report| report.run_id.clone()).collect();
+        let said: Vec<_> = reports.reports.into_iter().map(words).collect();
+        self.log(format!("report {}", said.join(" + ")));
         let scripted = self.state().reports.pop_front();
-        self.answer(scripted, async {}).await.map(|()| Done::ok())
+        self.answer(scripted, async {}).await?;
+        let mut state = self.state();
+        let mut verdict = |run_id| state.verdicts.get_mut(run_id)?.pop_front();
+        Ok(run_ids.iter().map(|run_id| verdict(run_id).map_or(Ok(()), Err)).collect())
     }
 
     async fn release(&self, back: HandBack) -> Result<(), TransportError> {
@@ -204,9 +228,20 @@ impl Transport for Plane {
     }
 }
 
-/// The first attempt of a task, given out at once.
-pub(crate) fn gives(run_id: &str) -> Answer<Option<Claimed>> {
-    Answer::Now(Ok(Some(task(run_id))))
+/// A report, in one line.
+fn words(report: Report) -> String {
+    let said = match report.status {
+        ReportStatus::Completed => format!("completed {}", report.output.unwrap().expose()),
+        ReportStatus::Failed => format!("failed {}", report.error.unwrap().expose()),
+    };
+    let (id, attempt) = (report.run_id, report.attempt.unwrap());
+    let token = report.claim_token.unwrap();
+    format!("{id}/{attempt} {} {said}", token.expose())
+}
+
+/// The first attempts of so many tasks, given out at once.
+pub(crate) fn gives<const N: usize>(run_ids: [&str; N]) -> Answer<Vec<Claimed>> {
+    Answer::Now(Ok(run_ids.map(task).into()))
 }
 
 pub(crate) fn task(run_id: &str) -> Claimed {
@@ -252,6 +287,10 @@ pub(crate) fn refusal() -> TransportError {
 
 pub(crate) fn rejection() -> TransportError {
     TransportError::Rejected { status: 403, detail: "revoked".to_owned() }
+}
+
+pub(crate) fn seats(seats: usize) -> WorkerOptions {
+    WorkerOptions { seats, ..WorkerOptions::default() }
 }
 
 pub(crate) fn once() -> WorkerOptions {

@@ -13,7 +13,7 @@ use crate::plane::{
 
 #[tokio::test(start_paused = true)]
 async fn heartbeats_go_on_while_a_task_runs_and_name_it() {
-    let plane = Plane::new().claims([gives("t1")]);
+    let plane = Plane::new().claims([gives(["t1"])]);
 
     plane.start(echo_after(Duration::from_secs(95)), once()).ended.await.unwrap().unwrap();
 
@@ -25,7 +25,7 @@ async fn heartbeats_go_on_while_a_task_runs_and_name_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_task_that_is_over_at_once_costs_no_heartbeat() {
-    let plane = Plane::new().claims([gives("t1")]);
+    let plane = Plane::new().claims([gives(["t1"])]);
 
     plane.start(echo_after(Duration::ZERO), once()).ended.await.unwrap().unwrap();
 
@@ -48,7 +48,7 @@ async fn the_interval_that_the_server_names_wins() {
 #[tokio::test(start_paused = true)]
 async fn a_lost_attempt_is_stopped_and_nothing_is_said_about_it() {
     let plane = Plane::new()
-        .claims([gives("t1")])
+        .claims([gives(["t1"])])
         .beats([Answer::Now(Ok(alive())), Answer::Now(Ok(losing("t1")))]);
     let endless = Endless::new();
 
@@ -66,7 +66,7 @@ async fn a_lost_attempt_is_stopped_and_nothing_is_said_about_it() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_wants_the_worker_gone_gets_what_it_holds_first() {
     let drain = Answer::Now(Ok(HeartbeatAnswer { drain: true, ..alive() }));
-    let plane = Plane::new().claims([gives("t1")]).beats([Answer::Now(Ok(alive())), drain]);
+    let plane = Plane::new().claims([gives(["t1"])]).beats([Answer::Now(Ok(alive())), drain]);
 
     let worker = plane.start(echo_after(Duration::from_secs(20)), WorkerOptions::default());
     let summary = worker.ended.await.unwrap();
@@ -79,7 +79,7 @@ async fn a_server_that_wants_the_worker_gone_gets_what_it_holds_first() {
 async fn a_revoked_worker_stops_at_its_next_heartbeat() {
     let revoked = HeartbeatAnswer { status: WorkerStatus::Revoked, ..alive() };
     let plane = Plane::new()
-        .claims([gives("t1")])
+        .claims([gives(["t1"])])
         .beats([Answer::Now(Ok(alive())), Answer::Now(Ok(revoked))]);
     let endless = Endless::new();
 
@@ -116,7 +116,8 @@ async fn a_refused_heartbeat_does_not_end_the_worker() {
 
 #[tokio::test(start_paused = true)]
 async fn a_heartbeat_that_hangs_costs_no_lease() {
-    let plane = Plane::new().claims([gives("t1")]).beats([Answer::Now(Ok(alive())), Answer::Never]);
+    let plane =
+        Plane::new().claims([gives(["t1"])]).beats([Answer::Now(Ok(alive())), Answer::Never]);
 
     let worker = plane.start(echo_after(Duration::from_secs(100)), once());
     let summary = worker.ended.await.unwrap();

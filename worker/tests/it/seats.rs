@@ -8,11 +8,11 @@ use fleetward_worker::{Outcome, Summary, TransportError, WorkerError, WorkerOpti
 use tokio::sync::Barrier;
 use tokio::time::{Instant, timeout};
 
-use crate::plane::{Answer, Endless, Plane, echo, gives, once, outage, refusal, rejection};
+use crate::plane::{Answer, Endless, Plane, echo, gives, once, outage, refusal, rejection, seats};
 
 #[tokio::test(start_paused = true)]
 async fn a_task_is_claimed_run_and_reported() {
-    let plane = Plane::new().claims([gives("t1")]);
+    let plane = Plane::new().claims([gives(["t1"])]);
 
     let summary = plane.start(echo(), once()).ended.await.unwrap();
 
@@ -28,10 +28,10 @@ async fn a_task_is_claimed_run_and_reported() {
 #[tokio::test(start_paused = true)]
 async fn a_claim_without_an_answer_is_repeated_under_the_same_id() {
     let plane = Plane::new().claims([
-        Answer::Now(Ok(None)),
+        Answer::Now(Ok(vec![])),
         Answer::Now(Err(outage())),
         Answer::Now(Err(outage())),
-        gives("t1"),
+        gives(["t1"]),
     ]);
 
     plane.start(echo(), once()).ended.await.unwrap().unwrap();
@@ -49,7 +49,7 @@ async fn a_claim_without_an_answer_is_repeated_under_the_same_id() {
 
 #[tokio::test(start_paused = true)]
 async fn every_seat_runs_a_task_of_its_own() {
-    let plane = Plane::new().claims([gives("t1"), gives("t2"), gives("t3")]);
+    let plane = Plane::new().claims([gives(["t1"]), gives(["t2"]), gives(["t3"])]);
     let all_three = Arc::new(Barrier::new(3));
     let execute = from_fn(move |_task, _cx| {
         let all_three = all_three.clone();
@@ -59,19 +59,18 @@ async fn every_seat_runs_a_task_of_its_own() {
         }
     });
 
-    let worker = plane.start(execute, WorkerOptions { seats: 3, ..WorkerOptions::default() });
-    plane.asked("report", 3).await;
+    let worker = plane.start(execute, seats(3));
+    plane.asked("report", 1).await;
 
     assert_eq!(worker.drained().await, Ok(Summary { failed: 3, ..Summary::default() }));
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_attempt_given_out_twice_runs_once() {
-    let plane = Plane::new().claims([gives("t1"), gives("t1")]);
+    let plane = Plane::new().claims([gives(["t1"]), gives(["t1"])]);
     let endless = Endless::new();
 
-    let options = WorkerOptions { seats: 2, ..WorkerOptions::default() };
-    let worker = plane.start(endless.handler(), options);
+    let worker = plane.start(endless.handler(), seats(2));
     plane.asked("claim", 3).await;
 
     assert_eq!(*endless.started.borrow(), 1);
@@ -81,7 +80,7 @@ async fn an_attempt_given_out_twice_runs_once() {
 #[tokio::test(start_paused = true)]
 async fn a_worker_that_is_not_approved_yet_waits() {
     let pending = || Answer::Now(Err(TransportError::Pending));
-    let plane = Plane::new().claims([pending(), pending(), pending(), gives("t1")]);
+    let plane = Plane::new().claims([pending(), pending(), pending(), gives(["t1"])]);
 
     let summary = plane.start(echo(), once()).ended.await.unwrap();
 
@@ -92,11 +91,10 @@ async fn a_worker_that_is_not_approved_yet_waits() {
 #[tokio::test(start_paused = true)]
 async fn a_worker_that_is_turned_away_stops_everything() {
     let later = Duration::from_secs(5);
-    let plane = Plane::new().claims([gives("t1"), Answer::After(later, Err(rejection()))]);
+    let plane = Plane::new().claims([gives(["t1"]), Answer::After(later, Err(rejection()))]);
     let endless = Endless::new();
 
-    let options = WorkerOptions { seats: 2, ..WorkerOptions::default() };
-    let ended = plane.start(endless.handler(), options).ended.await.unwrap();
+    let ended = plane.start(endless.handler(), seats(2)).ended.await.unwrap();
 
     let error = ended.unwrap_err();
     assert_eq!(error, WorkerError::Rejected { status: 403, detail: "revoked".to_owned() });
@@ -117,7 +115,7 @@ async fn claims_that_are_always_refused_end_the_worker() {
 
 #[tokio::test(start_paused = true)]
 async fn empty_answers_that_come_at_once_do_not_make_it_spin() {
-    let plane = Plane::new().claims((0..1000).map(|_| Answer::Now(Ok(None))));
+    let plane = Plane::new().claims((0..1000).map(|_| Answer::Now(Ok(vec![]))));
 
     let worker = plane.start(echo(), WorkerOptions::default());
     tokio::time::sleep(Duration::from_secs(60)).await;
@@ -128,7 +126,7 @@ async fn empty_answers_that_come_at_once_do_not_make_it_spin() {
 
 #[tokio::test(start_paused = true)]
 async fn a_worker_that_can_run_nothing_gives_back_at_a_gentle_pace() {
-    let plane = Plane::new().claims((0..1000).map(|n| gives(&format!("t{n}"))));
+    let plane = Plane::new().claims((0..1000).map(|n| gives([&format!("t{n}")])));
     let unfit = from_fn(|_task, _cx| async { Outcome::GiveBack("no GPU".to_owned()) });
 
     let worker = plane.start(unfit, WorkerOptions::default());
@@ -141,7 +139,7 @@ async fn a_worker_that_can_run_nothing_gives_back_at_a_gentle_pace() {
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_of_the_handler_is_a_failed_task_and_no_more() {
-    let plane = Plane::new().claims([gives("t1"), gives("t2")]);
+    let plane = Plane::new().claims([gives(["t1"]), gives(["t2"])]);
     let execute = from_fn(|task, _cx| async move {
         assert_eq!(task.run_id, "t2", "a panic that this test wants to see");
         Outcome::Completed(task.run_id.into())
