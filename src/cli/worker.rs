@@ -151,7 +151,7 @@ async fn work(args: RunArgs, client: &ClientArgs) -> Result<(), Failed> {
         max_concurrent: args.max_concurrent,
     };
     let identity = tokio::select! {
-        identity = Identity::load_or_register(&path, &server, register) => identity.map_err(turned_away)?,
+        identity = Identity::load_or_register(&path, server, register) => identity.map_err(turned_away)?,
         () = stop.cancelled() => return Ok(()),
     };
     tracing::info!(worker = identity.worker_id, server, "registered");

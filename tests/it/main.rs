@@ -7,6 +7,7 @@ mod crash;
 mod demo;
 mod fencing;
 mod fixture;
+mod in_process;
 mod joining;
 mod mistakes;
 mod organisations;
