@@ -3,10 +3,11 @@
 //! position is committed with the rows, so it may be killed anywhere.
 
 mod batch;
+mod follow;
 mod live;
 mod rows;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use fleetward_store::{CellId, Event, Position, Store};
 use crate::config::Config;
 use crate::journal::Positions;
 use batch::{Batch, Outcome, Work};
+use follow::Follow;
 pub use live::Live;
 pub use rows::{Rows, RowsError};
 
@@ -95,19 +97,6 @@ pub struct State {
     failures: u32,
     /// Holds the next batch back: the store was away, or the last batch began a moment ago.
     pause: Option<Timer>,
-}
-
-#[derive(Default)]
-struct Follow {
-    /// Up to where the rows go; unknown until the store said it.
-    position: Option<Position>,
-    /// Events after it that were heard of, without gaps.
-    heard: VecDeque<(Position, Arc<[Event]>)>,
-    held: usize,
-    /// Events were passed over or came before this life: read them from the store.
-    behind: bool,
-    halted: Option<String>,
-    waiting: BTreeMap<Position, Vec<Reply<Result<(), Behind>>>>,
 }
 
 impl Handle {
@@ -192,17 +181,8 @@ impl Actor for State {
 
 impl State {
     fn hear(&mut self, cell: CellId, first: Position, events: Arc<[Event]>) {
-        let follow = self.cells.entry(cell).or_default();
-        let expected = follow.heard.back().map(|(first, events)| first + events.len() as u64);
-        let gap = expected
-            .or(follow.position.map(|position| position + 1))
-            .is_some_and(|next| next != first);
-        if follow.behind || gap || follow.held + events.len() > self.args.config.projector_queue {
-            follow.behind = true;
-            return;
-        }
-        follow.held += events.len();
-        follow.heard.push_back((first, events));
+        let most = self.args.config.projector_queue;
+        self.cells.entry(cell).or_default().hear(first, events, most);
     }
 
     fn wait(&mut self, cell: CellId, position: Position, reply: Reply<Result<(), Behind>>) {
@@ -274,36 +254,6 @@ impl State {
                 self.failures = self.failures.saturating_add(1);
                 self.pause = Some(cx.after(pause, Message::PauseOver));
             }
-        }
-    }
-}
-
-impl Follow {
-    /// What the next batch should fold of this cell.
-    fn work(&mut self, cell: CellId) -> Option<Work> {
-        if self.halted.is_some() || (self.heard.is_empty() && !self.behind) {
-            return None;
-        }
-        let heard = std::mem::take(&mut self.heard).into();
-        self.held = 0;
-        self.behind = false;
-        Some(Work { cell, position: self.position, heard })
-    }
-
-    fn pass(&mut self, to: Position, more: bool) {
-        self.position = Some(to);
-        self.behind |= more;
-        let later = self.waiting.split_off(&(to + 1));
-        for reply in std::mem::replace(&mut self.waiting, later).into_values().flatten() {
-            reply.send(Ok(()));
-        }
-    }
-
-    fn halt(&mut self, why: &str) {
-        tracing::error!(why, "an event cannot be folded; the lists of its cell are halted");
-        self.halted = Some(why.to_owned());
-        for reply in std::mem::take(&mut self.waiting).into_values().flatten() {
-            reply.send(Err(Behind::Halted(why.to_owned())));
         }
     }
 }

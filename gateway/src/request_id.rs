@@ -1,7 +1,8 @@
 //! The outermost layer: gives every request an id and a span, and every failure a body.
 //!
 //! It logs method, route, status and time of a request; never its path, query, headers or body,
-//! which may hold what a tenant wants to keep.
+//! which may hold what a tenant wants to keep. The span around what a request does is there from
+//! level debug on: entering one costs as much as parsing a small request.
 
 use std::panic::AssertUnwindSafe;
 
@@ -31,8 +32,8 @@ pub(crate) async fn layer(State(edge): State<Edge>, request: Request, next: Next
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("none", MatchedPath::as_str).to_owned();
-    let span = tracing::info_span!("request", request_id = %id, %method, route);
-    let mut response = run(request, next).instrument(span.clone()).await;
+    let span = tracing::debug_span!("request", request_id = %id, %method, route);
+    let mut response = run(request, next).instrument(span).await;
     let problem = described(&mut response);
     let code = problem.as_ref().map(|problem| problem.code);
     if let Some(problem) = problem {
@@ -42,8 +43,8 @@ pub(crate) async fn layer(State(edge): State<Edge>, request: Request, next: Next
         response.headers_mut().insert(HEADER, id);
     }
     let latency_ms = (edge.plane.clock().now() - began).as_secs_f64() * 1e3;
-    let done = Done { method: &method, route: &route, status: response.status(), latency_ms, code };
-    span.in_scope(|| done.tell());
+    let status = response.status();
+    Done { id: &id, method: &method, route: &route, status, latency_ms, code }.tell();
     response
 }
 
@@ -86,6 +87,7 @@ fn write(response: &mut Response, body: Vec<u8>) {
 }
 
 struct Done<'a> {
+    id: &'a str,
     method: &'a Method,
     route: &'a str,
     status: StatusCode,
@@ -95,16 +97,22 @@ struct Done<'a> {
 
 impl Done<'_> {
     fn tell(&self) {
-        let Self { status, latency_ms, .. } = *self;
+        let Self { id, method, route, status, latency_ms, .. } = *self;
         let status = status.as_u16();
         let code = self.code.unwrap_or_default();
         match status {
-            500 => tracing::warn!(status, latency_ms, code, "request failed"),
-            400.. => tracing::info!(status, latency_ms, code, "request refused"),
-            _ => tracing::debug!(status, latency_ms, "request served"),
+            500 => {
+                tracing::warn!(request_id = id, %method, route, status, latency_ms, code, "request failed");
+            }
+            400.. => {
+                tracing::info!(request_id = id, %method, route, status, latency_ms, code, "request refused");
+            }
+            _ => {
+                tracing::debug!(request_id = id, %method, route, status, latency_ms, "request served")
+            }
         }
         // An unknown method is a client's word: it must not become a label.
-        let method = match *self.method {
+        let method = match *method {
             Method::GET => "GET",
             Method::POST => "POST",
             Method::PATCH => "PATCH",
@@ -113,7 +121,7 @@ impl Done<'_> {
         };
         let labels = [
             ("method", method.to_owned()),
-            ("route", self.route.to_owned()),
+            ("route", route.to_owned()),
             ("status", status.to_string()),
         ];
         metrics::counter!("fleetward_http_requests_total", &labels).increment(1);

@@ -5,13 +5,14 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::http::Version;
 use fleetward_actors::Moment;
+use fleetward_actors::plane::Delivery;
 use futures_util::task::AtomicWaker;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
@@ -41,6 +42,9 @@ pub(crate) struct Wire {
     waiting: AtomicWaker,
     /// Who reads: hyper does not look again by itself when a request has ended.
     reader: AtomicWaker,
+    /// To be told once everything before was taken by the socket; dropped with the connection.
+    deliveries: Mutex<Vec<Delivery>>,
+    delivering: AtomicBool,
 }
 
 /// Counts one request as in flight until it is dropped.
@@ -89,6 +93,25 @@ impl Wire {
     pub(crate) fn poll_flowing(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.waiting.register(cx.waker());
         if self.blocked.load(Ordering::Acquire) { Poll::Pending } else { Poll::Ready(()) }
+    }
+
+    /// Whether requests share the connection at the same time.
+    pub(crate) fn is_multiplexed(&self) -> bool {
+        self.multiplexed.load(Ordering::Relaxed)
+    }
+
+    /// Watches over bytes that hyper is about to write.
+    pub(crate) fn deliver(&self, delivery: Delivery) {
+        self.deliveries.lock().unwrap_or_else(PoisonError::into_inner).push(delivery);
+        self.delivering.store(true, Ordering::Release);
+    }
+
+    /// Everything that was given to the socket was taken by it.
+    fn flushed(&self) {
+        if self.delivering.swap(false, Ordering::AcqRel) {
+            let mut deliveries = self.deliveries.lock().unwrap_or_else(PoisonError::into_inner);
+            deliveries.drain(..).for_each(Delivery::written);
+        }
     }
 
     fn set_blocked(&self, blocked: bool) {
@@ -237,7 +260,12 @@ impl Write for Socket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        // hyper asks for this once its own buffers are empty.
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        if let Poll::Ready(Ok(())) = flushed {
+            self.wire.flushed();
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

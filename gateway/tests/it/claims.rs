@@ -36,7 +36,7 @@ fn answer_that_is_read_slowly_arrives_whole() {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
 
-        assert!(answer.len() > payload.len() && answer.ends_with("0\r\n\r\n"));
+        assert!(answer.len() > payload.len() && answer.ends_with('}'));
         // It counts as read: the worker keeps the task without naming it.
         assert_eq!(worker.post("/heartbeat", &json!({})).await.status, 200);
         assert_eq!(server.admin.get("/tasks").await.json["tasks"][0]["status"], "claimed");

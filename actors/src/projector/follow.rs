@@ -1,0 +1,158 @@
+//! How far one cell is folded, and what was heard of it since. Pure, but for the callers it answers.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use fleetward_runtime::Reply;
+use fleetward_store::{CellId, Event, Position};
+
+use super::Behind;
+use super::batch::Work;
+
+#[derive(Default)]
+pub(super) struct Follow {
+    /// Up to where the rows go; unknown until the store said it.
+    pub(super) position: Option<Position>,
+    /// Later events that were heard of, without gaps among them; perhaps not the next ones.
+    pub(super) heard: VecDeque<(Position, Arc<[Event]>)>,
+    pub(super) held: usize,
+    /// Events may be in the store that were not heard of.
+    pub(super) behind: bool,
+    pub(super) halted: Option<String>,
+    pub(super) waiting: BTreeMap<Position, Vec<Reply<Result<(), Behind>>>>,
+}
+
+impl Follow {
+    /// Keeps what was committed, within `most` events: what does not fit is read back from the store.
+    pub(super) fn hear(&mut self, first: Position, events: Arc<[Event]>, most: usize) {
+        let next = self.heard.back().map(|(first, events)| first + events.len() as u64);
+        if next.is_some_and(|next| next != first) || self.held + events.len() > most {
+            self.heard.clear();
+            self.held = 0;
+            self.behind = true;
+        }
+        if events.len() <= most {
+            self.held += events.len();
+            self.heard.push_back((first, events));
+        }
+    }
+
+    /// What the next batch should fold of this cell: what was heard of, where it follows on, else what the store has.
+    pub(super) fn work(&mut self, cell: CellId) -> Option<Work> {
+        if self.halted.is_some() || (self.heard.is_empty() && !self.behind) {
+            return None;
+        }
+        self.behind = false;
+        let heard = if self.follows() {
+            self.held = 0;
+            std::mem::take(&mut self.heard).into()
+        } else {
+            Vec::new()
+        };
+        Some(Work { cell, position: self.position, heard })
+    }
+
+    fn follows(&self) -> bool {
+        let first = self.heard.front().map(|(first, _)| *first);
+        self.position.zip(first).is_some_and(|(position, first)| first <= position + 1)
+    }
+
+    pub(super) fn pass(&mut self, to: Position, more: bool) {
+        self.position = Some(to);
+        while let Some((first, events)) = self.heard.front()
+            && first + events.len() as u64 <= to + 1
+        {
+            self.held -= events.len();
+            self.heard.pop_front();
+        }
+        self.behind |= more || !(self.heard.is_empty() || self.follows());
+        let later = self.waiting.split_off(&(to + 1));
+        for reply in std::mem::replace(&mut self.waiting, later).into_values().flatten() {
+            reply.send(Ok(()));
+        }
+    }
+
+    pub(super) fn halt(&mut self, why: &str) {
+        tracing::error!(why, "an event cannot be folded; the lists of its cell are halted");
+        self.halted = Some(why.to_owned());
+        for reply in std::mem::take(&mut self.waiting).into_values().flatten() {
+            reply.send(Err(Behind::Halted(why.to_owned())));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fleetward_store::Codec;
+
+    const CELL: CellId = CellId(1);
+
+    fn events(count: usize) -> Arc<[Event]> {
+        let event = Event {
+            stream: "s/1".into(),
+            kind: "k".into(),
+            version: 1,
+            codec: Codec::Json,
+            at: 0,
+            by: "b".into(),
+            body: Default::default(),
+            sealed: None,
+        };
+        vec![event; count].into()
+    }
+
+    fn at(position: Position) -> Follow {
+        Follow { position: Some(position), ..Follow::default() }
+    }
+
+    fn heard(work: &Work) -> Vec<Position> {
+        work.heard.iter().map(|(first, _)| *first).collect()
+    }
+
+    #[test]
+    fn what_comes_while_a_batch_is_in_flight_is_not_read_back() {
+        let mut follow = at(10);
+        follow.hear(11, events(3), 100);
+        assert_eq!(heard(&follow.work(CELL).unwrap()), [11]);
+
+        follow.hear(14, events(2), 100);
+        follow.hear(16, events(1), 100);
+        follow.pass(13, false);
+
+        assert_eq!(heard(&follow.work(CELL).unwrap()), [14, 16]);
+        follow.pass(16, false);
+        assert!(follow.work(CELL).is_none());
+    }
+
+    #[test]
+    fn what_was_missed_is_read_until_what_was_heard_follows_on() {
+        let mut follow = at(10);
+        follow.hear(15, events(2), 100);
+        assert_eq!(heard(&follow.work(CELL).unwrap()), [] as [Position; 0], "11 to 14 are read");
+
+        follow.pass(12, true);
+        assert_eq!(heard(&follow.work(CELL).unwrap()), [] as [Position; 0]);
+        follow.pass(15, true);
+
+        let last = follow.work(CELL).unwrap();
+        assert_eq!(
+            (last.position, heard(&last)),
+            (Some(15), vec![15]),
+            "from inside of what was heard"
+        );
+    }
+
+    #[test]
+    fn more_than_fits_is_read_back() {
+        let mut follow = at(0);
+        follow.hear(1, events(60), 100);
+        follow.hear(61, events(60), 100);
+
+        let work = follow.work(CELL).unwrap();
+
+        assert!(work.heard.is_empty());
+        follow.pass(60, true);
+        assert_eq!(heard(&follow.work(CELL).unwrap()), [61]);
+    }
+}
