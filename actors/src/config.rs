@@ -37,8 +37,10 @@ pub struct Config {
     pub payload_memory: usize,
     /// Longest payload, output and error text, in bytes.
     pub payload_max: usize,
-    /// Committed events that wait in memory for the projector; beyond it they are read back.
+    /// Committed events of one cell that wait in memory for the projector; beyond it they are read back.
     pub projector_queue: usize,
+    /// Their bytes.
+    pub projector_queue_bytes: usize,
     /// How long the projector lets events gather between two batches while nobody waits for rows: a task that ends
     /// within that time is written once.
     pub projector_pause: Duration,
@@ -68,8 +70,9 @@ impl Default for Config {
             batch_bytes: 8 << 20,
             payload_memory: 64 << 20,
             payload_max: 1 << 20,
-            projector_queue: 16_384,
-            projector_pause: Duration::from_millis(100),
+            projector_queue: 65_536,
+            projector_queue_bytes: 64 << 20,
+            projector_pause: Duration::from_millis(250),
             projector_cache: 65_536,
             budget: Budget { restarts: 5, within: Duration::from_secs(60) },
             backoff: Backoff {

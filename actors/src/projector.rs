@@ -18,7 +18,7 @@ use fleetward_store::{CellId, Event, Position, Store};
 use crate::config::Config;
 use crate::journal::Positions;
 use batch::{Batch, Outcome, Work};
-use follow::Follow;
+use follow::{Follow, Size};
 pub use live::Live;
 pub use rows::{Rows, RowsError};
 
@@ -170,7 +170,7 @@ impl Actor for State {
     fn inspect(&self) -> serde_json::Value {
         serde_json::json!({
             "cells": self.cells.len(),
-            "held_events": self.cells.values().map(|cell| cell.held).sum::<usize>(),
+            "held_events": self.cells.values().map(|cell| cell.held.events).sum::<usize>(),
             "cached_rows": self.rows.len(),
             "halted": self.cells.iter()
                 .filter_map(|(cell, follow)| Some((cell.to_string(), follow.halted.clone()?)))
@@ -181,7 +181,8 @@ impl Actor for State {
 
 impl State {
     fn hear(&mut self, cell: CellId, first: Position, events: Arc<[Event]>) {
-        let most = self.args.config.projector_queue;
+        let config = &self.args.config;
+        let most = Size { events: config.projector_queue, bytes: config.projector_queue_bytes };
         self.cells.entry(cell).or_default().hear(first, events, most);
     }
 
@@ -220,8 +221,12 @@ impl State {
     /// Somebody waits for rows, or enough events have gathered: no reason to wait for more. (While the store is away
     /// nothing is urgent.)
     fn is_urgent(&self) -> bool {
-        let enough = self.args.config.projector_queue / 4;
-        let urgent = |follow: &Follow| !follow.waiting.is_empty() || follow.held >= enough;
+        let config = &self.args.config;
+        let urgent = |follow: &Follow| {
+            !follow.waiting.is_empty()
+                || follow.held.events >= config.projector_queue / 4
+                || follow.held.bytes >= config.projector_queue_bytes / 4
+        };
         self.failures == 0 && self.cells.values().any(urgent)
     }
 

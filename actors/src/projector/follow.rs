@@ -9,13 +9,20 @@ use fleetward_store::{CellId, Event, Position};
 use super::Behind;
 use super::batch::Work;
 
+/// Events, by count and by bytes.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Size {
+    pub(super) events: usize,
+    pub(super) bytes: usize,
+}
+
 #[derive(Default)]
 pub(super) struct Follow {
     /// Up to where the rows go; unknown until the store said it.
     pub(super) position: Option<Position>,
     /// Later events that were heard of, without gaps among them; perhaps not the next ones.
     pub(super) heard: VecDeque<(Position, Arc<[Event]>)>,
-    pub(super) held: usize,
+    pub(super) held: Size,
     /// Events may be in the store that were not heard of.
     pub(super) behind: bool,
     pub(super) halted: Option<String>,
@@ -23,16 +30,17 @@ pub(super) struct Follow {
 }
 
 impl Follow {
-    /// Keeps what was committed, within `most` events: what does not fit is read back from the store.
-    pub(super) fn hear(&mut self, first: Position, events: Arc<[Event]>, most: usize) {
+    /// Keeps what was committed, within `most`: what does not fit is read back from the store.
+    pub(super) fn hear(&mut self, first: Position, events: Arc<[Event]>, most: Size) {
         let next = self.heard.back().map(|(first, events)| first + events.len() as u64);
-        if next.is_some_and(|next| next != first) || self.held + events.len() > most {
+        let size = Size::of(&events);
+        if next.is_some_and(|next| next != first) || !self.held.and(size).within(most) {
             self.heard.clear();
-            self.held = 0;
+            self.held = Size::default();
             self.behind = true;
         }
-        if events.len() <= most {
-            self.held += events.len();
+        if size.within(most) {
+            self.held = self.held.and(size);
             self.heard.push_back((first, events));
         }
     }
@@ -44,7 +52,7 @@ impl Follow {
         }
         self.behind = false;
         let heard = if self.follows() {
-            self.held = 0;
+            self.held = Size::default();
             std::mem::take(&mut self.heard).into()
         } else {
             Vec::new()
@@ -62,7 +70,7 @@ impl Follow {
         while let Some((first, events)) = self.heard.front()
             && first + events.len() as u64 <= to + 1
         {
-            self.held -= events.len();
+            self.held = self.held.without(Size::of(events));
             self.heard.pop_front();
         }
         self.behind |= more || !(self.heard.is_empty() || self.follows());
@@ -81,12 +89,31 @@ impl Follow {
     }
 }
 
+impl Size {
+    fn of(events: &[Event]) -> Self {
+        Self { events: events.len(), bytes: events.iter().map(Event::size).sum() }
+    }
+
+    fn and(self, more: Self) -> Self {
+        Self { events: self.events + more.events, bytes: self.bytes + more.bytes }
+    }
+
+    fn without(self, less: Self) -> Self {
+        Self { events: self.events - less.events, bytes: self.bytes - less.bytes }
+    }
+
+    fn within(self, most: Self) -> bool {
+        self.events <= most.events && self.bytes <= most.bytes
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use fleetward_store::Codec;
 
     const CELL: CellId = CellId(1);
+    const MOST: Size = Size { events: 100, bytes: 1_000 };
 
     fn events(count: usize) -> Arc<[Event]> {
         let event = Event {
@@ -113,11 +140,11 @@ mod tests {
     #[test]
     fn what_comes_while_a_batch_is_in_flight_is_not_read_back() {
         let mut follow = at(10);
-        follow.hear(11, events(3), 100);
+        follow.hear(11, events(3), MOST);
         assert_eq!(heard(&follow.work(CELL).unwrap()), [11]);
 
-        follow.hear(14, events(2), 100);
-        follow.hear(16, events(1), 100);
+        follow.hear(14, events(2), MOST);
+        follow.hear(16, events(1), MOST);
         follow.pass(13, false);
 
         assert_eq!(heard(&follow.work(CELL).unwrap()), [14, 16]);
@@ -128,7 +155,7 @@ mod tests {
     #[test]
     fn what_was_missed_is_read_until_what_was_heard_follows_on() {
         let mut follow = at(10);
-        follow.hear(15, events(2), 100);
+        follow.hear(15, events(2), MOST);
         assert_eq!(heard(&follow.work(CELL).unwrap()), [] as [Position; 0], "11 to 14 are read");
 
         follow.pass(12, true);
@@ -146,8 +173,8 @@ mod tests {
     #[test]
     fn more_than_fits_is_read_back() {
         let mut follow = at(0);
-        follow.hear(1, events(60), 100);
-        follow.hear(61, events(60), 100);
+        follow.hear(1, events(60), MOST);
+        follow.hear(61, events(60), MOST);
 
         let work = follow.work(CELL).unwrap();
 
