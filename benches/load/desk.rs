@@ -124,6 +124,7 @@ impl HttpDesk {
         let request = self.request("/api/v1/fleet/tasks/batch", json(&many));
         let (_, body) = self.line.ask(request).await?;
         let results = read::<SubmittedMany>(&body)?.results;
+        all_answered(tasks.len(), results.len(), &body)?;
         let all = results.into_iter().map(|one| match one.run_id {
             Some(id) if one.status == 201 => Ok(Some(id)),
             _ if matches!(one.status, 429 | 503) => Ok(None),
@@ -162,6 +163,15 @@ pub(crate) fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Trouble>
         let body = format!("{error} in: {}", String::from_utf8_lossy(body));
         Trouble::Refused { status: 200, body }
     })
+}
+
+/// A batch has an answer for each of its parts.
+pub(crate) fn all_answered(asked: usize, answered: usize, body: &[u8]) -> Result<(), Trouble> {
+    if asked == answered {
+        return Ok(());
+    }
+    let body = format!("{asked} asked: {}", String::from_utf8_lossy(body));
+    Err(Trouble::Refused { status: 200, body })
 }
 
 /// What an error of the library means for the load.

@@ -36,7 +36,8 @@ pub(crate) struct Line {
 
 struct Open {
     sender: SendRequest<Full<Bytes>>,
-    connection: Pin<Box<Connection<TokioIo<TcpStream>, Full<Bytes>>>>,
+    /// None once it has ended.
+    connection: Option<Pin<Box<Connection<TokioIo<TcpStream>, Full<Bytes>>>>>,
 }
 
 impl Line {
@@ -91,7 +92,7 @@ impl Open {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-        Ok(Self { sender, connection: Box::pin(connection) })
+        Ok(Self { sender, connection: Some(Box::pin(connection)) })
     }
 
     async fn exchange(
@@ -105,17 +106,16 @@ impl Open {
             let status = answer.status();
             Ok((status, answer.into_body().collect().await?.to_bytes()))
         });
-        let mut ended = false;
         std::future::poll_fn(move |cx| {
             loop {
                 if let Poll::Ready(answer) = exchange.as_mut().poll(cx) {
                     return Poll::Ready(answer);
                 }
-                if ended || connection.as_mut().poll(cx).is_pending() {
-                    return Poll::Pending;
+                match connection.as_mut().map(|connection| connection.as_mut().poll(cx)) {
+                    // Dropped, it tells also a request that it never took.
+                    Some(Poll::Ready(_)) => *connection = None,
+                    Some(Poll::Pending) | None => return Poll::Pending,
                 }
-                // Whatever ended it, the exchange is told.
-                ended = true;
             }
         })
         .await

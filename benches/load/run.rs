@@ -1,5 +1,6 @@
 //! One run from an empty store to its figures: join, preload, warm up, measure, wait idle, check.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -188,7 +189,7 @@ impl Run {
                 Some(ended) = self.background.join_next() => ended??,
                 () = tokio::time::sleep(patience) => {
                     let now = tally.count();
-                    ensure!(now > before, "nothing has completed for {patience:?}: {now} of {goal}");
+                    ensure!(now > before, "{}", stuck(tally, goal, patience));
                     before = now;
                 }
                 never = self.progress.follow(tally, Tally::count) => never,
@@ -206,4 +207,19 @@ impl Run {
             journal_commits: self.subject.journal_commits().await?,
         })
     }
+}
+
+/// What is known of a run that does not get on.
+fn stuck(tally: &Tally, goal: u64, patience: Duration) -> String {
+    let (acknowledged, accepted) = tally.ledgers();
+    let accepted: HashSet<_> = accepted.into_iter().collect();
+    let open: Vec<_> = acknowledged.iter().filter(|task| !accepted.contains(task)).collect();
+    format!(
+        "no task has completed for {patience:?}: {} of {goal}, {} submitted, {} open, as {:?}; {:?}",
+        accepted.len(),
+        acknowledged.len(),
+        open.len(),
+        open.first(),
+        Mishaps::of(tally),
+    )
 }

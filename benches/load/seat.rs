@@ -12,7 +12,7 @@ use hyper::header::HeaderValue;
 use hyper::{Request, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use crate::desk::{host, json, post, read, told};
+use crate::desk::{all_answered, host, json, post, read, told};
 use crate::line::{Line, Trouble};
 use crate::shape::Stamp;
 
@@ -193,6 +193,7 @@ impl HttpSeat {
         let request = self.request("/api/v1/fleet/reports", json(&many));
         let (_, body) = self.line.ask(request).await?;
         let results = read::<ReportedMany>(&body)?.results;
+        all_answered(held.len(), results.len(), &body)?;
         let verdicts = results.into_iter();
         verdicts.map(|one| verdict(one.status, one.problem.to_string().as_bytes())).collect()
     }
