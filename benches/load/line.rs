@@ -34,10 +34,13 @@ pub(crate) struct Line {
     open: Option<Open>,
 }
 
+/// What reads and writes for the requests of one line.
+type Driver = Connection<TokioIo<TcpStream>, Full<Bytes>>;
+
 struct Open {
     sender: SendRequest<Full<Bytes>>,
     /// None once it has ended.
-    connection: Option<Pin<Box<Connection<TokioIo<TcpStream>, Full<Bytes>>>>>,
+    connection: Option<Pin<Box<Driver>>>,
 }
 
 impl Line {
