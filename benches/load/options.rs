@@ -239,6 +239,7 @@ impl Options {
                 title.push_str(&text);
             }
         };
+        say(!self.drain, format!(", {} tasks", self.tasks));
         say(self.backlog > 0, format!(", backlog {}", self.backlog));
         say(self.drain, ", drain".to_owned());
         say(self.recover, ", recovery".to_owned());

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use tokio::task::JoinSet;
 
 use crate::chaos::torment;
@@ -26,6 +26,9 @@ use crate::usage;
 const TOLD_WITHIN: Duration = Duration::from_secs(11);
 /// Time for what follows the last task: rows, checkpoints of the allocator.
 const SETTLED_WITHIN: Duration = Duration::from_secs(1);
+/// How often, and for how long at a time, to look whether the server rests.
+const SETTLE_LOOKS: usize = 240;
+const SETTLE_LOOK: Duration = Duration::from_millis(500);
 const MIB: f64 = (1_u64 << 20) as f64;
 
 /// One run while it runs.
@@ -51,6 +54,7 @@ pub(crate) async fn run(options: &Arc<Options>) -> Result<Figures> {
     run.progress.phase("joining", 0);
     let mut fleet = run.subject.fleet(&run.options, &run.crew.shape).await?;
     let preload_per_second = run.preload(&mut fleet).await?;
+    run.settle().await?;
     let crashed_us = run.crash(&mut fleet).await?;
     let mut figures = run.measure(fleet).await?;
     figures.preload_per_second = preload_per_second;
@@ -83,6 +87,23 @@ impl Run {
         };
         self.crew.hurry(false);
         Ok(Some(backlog as f64 / since.elapsed().as_secs_f64()))
+    }
+
+    /// Waits until the server has worked off what follows a backlog, as rows to write: that is
+    /// not the cost of what is measured next.
+    async fn settle(&self) -> Result<()> {
+        if self.options.backlog == 0 {
+            return Ok(());
+        }
+        self.progress.phase("settling", 0);
+        for _ in 0..SETTLE_LOOKS {
+            let before = self.subject.cpu()?;
+            tokio::time::sleep(SETTLE_LOOK).await;
+            if self.subject.cpu()? - before < SETTLE_LOOK / 20 {
+                return Ok(());
+            }
+        }
+        bail!("the server does not come to rest after the backlog")
     }
 
     /// Kills the server while everything waits, and says when.
