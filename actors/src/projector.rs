@@ -244,7 +244,13 @@ impl State {
                         positions.project(to);
                     }
                 }
-                Outcome::Halted(why) => follow.halt(&why),
+                Outcome::Halted(why) => {
+                    tracing::error!(
+                        why,
+                        "an event cannot be folded; the lists of its cell are halted"
+                    );
+                    follow.halt(&why);
+                }
                 Outcome::Away(why) => {
                     follow.behind = true;
                     away = Some(why);

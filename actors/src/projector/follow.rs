@@ -1,4 +1,5 @@
-//! How far one cell is folded, and what was heard of it since. Pure, but for the callers it answers.
+//! How far one cell is folded, what was heard of it since, and who waits for its rows. Pure: an answer is all that
+//! leaves it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -81,7 +82,6 @@ impl Follow {
     }
 
     pub(super) fn halt(&mut self, why: &str) {
-        tracing::error!(why, "an event cannot be folded; the lists of its cell are halted");
         self.halted = Some(why.to_owned());
         for reply in std::mem::take(&mut self.waiting).into_values().flatten() {
             reply.send(Err(Behind::Halted(why.to_owned())));
