@@ -3,13 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use bytes::Bytes;
 use fleetward_actors::id::TaskId;
 use fleetward_actors::plane::NewSubmit;
 use fleetward_actors::{Error, Operator};
-use http_body_util::Full;
-use hyper::Request;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -25,8 +21,6 @@ pub(crate) enum Desk {
 /// Submits over a connection of its own.
 pub(crate) struct HttpDesk {
     line: Line,
-    host: HeaderValue,
-    bearer: HeaderValue,
     /// Whether answers may be lost, so that a repeat has to be recognised.
     repeats: bool,
 }
@@ -65,8 +59,8 @@ struct SubmittedOne {
 }
 
 impl Desk {
-    pub(crate) fn http(address: SocketAddr, bearer: HeaderValue, repeats: bool) -> Self {
-        Self::Http(HttpDesk { line: Line::new(address), host: host(address), bearer, repeats })
+    pub(crate) fn http(address: SocketAddr, bearer: &str, repeats: bool) -> Self {
+        Self::Http(HttpDesk { line: Line::new(address).with("authorization", bearer), repeats })
     }
 
     /// Loses the connection.
@@ -99,13 +93,8 @@ impl HttpDesk {
     ) -> Result<Vec<Option<TaskId>>, Trouble> {
         let payload = raw(shape.payload(task));
         let labels = shape.wants(task);
-        let submit = Submit { labels, payload: &payload, idempotency_key: None };
-        let mut request = self.request("/api/v1/fleet/tasks", json(&submit));
-        if self.repeats {
-            let key = HeaderValue::from(task.number);
-            request.headers_mut().insert("idempotency-key", key);
-        }
-        let (_, body) = self.line.ask(request).await?;
+        let submit = Submit { labels, payload: &payload, idempotency_key: self.key(task) };
+        let (_, body) = self.line.ask("/api/v1/fleet/tasks", &json(&submit)).await?;
         Ok(vec![Some(read::<Submitted>(&body)?.run_id)])
     }
 
@@ -118,11 +107,10 @@ impl HttpDesk {
         let submits = tasks.iter().zip(&payloads).map(|(task, payload)| Submit {
             labels: shape.wants(*task),
             payload,
-            idempotency_key: self.repeats.then(|| task.number.to_string()),
+            idempotency_key: self.key(*task),
         });
         let many = SubmitMany { tasks: submits.collect() };
-        let request = self.request("/api/v1/fleet/tasks/batch", json(&many));
-        let (_, body) = self.line.ask(request).await?;
+        let (_, body) = self.line.ask("/api/v1/fleet/tasks/batch", &json(&many)).await?;
         let results = read::<SubmittedMany>(&body)?.results;
         all_answered(tasks.len(), results.len(), &body)?;
         let all = results.into_iter().map(|one| match one.run_id {
@@ -133,28 +121,13 @@ impl HttpDesk {
         all.collect()
     }
 
-    fn request(&self, path: &str, body: Bytes) -> Request<Full<Bytes>> {
-        let mut request = post(path, &self.host, body);
-        request.headers_mut().insert(AUTHORIZATION, self.bearer.clone());
-        request
+    fn key(&self, task: NewTask) -> Option<String> {
+        self.repeats.then(|| task.number.to_string())
     }
 }
 
-/// A request with a JSON body.
-pub(crate) fn post(path: &str, host: &HeaderValue, body: Bytes) -> Request<Full<Bytes>> {
-    let mut request = Request::post(path).body(Full::new(body)).expect("paths here are literals");
-    let headers = request.headers_mut();
-    headers.insert(HOST, host.clone());
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    request
-}
-
-pub(crate) fn host(address: SocketAddr) -> HeaderValue {
-    HeaderValue::try_from(address.to_string()).expect("an address is visible ASCII")
-}
-
-pub(crate) fn json(body: &impl Serialize) -> Bytes {
-    serde_json::to_vec(body).expect("bodies here have string keys only").into()
+pub(crate) fn json(body: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(body).expect("bodies here have string keys only")
 }
 
 /// An answer as it should be.
@@ -178,7 +151,7 @@ pub(crate) fn all_answered(asked: usize, answered: usize, body: &[u8]) -> Result
 pub(crate) fn told(error: Error) -> Trouble {
     match error {
         Error::Busy | Error::OverShare | Error::Unavailable(_) => Trouble::Busy(error.to_string()),
-        Error::OutcomeUnknown => Trouble::Lost(error.to_string()),
+        Error::OutcomeUnknown => Trouble::Lost(std::io::Error::other(error)),
         Error::Refused(_) | Error::Internal(_) => {
             Trouble::Refused { status: 0, body: error.to_string() }
         }

@@ -1,7 +1,7 @@
 //! Sets up what a run needs at the edge: organisations, desks that submit, and workers that
 //! registered, each on the connection that it keeps.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use fleetward_actors::fleet::key::Binding;
 use fleetward_actors::plane::{AdminToken, Enrollment, NewEnrollmentKey};
 use fleetward_actors::{ControlPlane, Operator};
@@ -9,10 +9,9 @@ use fleetward_wire::keys::{KeyCreate, KeyCreated};
 use fleetward_wire::orgs::{OrgCreate, OrgCreated};
 use fleetward_wire::workers::{Register, Registered};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use hyper::header::{AUTHORIZATION, HeaderValue};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::desk::{Desk, host, json, post, read};
+use crate::desk::{Desk, json, read};
 use crate::line::Line;
 use crate::options::Options;
 use crate::seat::Seat;
@@ -40,7 +39,7 @@ impl Fleet {
             orgs.push(HttpOrg::make(server, options, number).await?);
         }
         let desks = (0..options.submitters).map(|number| {
-            let bearer = orgs[number % orgs.len()].bearer.clone();
+            let bearer = &orgs[number % orgs.len()].bearer;
             Desk::http(server.address(), bearer, options.chaos)
         });
         let desks = desks.collect();
@@ -77,18 +76,18 @@ impl Fleet {
 
 /// What it takes to get into an organisation over HTTP.
 struct HttpOrg {
-    bearer: HeaderValue,
+    bearer: String,
     key: String,
 }
 
 impl HttpOrg {
     async fn make(server: &Server, options: &Options, number: usize) -> Result<Self> {
-        let mut bearer = bearer(ADMIN)?;
+        let mut bearer = bearer(ADMIN);
         // The first is the one that every server has.
         if number > 0 {
             let new = OrgCreate { name: format!("load-{number}"), display_name: None };
             let made: OrgCreated = call(server, "/api/v1/orgs", &bearer, &new).await?;
-            bearer = self::bearer(made.token.expose())?;
+            bearer = self::bearer(made.token.expose());
         }
         let new = KeyCreate {
             name: "load".to_owned(),
@@ -102,19 +101,18 @@ impl HttpOrg {
     }
 }
 
-fn bearer(token: &str) -> Result<HeaderValue> {
-    HeaderValue::try_from(format!("Bearer {token}")).context("a token is visible ASCII")
+fn bearer(token: &str) -> String {
+    format!("Bearer {token}")
 }
 
 async fn call<T: DeserializeOwned>(
     server: &Server,
     path: &str,
-    bearer: &HeaderValue,
+    bearer: &str,
     body: &impl Serialize,
 ) -> Result<T> {
-    let mut request = post(path, &host(server.address()), json(body));
-    request.headers_mut().insert(AUTHORIZATION, bearer.clone());
-    let (_, body) = Line::new(server.address()).ask(request).await?;
+    let mut line = Line::new(server.address()).with("authorization", bearer);
+    let (_, body) = line.ask(path, &json(body)).await?;
     Ok(read(&body)?)
 }
 
@@ -133,11 +131,10 @@ async fn join(
         ..Register::default()
     };
     let mut line = Line::new(server.address());
-    let request = post("/api/v1/fleet/register", &host(server.address()), json(&register));
-    let (_, body) = line.ask(request).await?;
+    let (_, body) = line.ask("/api/v1/fleet/register", &json(&register)).await?;
     let registered: Registered = read(&body)?;
     let (worker, secret) = (registered.worker_id, registered.worker_secret.into_exposed());
-    Ok(Seat::http(line, server.address(), &worker, &secret))
+    Ok(Seat::http(line, &worker, &secret))
 }
 
 async fn local_org(

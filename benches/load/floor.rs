@@ -17,7 +17,6 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 
-use crate::desk::{host, post};
 use crate::figures::Quantiles;
 use crate::line::Line;
 use crate::options::{Options, StoreKind};
@@ -148,8 +147,7 @@ async fn unnest(pool: PgPool) -> Result<()> {
 
 async fn echo(lines: Arc<tokio::sync::Mutex<Vec<Line>>>, bytes: usize) -> Result<()> {
     let mut line = lines.lock().await.pop().context("there is a line for each caller")?;
-    let body = "x".repeat(bytes).into();
-    line.ask(post("/", &host(line.address()), body)).await?;
+    line.ask("/", "x".repeat(bytes).as_bytes()).await?;
     lines.lock().await.push(line);
     Ok(())
 }

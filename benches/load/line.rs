@@ -1,25 +1,28 @@
 //! One keep-alive connection to the server: a request at a time, without a pool and without tasks.
 //!
 //! Load, server and database share the machine, so a request has to cost the load as little as it
-//! can: the connection is driven by whoever waits for the answer.
+//! can: what every request of a line says is put together once, a request is one write, and an
+//! answer is parsed where it was read to.
 
+use std::fmt::Write;
+use std::io;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
-use std::task::Poll;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1::{Connection, SendRequest, handshake};
-use hyper::{Request, StatusCode};
-use hyper_util::rt::TokioIo;
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+/// Headers that an answer may have.
+const HEADERS: usize = 32;
+/// Room for what most answers have.
+const ROOM: usize = 1 << 10;
 
 /// Why there is no answer that helps.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Trouble {
     /// Perhaps done: nobody said.
     #[error("the connection was lost: {0}")]
-    Lost(String),
+    Lost(#[from] io::Error),
     /// Not done, or not known to be: to be repeated.
     #[error("the server is busy: {0}")]
     Busy(String),
@@ -31,26 +34,21 @@ pub(crate) enum Trouble {
 /// A connection that is opened when it is needed. An exchange that is abandoned closes it.
 pub(crate) struct Line {
     address: SocketAddr,
-    open: Option<Open>,
-}
-
-/// What reads and writes for the requests of one line.
-type Driver = Connection<TokioIo<TcpStream>, Full<Bytes>>;
-
-struct Open {
-    sender: SendRequest<Full<Bytes>>,
-    /// None once it has ended.
-    connection: Option<Pin<Box<Driver>>>,
+    /// What every request says after its first line.
+    headers: String,
+    open: Option<TcpStream>,
 }
 
 impl Line {
     pub(crate) fn new(address: SocketAddr) -> Self {
-        Self { address, open: None }
+        let headers = format!("host: {address}\r\ncontent-type: application/json\r\n");
+        Self { address, headers, open: None }
     }
 
-    /// Where it leads.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+    /// Sends this header with every request.
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+        write!(self.headers, "{name}: {value}\r\n").expect("a string takes everything");
+        self
     }
 
     /// Closes it; the next request opens another.
@@ -58,82 +56,82 @@ impl Line {
         self.open = None;
     }
 
-    /// Sends a request and waits for its whole answer.
-    pub(crate) async fn send(
-        &mut self,
-        request: Request<Full<Bytes>>,
-    ) -> Result<(StatusCode, Bytes), Trouble> {
-        let mut open = match self.open.take() {
-            Some(open) => open,
-            None => Open::connect(self.address).await.map_err(lost)?,
+    /// Posts a body and waits for the whole answer.
+    pub(crate) async fn send(&mut self, path: &str, body: &[u8]) -> io::Result<(u16, Bytes)> {
+        let mut stream = match self.open.take() {
+            Some(stream) => stream,
+            None => {
+                let stream = TcpStream::connect(self.address).await?;
+                stream.set_nodelay(true)?;
+                stream
+            }
         };
-        let answer = open.exchange(request).await.map_err(lost)?;
+        let (headers, length) = (&self.headers, body.len());
+        let mut request =
+            format!("POST {path} HTTP/1.1\r\n{headers}content-length: {length}\r\n\r\n")
+                .into_bytes();
+        request.extend_from_slice(body);
+        stream.write_all(&request).await?;
+        drop(request);
+        let answer = answer(&mut stream).await?;
         // Kept only after a whole exchange.
-        self.open = Some(open);
+        self.open = Some(stream);
         Ok(answer)
     }
 
     /// The same, where anything but success is trouble.
-    pub(crate) async fn ask(
-        &mut self,
-        request: Request<Full<Bytes>>,
-    ) -> Result<(StatusCode, Bytes), Trouble> {
-        let (status, body) = self.send(request).await?;
-        if status.is_success() {
+    pub(crate) async fn ask(&mut self, path: &str, body: &[u8]) -> Result<(u16, Bytes), Trouble> {
+        let (status, body) = self.send(path, body).await?;
+        if (200..300).contains(&status) {
             return Ok((status, body));
         }
         let body = String::from_utf8_lossy(&body).into_owned();
         Err(match status {
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Trouble::Busy(body),
-            status => Trouble::Refused { status: status.as_u16(), body },
+            429 | 503 => Trouble::Busy(body),
+            status => Trouble::Refused { status, body },
         })
     }
 }
 
-impl Open {
-    async fn connect(address: SocketAddr) -> Result<Self, BoxError> {
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
-        let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-        Ok(Self { sender, connection: Some(Box::pin(connection)) })
+/// Reads one answer: its status and its body.
+async fn answer(stream: &mut TcpStream) -> io::Result<(u16, Bytes)> {
+    // A parked worker needs no buffer.
+    stream.readable().await?;
+    let mut read = BytesMut::with_capacity(ROOM);
+    let (status, head, body) = loop {
+        if stream.read_buf(&mut read).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if let Some(parsed) = parsed(&read)? {
+            break parsed;
+        }
+    };
+    while read.len() < head + body {
+        read.reserve(head + body - read.len());
+        if stream.read_buf(&mut read).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
     }
-
-    async fn exchange(
-        &mut self,
-        request: Request<Full<Bytes>>,
-    ) -> Result<(StatusCode, Bytes), hyper::Error> {
-        let Self { sender, connection } = self;
-        let mut exchange = pin!(async {
-            sender.ready().await?;
-            let answer = sender.send_request(request).await?;
-            let status = answer.status();
-            Ok((status, answer.into_body().collect().await?.to_bytes()))
-        });
-        std::future::poll_fn(move |cx| {
-            loop {
-                if let Poll::Ready(answer) = exchange.as_mut().poll(cx) {
-                    return Poll::Ready(answer);
-                }
-                match connection.as_mut().map(|connection| connection.as_mut().poll(cx)) {
-                    // Dropped, it tells also a request that it never took.
-                    Some(Poll::Ready(_)) => *connection = None,
-                    Some(Poll::Pending) | None => return Poll::Pending,
-                }
-            }
-        })
-        .await
-    }
+    Ok((status, read.split_off(head).freeze()))
 }
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-fn lost(error: impl Into<BoxError>) -> Trouble {
-    let error = error.into();
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    Trouble::Lost(text)
+/// Status, and lengths of head and body, once the whole head is there.
+fn parsed(read: &[u8]) -> io::Result<Option<(u16, usize, usize)>> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS];
+    let mut answer = httparse::Response::new(&mut headers);
+    let head = match answer.parse(read).map_err(io::Error::other)? {
+        httparse::Status::Complete(head) => head,
+        httparse::Status::Partial => return Ok(None),
+    };
+    let status = answer.code.unwrap_or_default();
+    let length = answer.headers.iter().find(|is| is.name.eq_ignore_ascii_case("content-length"));
+    let body = match length {
+        Some(length) => {
+            let length = std::str::from_utf8(length.value).ok().and_then(|text| text.parse().ok());
+            length.ok_or_else(|| io::Error::other("a length that is none"))?
+        }
+        None if status == 204 => 0,
+        None => return Err(io::Error::other("an answer that does not say its length")),
+    };
+    Ok(Some((status, head, body)))
 }

@@ -78,6 +78,10 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use figures::Figures;
 use options::{Mode, Options};
+
+/// That of the server, which in process is this one.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 use plot::Point;
 
 /// Open files beside the connections: databases, libraries, pipes.

@@ -1,18 +1,14 @@
 //! One worker's way in: over HTTP on a connection of its own, or by calls of the library.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use fleetward_actors::Session;
 use fleetward_actors::id::TaskId;
 use fleetward_actors::plane::{self, Offers, Outcome, Reported};
-use http_body_util::Full;
-use hyper::header::HeaderValue;
-use hyper::{Request, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use crate::desk::{all_answered, host, json, post, read, told};
+use crate::desk::{all_answered, json, read, told};
 use crate::line::{Line, Trouble};
 use crate::shape::Stamp;
 
@@ -28,9 +24,6 @@ pub(crate) enum Seat {
 /// A worker with a connection of its own.
 pub(crate) struct HttpSeat {
     line: Line,
-    host: HeaderValue,
-    worker: HeaderValue,
-    secret: HeaderValue,
 }
 
 /// A task that a worker has.
@@ -112,10 +105,10 @@ struct HeldTask<'a> {
 }
 
 impl Seat {
-    pub(crate) fn http(line: Line, address: SocketAddr, worker: &str, secret: &str) -> Self {
-        let header = |text: &str| HeaderValue::try_from(text).expect("ids and secrets are ASCII");
-        let (worker, secret) = (header(worker), header(secret));
-        Self::Http(HttpSeat { line, host: host(address), worker, secret })
+    pub(crate) fn http(line: Line, worker: &str, secret: &str) -> Self {
+        Self::Http(HttpSeat {
+            line: line.with("x-worker-id", worker).with("x-worker-secret", secret),
+        })
     }
 
     /// Waits for up to `most` tasks. Nothing came in time: none.
@@ -164,9 +157,8 @@ impl HttpSeat {
     async fn claim(&mut self, most: usize, wait: Duration) -> Result<Vec<Held>, Trouble> {
         let max_tasks = (most > 1).then_some(most);
         let claim = Claim { poll_timeout: wait.as_secs(), max_tasks };
-        let request = self.request("/api/v1/fleet/claim", json(&claim));
-        let (status, body) = self.line.ask(request).await?;
-        if status == StatusCode::NO_CONTENT {
+        let (status, body) = self.line.ask("/api/v1/fleet/claim", &json(&claim)).await?;
+        if status == 204 {
             return Ok(Vec::new());
         }
         let claimed = match max_tasks {
@@ -183,15 +175,13 @@ impl HttpSeat {
     }
 
     async fn report(&mut self, held: &Held) -> Result<Vec<Verdict>, Trouble> {
-        let request = self.request("/api/v1/fleet/report", json(&report(held)));
-        let (status, body) = self.line.send(request).await?;
-        verdict(status.as_u16(), &body).map(|verdict| vec![verdict])
+        let (status, body) = self.line.send("/api/v1/fleet/report", &json(&report(held))).await?;
+        verdict(status, &body).map(|verdict| vec![verdict])
     }
 
     async fn report_many(&mut self, held: &[Held]) -> Result<Vec<Verdict>, Trouble> {
         let many = ReportMany { reports: held.iter().map(report).collect() };
-        let request = self.request("/api/v1/fleet/reports", json(&many));
-        let (_, body) = self.line.ask(request).await?;
+        let (_, body) = self.line.ask("/api/v1/fleet/reports", &json(&many)).await?;
         let results = read::<ReportedMany>(&body)?.results;
         all_answered(held.len(), results.len(), &body)?;
         let verdicts = results.into_iter();
@@ -205,16 +195,7 @@ impl HttpSeat {
             claim_token: &held.claim_token,
         });
         let beat = Heartbeat { tasks: tasks.collect() };
-        let request = self.request("/api/v1/fleet/heartbeat", json(&beat));
-        self.line.ask(request).await.map(drop)
-    }
-
-    fn request(&self, path: &str, body: Bytes) -> Request<Full<Bytes>> {
-        let mut request = post(path, &self.host, body);
-        let headers = request.headers_mut();
-        headers.insert("x-worker-id", self.worker.clone());
-        headers.insert("x-worker-secret", self.secret.clone());
-        request
+        self.line.ask("/api/v1/fleet/heartbeat", &json(&beat)).await.map(drop)
     }
 }
 

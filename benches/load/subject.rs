@@ -7,11 +7,8 @@ use anyhow::Result;
 use fleetward_actors::ControlPlane;
 use fleetward_actors::plane::{AdminToken, Options as PlaneOptions};
 use fleetward_store::Store;
-use hyper::Request;
 
-use crate::desk::host;
 use crate::fleet::Fleet;
-use crate::line::Line;
 use crate::options::{Mode, Options, StoreKind};
 use crate::place::Place;
 use crate::server::{ADMIN, Server};
@@ -73,10 +70,8 @@ impl Subject {
     /// Commits of the journal as the server counts them, since it started.
     pub(crate) async fn journal_commits(&self) -> Result<Option<u64>> {
         let Self::Process(server) = self else { return Ok(None) };
-        let mut request = Request::get("/metrics").body(Default::default())?;
-        request.headers_mut().insert(hyper::header::HOST, host(server.address()));
-        let (_, body) = Line::new(server.address()).ask(request).await?;
-        let text = String::from_utf8_lossy(&body);
+        let text = reqwest::get(format!("http://{}/metrics", server.address())).await?;
+        let text = text.error_for_status()?.text().await?;
         let count = text.lines().find_map(|line| line.strip_prefix(COMMITS)?.trim().parse().ok());
         Ok(count)
     }

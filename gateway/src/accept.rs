@@ -4,7 +4,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
 use fleetward_actors::ControlPlane;
@@ -16,12 +15,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt;
 
 use crate::GatewayOptions;
 use crate::edge::Edge;
 use crate::metrics;
-use crate::routes;
+use crate::routes::Routes;
 use crate::socket::{Socket, Times, Wire};
 
 /// When the process has no descriptors left, others have to be closed first.
@@ -49,7 +47,7 @@ pub async fn serve(
     let draining = CancellationToken::new();
     let edge = Edge::new(plane, options, draining.clone());
     let server = Server {
-        routes: routes::router(edge.clone()),
+        routes: Routes::new(edge.clone()),
         builder: builder(&edge.options),
         open: TaskTracker::new(),
         cut_off: CancellationToken::new(),
@@ -68,7 +66,7 @@ pub async fn serve(
 
 struct Server {
     edge: Edge,
-    routes: Router,
+    routes: Routes,
     builder: Builder<TokioExecutor>,
     open: TaskTracker,
     /// Ends what a drain has waited for long enough.
@@ -151,14 +149,14 @@ async fn serve_one(
     builder: Builder<TokioExecutor>,
     socket: Socket,
     wire: Arc<Wire>,
-    routes: Router,
+    routes: Routes,
     draining: CancellationToken,
 ) {
     let service = service_fn(move |request: Request<Incoming>| {
         let in_flight = wire.begin(request.version());
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Arc::clone(&wire));
-        let answered = routes.clone().oneshot(request);
+        let answered = routes.clone().answer(request);
         async move {
             let answer = answered.await;
             drop(in_flight);

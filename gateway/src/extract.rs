@@ -143,6 +143,8 @@ async fn read(edge: &Edge, request: Request) -> Result<(Vec<u8>, Room), Problem>
         return Err(too_large(edge, body).await);
     }
     tokio::select! {
+        // Most bodies are here with their head: then no timer is set.
+        biased;
         read = collect(edge, &mut body) => match read {
             Ok(read) => Ok(read),
             Err(Broken::TooLarge) => Err(too_large(edge, body).await),

@@ -25,15 +25,25 @@ const HEADER: &str = "x-request-id";
 /// Longest id that is taken from a client.
 const LONGEST: usize = 128;
 
-/// Runs one request.
+/// Runs one request that the router found a route for, or none.
 pub(crate) async fn layer(State(edge): State<Edge>, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    around(&edge, request, route, |request| next.run(request)).await
+}
+
+/// Runs one request by `run`.
+pub(crate) async fn around<F: Future<Output = Response>>(
+    edge: &Edge,
+    request: Request,
+    route: &str,
+    run: impl FnOnce(Request) -> F,
+) -> Response {
     let began = edge.plane.clock().now();
     let id = given(request.headers()).unwrap_or_else(|| Uuid::now_v7().to_string());
     let method = request.method().clone();
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let route = route.as_ref().map_or("none", MatchedPath::as_str).to_owned();
     let span = tracing::debug_span!("request", request_id = %id, %method, route);
-    let mut response = run(request, next).instrument(span).await;
+    let mut response = caught(run(request)).instrument(span).await;
     let problem = described(&mut response);
     let code = problem.as_ref().map(|problem| problem.code);
     if let Some(problem) = problem {
@@ -44,13 +54,13 @@ pub(crate) async fn layer(State(edge): State<Edge>, request: Request, next: Next
     }
     let latency_ms = (edge.plane.clock().now() - began).as_secs_f64() * 1e3;
     let status = response.status();
-    Done { id: &id, method: &method, route: &route, status, latency_ms, code }.tell();
+    Done { id: &id, method: &method, route, status, latency_ms, code }.tell();
     response
 }
 
 /// A panic is a bug of ours: the client gets an id, the log the rest.
-async fn run(request: Request, next: Next) -> Response {
-    match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+async fn caught(run: impl Future<Output = Response>) -> Response {
+    match AssertUnwindSafe(run).catch_unwind().await {
         Ok(response) => response,
         Err(_) => {
             let id = Uuid::now_v7().to_string();

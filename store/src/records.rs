@@ -42,7 +42,8 @@ pub struct Projection {
     pub from: Position,
     /// Where it stands afterwards.
     pub to: Position,
-    /// Whole new rows. Where one appears twice, the later one counts.
+    /// Whole new rows. Where one appears twice, the later one counts. One created after `from` is new: no step before
+    /// this one can have written it.
     pub upserts: Vec<Record>,
 }
 

@@ -160,7 +160,9 @@ impl Actor for State {
         let keys = part.states::<Key>()?.into_iter().map(|key| (key.id, key)).collect();
         args.credentials.reset(workers.values());
         let reconcile = cx.after(RECONCILE_EVERY, Message::ReconcileDue);
-        Ok(Self { args, log: part.log, rolls: Rolls { keys, workers }, reconcile })
+        let state = Self { args, log: part.log, rolls: Rolls { keys, workers }, reconcile };
+        state.publish();
+        Ok(state)
     }
 
     fn handle(&mut self, message: Message, cx: &mut Context<Message>) -> Result<(), Crash> {

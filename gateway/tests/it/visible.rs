@@ -58,6 +58,27 @@ fn probes_need_no_token_and_say_how_it_is() {
 }
 
 #[test]
+fn routes_past_the_router_are_seen_like_all_others() {
+    with_server(async |server| {
+        let worker = server.worker("w").await;
+        for (who, route) in [(&server.admin, "/tasks"), (&worker, "/claim"), (&worker, "/report")] {
+            let said = who.post(route, &json!([])).await;
+            assert_eq!(said.problem(), (422, "invalid_body"), "{route}");
+            assert!(said.json["request_id"].is_string(), "{route}");
+            let path = format!("/api/v1/fleet{route}");
+            let other = who.send("PUT", &path, None).await;
+            assert_eq!(other.problem(), (405, "method_not_allowed"), "{route}");
+
+            let metrics = server.anybody().send("GET", "/metrics", None).await.text;
+            let named = |line: &str| {
+                line.contains("method=\"POST\"") && line.contains(&format!("route=\"{path}\""))
+            };
+            assert!(metrics.lines().any(named), "{route}");
+        }
+    });
+}
+
+#[test]
 fn outage_of_the_store_is_said_and_may_be_waited_for() {
     with_server(async |server| {
         let held = server.store.hold();

@@ -76,19 +76,29 @@ async fn write(
 }
 
 fn project_query(projections: &[&Projection]) -> Query {
-    let rows: Vec<&Record> =
-        projections.iter().flat_map(|projection| projection.latest()).collect();
-    sqlx::query(include_str!("../sql/postgres/project.sql"))
+    let (mut created, mut changed) = (Vec::new(), Vec::new());
+    for projection in projections {
+        for row in projection.latest() {
+            let rows = if row.created > projection.from { &mut created } else { &mut changed };
+            rows.push(row);
+        }
+    }
+    let query = sqlx::query(include_str!("../sql/postgres/project.sql"))
         .bind(column(projections, |projection| projection.cell.0))
         .bind(column(projections, |projection| signed(projection.from)))
-        .bind(column(projections, |projection| signed(projection.to)))
-        .bind(column(&rows, |row| row.cell.0))
-        .bind(column(&rows, |row| &*row.kind))
-        .bind(column(&rows, |row| row.id.as_str()))
-        .bind(column(&rows, |row| signed(row.created)))
-        .bind(column(&rows, |row| signed(row.updated)))
-        .bind(column(&rows, |row| row.open))
-        .bind(column(&rows, |row| row.status.as_str()))
-        .bind(column(&rows, |row| &row.body[..]))
-        .bind(column(&rows, |row| row.sealed.as_deref()))
+        .bind(column(projections, |projection| signed(projection.to)));
+    bind_rows(bind_rows(query, &created), &changed)
+}
+
+fn bind_rows(query: Query, rows: &[&Record]) -> Query {
+    query
+        .bind(column(rows, |row| row.cell.0))
+        .bind(column(rows, |row| &*row.kind))
+        .bind(column(rows, |row| row.id.as_str()))
+        .bind(column(rows, |row| signed(row.created)))
+        .bind(column(rows, |row| signed(row.updated)))
+        .bind(column(rows, |row| row.open))
+        .bind(column(rows, |row| row.status.as_str()))
+        .bind(column(rows, |row| &row.body[..]))
+        .bind(column(rows, |row| row.sealed.as_deref()))
 }
