@@ -92,6 +92,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(failed) => return ended(&failed),
     };
+    huge_pages(&cli.verb);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -105,6 +106,20 @@ pub(crate) fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failed) => ended(&failed),
+    }
+}
+
+/// A server without them: it keeps small things for thousands of workers, and with pages of 2 MiB it was a quarter larger
+/// and no faster. The process inherits that, so a worker takes it back for the commands that it runs.
+fn huge_pages(verb: &Verb) {
+    let disable = match verb {
+        Verb::Serve(_) | Verb::Dev(_) => true,
+        Verb::Worker(_) => false,
+        _ => return,
+    };
+    #[cfg(target_os = "linux")]
+    if let Err(error) = nix::sys::prctl::set_thp_disable(disable) {
+        tracing::debug!(%error, "huge pages stay as they are");
     }
 }
 

@@ -97,13 +97,19 @@ impl Run {
         }
         self.progress.phase("settling", 0);
         for _ in 0..SETTLE_LOOKS {
-            let before = self.subject.cpu()?;
+            let before = self.busy().await?;
             tokio::time::sleep(SETTLE_LOOK).await;
-            if self.subject.cpu()? - before < SETTLE_LOOK / 20 {
+            if self.busy().await? - before < SETTLE_LOOK / 20 {
                 return Ok(());
             }
         }
-        bail!("the server does not come to rest after the backlog")
+        bail!("server and database do not come to rest after the backlog")
+    }
+
+    /// Processor time of the server and its database so far.
+    async fn busy(&self) -> Result<Duration> {
+        let database = self.place.counts().await?.map_or(0.0, |counts| counts.cpu_s);
+        Ok(self.subject.cpu()? + Duration::from_secs_f64(database))
     }
 
     /// Kills the server while everything waits, and says when.

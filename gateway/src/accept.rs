@@ -1,16 +1,18 @@
 //! The accept loop: takes connections within limits, serves them, and ends them in good order.
 
+use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::Request;
+use axum::response::Response;
 use fleetward_actors::ControlPlane;
 use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +32,8 @@ const STREAMS_MAX: u32 = 256;
 const PING_EVERY: Duration = Duration::from_secs(20);
 /// hyper's lower limit for its read buffer.
 const LEAST_HEADER_BYTES: usize = 8 << 10;
+/// How a client begins that speaks HTTP/2 and knows that we do; no method of HTTP/1 begins so.
+const HTTP2: &[u8] = b"PRI";
 
 /// Serves until `shutdown` is cancelled, then drains: stops accepting, answers parked polls with
 /// 204, finishes what is in flight, and closes whatever is left at `options.drain_within`.
@@ -46,9 +50,13 @@ pub async fn serve(
 ) -> io::Result<()> {
     let draining = CancellationToken::new();
     let edge = Edge::new(plane, options, draining.clone());
-    let server = Server {
+    let desk = Desk {
         routes: Routes::new(edge.clone()),
-        builder: builder(&edge.options),
+        protocols: Protocols::new(&edge.options),
+        edge: edge.clone(),
+    };
+    let server = Server {
+        desk: Arc::new(desk),
         open: TaskTracker::new(),
         cut_off: CancellationToken::new(),
         edge,
@@ -66,26 +74,33 @@ pub async fn serve(
 
 struct Server {
     edge: Edge,
-    routes: Routes,
-    builder: Builder<TokioExecutor>,
+    desk: Arc<Desk>,
     open: TaskTracker,
     /// Ends what a drain has waited for long enough.
     cut_off: CancellationToken,
 }
 
-fn builder(options: &GatewayOptions) -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
-    let header_bytes = options.max_header_bytes.max(LEAST_HEADER_BYTES);
-    // The socket has its own deadline for heads.
-    builder.http1().header_read_timeout(None).max_buf_size(header_bytes);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(PING_EVERY)
-        .keep_alive_timeout(PING_EVERY)
-        .max_concurrent_streams(STREAMS_MAX)
-        .max_header_list_size(u32::try_from(header_bytes).unwrap_or(u32::MAX));
-    builder
+/// How connections are served.
+struct Protocols {
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
+}
+
+impl Protocols {
+    fn new(options: &GatewayOptions) -> Self {
+        let header_bytes = options.max_header_bytes.max(LEAST_HEADER_BYTES);
+        let mut http1 = http1::Builder::new();
+        // The socket has its own deadline for heads.
+        http1.header_read_timeout(None).max_buf_size(header_bytes);
+        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        http2
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING_EVERY)
+            .keep_alive_timeout(PING_EVERY)
+            .max_concurrent_streams(STREAMS_MAX)
+            .max_header_list_size(u32::try_from(header_bytes).unwrap_or(u32::MAX));
+        Self { http1, http2 }
+    }
 }
 
 impl Server {
@@ -109,22 +124,12 @@ impl Server {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a socket without TCP_NODELAY");
         }
-        let options = &self.edge.options;
-        let times = Times {
-            head: options.header_timeout,
-            idle: options.idle_timeout,
-            write: options.write_timeout,
-        };
-        let wire = Arc::new(Wire::default());
-        let socket = Socket::new(stream, Arc::clone(&wire), self.edge.clone(), times);
-        let draining = self.edge.draining.clone();
-        let connection =
-            serve_one(self.builder.clone(), socket, wire, self.routes.clone(), draining);
+        let desk = self.desk.clone();
         let (cut_off, token) = (self.cut_off.clone(), self.open.token());
         self.edge.plane.system().spawn("connection", async move {
             let _held = (permit, token);
             tokio::select! {
-                () = connection => {}
+                () = desk.serve(stream) => {}
                 () = cut_off.cancelled() => {}
             }
         });
@@ -144,34 +149,83 @@ impl Server {
     }
 }
 
-/// One connection until it ends.
-async fn serve_one(
-    builder: Builder<TokioExecutor>,
-    socket: Socket,
-    wire: Arc<Wire>,
+/// What serves every connection.
+struct Desk {
+    protocols: Protocols,
     routes: Routes,
-    draining: CancellationToken,
-) {
-    let service = service_fn(move |request: Request<Incoming>| {
-        let in_flight = wire.begin(request.version());
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(Arc::clone(&wire));
-        let answered = routes.clone().answer(request);
-        async move {
-            let answer = answered.await;
-            drop(in_flight);
-            answer
+    edge: Edge,
+}
+
+impl Desk {
+    /// Serves one until it ends.
+    ///
+    /// The protocol is looked at without being read: what hyper's own detection reads before makes its buffer grow to
+    /// twice the size, and its connection has room for both protocols. A parked worker keeps all of that.
+    async fn serve(self: Arc<Self>, stream: TcpStream) {
+        let mut first = [0; HTTP2.len()];
+        let seen = tokio::select! {
+            seen = stream.peek(&mut first) => seen.unwrap_or(0),
+            () = self.edge.sleep(self.edge.options.header_timeout) => return,
+            () = self.edge.draining.cancelled() => return,
+        };
+        let ended = match &first[..seen] {
+            HTTP2 => Box::pin(self.serve_http2(stream)).await,
+            _ => Box::pin(self.serve_http1(stream)).await,
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a connection broke");
         }
-    });
-    let mut connection = std::pin::pin!(builder.serve_connection(socket, service));
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = draining.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    }
+
+    async fn serve_http1(&self, stream: TcpStream) -> hyper::Result<()> {
+        let (socket, wire) = self.socket(stream);
+        let draining = &self.edge.draining;
+        let service = service_fn(move |request| answer(&self.routes, &wire, request));
+        let mut connection = std::pin::pin!(self.protocols.http1.serve_connection(socket, service));
+        tokio::select! {
+            ended = connection.as_mut() => return ended,
+            () = draining.cancelled() => connection.as_mut().graceful_shutdown(),
         }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection broke");
+        connection.await
+    }
+
+    async fn serve_http2(&self, stream: TcpStream) -> hyper::Result<()> {
+        let (socket, wire) = self.socket(stream);
+        let draining = &self.edge.draining;
+        let service = service_fn(move |request| answer(&self.routes, &wire, request));
+        let mut connection = std::pin::pin!(self.protocols.http2.serve_connection(socket, service));
+        tokio::select! {
+            ended = connection.as_mut() => return ended,
+            () = draining.cancelled() => connection.as_mut().graceful_shutdown(),
+        }
+        connection.await
+    }
+
+    fn socket(&self, stream: TcpStream) -> (Socket, Arc<Wire>) {
+        let options = &self.edge.options;
+        let times = Times {
+            head: options.header_timeout,
+            idle: options.idle_timeout,
+            write: options.write_timeout,
+        };
+        let wire = Arc::new(Wire::default());
+        (Socket::new(stream, Arc::clone(&wire), self.edge.clone(), times), wire)
+    }
+}
+
+/// Answers one request of a connection.
+fn answer(
+    routes: &Routes,
+    wire: &Arc<Wire>,
+    request: Request<Incoming>,
+) -> impl Future<Output = Result<Response, Infallible>> + use<> {
+    let in_flight = wire.begin(request.version());
+    let mut request = request.map(Body::new);
+    request.extensions_mut().insert(Arc::clone(wire));
+    let answered = routes.clone().answer(request);
+    async move {
+        let answer = answered.await;
+        drop(in_flight);
+        answer
     }
 }

@@ -12,6 +12,7 @@ use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use fleetward_actors::Moment;
 use fleetward_wire::problem;
 use futures_util::FutureExt;
 use tracing::Instrument;
@@ -25,25 +26,38 @@ const HEADER: &str = "x-request-id";
 /// Longest id that is taken from a client.
 const LONGEST: usize = 128;
 
-/// Runs one request that the router found a route for, or none.
-pub(crate) async fn layer(State(edge): State<Edge>, request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let route = route.as_ref().map_or("none", MatchedPath::as_str);
-    around(&edge, request, route, |request| next.run(request)).await
+/// What is said of a request once it is answered.
+pub(crate) struct Asked {
+    id: String,
+    method: Method,
+    began: Moment,
 }
 
-/// Runs one request by `run`.
-pub(crate) async fn around<F: Future<Output = Response>>(
+impl Asked {
+    pub(crate) fn of(request: &Request, edge: &Edge) -> Self {
+        let id = given(request.headers()).unwrap_or_else(|| Uuid::now_v7().to_string());
+        Self { id, method: request.method().clone(), began: edge.plane.clock().now() }
+    }
+}
+
+/// Runs one request that the router found a route for, or none.
+pub(crate) async fn layer(State(edge): State<Edge>, request: Request, next: Next) -> Response {
+    let asked = Asked::of(&request, &edge);
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    around(&edge, asked, route, next.run(request)).await
+}
+
+/// Answers one request by `run`.
+pub(crate) async fn around(
     edge: &Edge,
-    request: Request,
+    asked: Asked,
     route: &str,
-    run: impl FnOnce(Request) -> F,
+    run: impl Future<Output = Response>,
 ) -> Response {
-    let began = edge.plane.clock().now();
-    let id = given(request.headers()).unwrap_or_else(|| Uuid::now_v7().to_string());
-    let method = request.method().clone();
+    let Asked { id, method, began } = asked;
     let span = tracing::debug_span!("request", request_id = %id, %method, route);
-    let mut response = caught(run(request)).instrument(span).await;
+    let mut response = caught(run).instrument(span).await;
     let problem = described(&mut response);
     let code = problem.as_ref().map(|problem| problem.code);
     if let Some(problem) = problem {

@@ -19,11 +19,12 @@ use axum::http::{Method, StatusCode};
 use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::{delete, get, post};
+use futures_util::future::Either;
 use tower::ServiceExt;
 
 use crate::edge::Edge;
 use crate::problem::Problem;
-use crate::request_id;
+use crate::request_id::{self, Asked};
 
 /// All of them. Cheap to clone.
 #[derive(Clone)]
@@ -42,15 +43,20 @@ impl Routes {
     /// Answers one request.
     ///
     /// What every task goes through several times is found by comparing, past the router: that costs a third of what
-    /// such a request costs outside of the actors. The router knows these routes too, for other methods.
-    pub(crate) async fn answer(self, request: Request) -> Result<Response, Infallible> {
+    /// such a request costs outside of the actors. The router knows these routes too, for other methods. Nothing of
+    /// the request is kept here: a parked worker is a request that waits.
+    pub(crate) fn answer(
+        self,
+        request: Request,
+    ) -> impl Future<Output = Result<Response, Infallible>> + use<> {
         match hot(&request) {
             Some((route, handler)) => {
-                let edge = self.edge.clone();
-                let run = |request| handler(request, edge);
-                Ok(request_id::around(&self.edge, request, route, run).await)
+                let Self { edge, .. } = self;
+                let asked = Asked::of(&request, &edge);
+                let run = handler(request, edge.clone());
+                Either::Left(async move { Ok(request_id::around(&edge, asked, route, run).await) })
             }
-            None => self.router.oneshot(request).await,
+            None => Either::Right(self.router.oneshot(request)),
         }
     }
 }

@@ -157,9 +157,13 @@ impl Records for Memory {
         Ok(self.reach()?.list(&query))
     }
 
-    async fn load_open(&self, cell: CellId) -> Result<(Position, Vec<Record>), Unavailable> {
-        let tables = self.reach()?;
-        Ok((tables.position(cell), tables.open_records(cell)))
+    async fn open_page(
+        &self,
+        cell: CellId,
+        after: Position,
+        limit: usize,
+    ) -> Result<Vec<Record>, Unavailable> {
+        Ok(self.reach()?.open_page(cell, after, limit))
     }
 
     async fn count(

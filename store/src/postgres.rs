@@ -165,8 +165,13 @@ impl Records for Postgres {
         read::records(&self.readers.rows(|| read::list_query(&query)).await?)
     }
 
-    async fn load_open(&self, cell: CellId) -> Result<(Position, Vec<Record>), Unavailable> {
-        read::snapshot(&self.readers.rows(|| read::load_open_query(cell)).await?)
+    async fn open_page(
+        &self,
+        cell: CellId,
+        after: Position,
+        limit: usize,
+    ) -> Result<Vec<Record>, Unavailable> {
+        read::records(&self.readers.rows(|| read::open_page_query(cell, after, limit)).await?)
     }
 
     async fn count(

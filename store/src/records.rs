@@ -105,12 +105,18 @@ pub trait Records: Send + Sync + 'static {
     /// `Unavailable`: try again.
     async fn list(&self, query: Query) -> Result<Vec<Record>, Unavailable>;
 
-    /// All open rows of a cell by `created`, with the position they are folded to, from one
-    /// snapshot. What can be open at a time is bounded by the caller.
+    /// The first `limit` open rows of a cell that were created after a position, by `created`: page by page, from 0
+    /// on, all of them. Each page is of its own moment. Whoever asks for `position` first and then applies the events
+    /// after it to what the pages hold has missed nothing: a row says itself which of them it contains.
     ///
     /// # Errors
     /// `Unavailable`: try again.
-    async fn load_open(&self, cell: CellId) -> Result<(Position, Vec<Record>), Unavailable>;
+    async fn open_page(
+        &self,
+        cell: CellId,
+        after: Position,
+        limit: usize,
+    ) -> Result<Vec<Record>, Unavailable>;
 
     /// How many rows there are, of one status if one is given.
     ///

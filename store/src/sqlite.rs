@@ -135,8 +135,13 @@ impl Records for Sqlite {
         self.readers.run(move |reader| reader.list(&query)).await
     }
 
-    async fn load_open(&self, cell: CellId) -> Result<(Position, Vec<Record>), Unavailable> {
-        self.readers.run(move |reader| reader.load_open(cell)).await
+    async fn open_page(
+        &self,
+        cell: CellId,
+        after: Position,
+        limit: usize,
+    ) -> Result<Vec<Record>, Unavailable> {
+        self.readers.run(move |reader| reader.open_page(cell, after, limit)).await
     }
 
     async fn count(

@@ -60,8 +60,7 @@ impl Rows {
         }
     }
 
-    /// Holds a row.
-    pub fn hold(&mut self, row: Record) {
+    fn hold(&mut self, row: Record) {
         let stream = format!("{}/{}", row.kind, row.id);
         self.held.insert((row.cell, stream.into()), Held::Stored(row));
     }

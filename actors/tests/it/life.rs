@@ -223,6 +223,31 @@ fn state_survives_a_restart_of_everything() {
     });
 }
 
+/// Its row still says that it waits: the events after the row decide.
+#[test]
+fn task_that_ended_before_a_restart_has_ended_although_its_row_is_behind() {
+    let store = Memory::new();
+    let mut task = None;
+    World::run(async |world| {
+        let plane = start(world, &store).await;
+        task = Some(plane.submit("1").await);
+        world.pass(Duration::from_secs(2)).await;
+        assert_eq!(plane.phase(task.unwrap()).await, Phase::Waiting, "the row is written");
+        let held = store.control().hold_projections();
+        let worker = plane.worker("w1").await;
+        let taken = take(&worker, plain(0)).await.unwrap();
+        complete(&worker, &taken).await.unwrap();
+        plane.plane.system().drain(Duration::from_secs(1)).await;
+        drop(held);
+    });
+    World::run(async |world| {
+        let plane = start(world, &store).await;
+        let worker = plane.worker("w2").await;
+        assert!(take(&worker, plain(0)).await.is_none());
+        assert!(matches!(plane.phase(task.unwrap()).await, Phase::Completed { .. }));
+    });
+}
+
 #[test]
 fn caller_may_wait_for_the_end_of_a_task() {
     World::run(async |world| {

@@ -129,9 +129,10 @@ impl Tables {
         rows
     }
 
-    pub(super) fn open_records(&self, cell: CellId) -> Vec<Record> {
-        let mut rows = self.rows(cell, |row| row.open);
+    pub(super) fn open_page(&self, cell: CellId, after: Position, limit: usize) -> Vec<Record> {
+        let mut rows = self.rows(cell, |row| row.open && row.created > after);
         rows.sort_by_key(|row| row.created);
+        rows.truncate(limit);
         rows
     }
 

@@ -81,8 +81,11 @@ pub(super) fn get_query(cell: CellId, kind: &str, ids: &[String]) -> Query {
     query(include_str!("../sql/postgres/get.sql")).bind(cell.0).bind(kind).bind(ids)
 }
 
-pub(super) fn load_open_query(cell: CellId) -> Query {
-    query(include_str!("../sql/postgres/load_open.sql")).bind(cell.0)
+pub(super) fn open_page_query(cell: CellId, after: Position, limit: usize) -> Query {
+    query(include_str!("../sql/postgres/open_page.sql"))
+        .bind(cell.0)
+        .bind(signed(after))
+        .bind(rows(limit))
 }
 
 pub(super) fn list_query(asked: &crate::Query) -> Query {

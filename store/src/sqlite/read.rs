@@ -101,11 +101,14 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn load_open(&self, cell: CellId) -> rusqlite::Result<(Position, Vec<Record>)> {
-        self.snapshot(|| {
-            let open = self.all(include_str!("../sql/sqlite/load_open.sql"), [cell.0], record)?;
-            Ok((self.position(cell)?, open))
-        })
+    pub(super) fn open_page(
+        &self,
+        cell: CellId,
+        after: Position,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<Record>> {
+        let sql = include_str!("../sql/sqlite/open_page.sql");
+        self.all(sql, (cell.0, signed(after), rows(limit)), record)
     }
 
     pub(super) fn count(

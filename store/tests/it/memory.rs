@@ -86,7 +86,7 @@ async fn store_that_is_away_answers_nothing() {
     memory.control().set_away(true);
     assert!(append_one(&store, append(head, &["b"])).await.is_err());
     assert!(store.open(CELL).await.is_err() && store.ping().await.is_err());
-    assert!(store.load_open(CELL).await.is_err());
+    assert!(store.open_page(CELL, 0, 10).await.is_err());
     memory.control().set_away(false);
 
     assert_eq!(append_one(&store, append(head, &["b"])).await.unwrap().head, 2);

@@ -2,11 +2,14 @@
 //! of the cell's actors, and hands each its part. Told by the journal when this life must end; then it crashes,
 //! and the cell starts again from what is durable.
 
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fleetward_runtime::{Actor, Address, Context, Crash, Reply, StartError};
 use fleetward_store::{CellId, Position, ReadLimit, Record, Store};
+use futures_util::future::join;
 
 use crate::fact::{self, Fold, Unfoldable};
 use crate::journal::{self, CellLog, End, Positions};
@@ -14,6 +17,8 @@ use crate::projector::{self, Progress, Rows, RowsError};
 
 /// Events in one page of the tail.
 const PAGE: ReadLimit = ReadLimit { events: 4_096, bytes: 16 << 20 };
+/// Open rows in one page.
+const OPEN_PAGE: usize = 4_096;
 /// How long an actor waits for its part: the keeper has it in memory.
 const HAND_OVER_WITHIN: Duration = Duration::from_secs(10);
 
@@ -70,10 +75,15 @@ pub struct Part {
     pub records: Vec<Record>,
 }
 
+/// Names of streams.
+type Streams = HashSet<Arc<str>>;
+/// By kind.
+type Records = BTreeMap<Cow<'static, str>, Vec<Record>>;
+
 /// The keeper's memory: the parts that are not taken yet.
 pub struct State {
     log: CellLog,
-    records: Vec<Record>,
+    records: Records,
     fate: Fate,
 }
 
@@ -130,15 +140,16 @@ impl Actor for State {
         let log =
             args.journal.open(args.cell, cx.address().clone(), args.positions.clone()).await?;
         let head = args.positions.committed();
-        let mut rows = Rows::new(args.store.clone());
-        let (position, open) = args.store.load_open(args.cell).await.map_err(|e| away(&e))?;
+        let position = args.store.position(args.cell).await.map_err(|error| away(&error))?;
         args.positions.project(position);
-        open.into_iter().for_each(|row| rows.hold(row));
-        let last_at = fold_tail(&args, &mut rows, position, head).await?;
+        let mut rows = Rows::new(args.store.clone());
+        let (last_at, touched) = fold_tail(&args, &mut rows, position, head).await?;
+        let records = records(&args, rows, &touched).await?;
+        let count: usize = records.values().map(Vec::len).sum();
+        tracing::info!(cell = args.cell.0, records = count, position, head, "the cell is read");
         log.not_before(last_at);
         args.progress.insert(args.cell, args.positions.clone());
         args.projector.opened(args.cell);
-        let records = rows.into_rows().collect();
         Ok(Self { log, records, fate: args.fate })
     }
 
@@ -162,10 +173,8 @@ impl Actor for State {
 
 impl State {
     fn part(&mut self, kinds: &[&str]) -> Part {
-        let (records, rest) =
-            self.records.drain(..).partition(|row| kinds.contains(&row.kind.as_ref()));
-        self.records = rest;
-        Part { log: self.log.clone(), records }
+        let mine = kinds.iter().filter_map(|kind| self.records.remove(*kind));
+        Part { log: self.log.clone(), records: mine.flatten().collect() }
     }
 
     fn end(&self, end: &End) -> Crash {
@@ -176,13 +185,39 @@ impl State {
     }
 }
 
-/// Applies the events between the rows and the head; answers the time of the last event.
+/// What the tail left open, and the open rows of all streams that it did not touch: those hold every event of theirs.
+/// (A row of one that it closed may still say that it is open.)
+async fn records(args: &Args, rows: Rows, touched: &Streams) -> Result<Records, StartError> {
+    let page = |after| args.store.open_page(args.cell, after, OPEN_PAGE);
+    let mut records = Records::new();
+    let mut next = page(0).await.map_err(|error| away(&error))?;
+    while let Some(last) = next.last() {
+        let after = last.created;
+        let read = std::mem::take(&mut next);
+        let sort = async {
+            let is_touched = |row: &Record| {
+                !touched.is_empty() && touched.contains(&*format!("{}/{}", row.kind, row.id))
+            };
+            let untouched = read.into_iter().filter(|row| !is_touched(row));
+            untouched.for_each(|row| records.entry(row.kind.clone()).or_default().push(row));
+        };
+        // The store looks for the next page while this one is sorted.
+        next = join(page(after), sort).await.0.map_err(|error| away(&error))?;
+    }
+    for row in rows.into_rows() {
+        records.entry(row.kind.clone()).or_default().push(row);
+    }
+    Ok(records)
+}
+
+/// Applies the events between the rows and the head; answers the time of the last event, and whose they were.
 async fn fold_tail(
     args: &Args,
     rows: &mut Rows,
     mut position: Position,
     head: Position,
-) -> Result<i64, StartError> {
+) -> Result<(i64, Streams), StartError> {
+    let mut touched = Streams::new();
     while position < head {
         let page =
             args.store.read(args.cell, position, PAGE).await.map_err(|error| away(&error))?;
@@ -191,13 +226,14 @@ async fn fold_tail(
             return Err(StartError::Halt(why));
         };
         position = last.seq;
+        touched.extend(page.iter().map(|stored| stored.event.stream.clone()));
         rows.apply(args.cell, &page).await.map_err(|error| match error {
             RowsError::Away(why) => StartError::Unavailable(why),
             RowsError::Unfoldable(error) => halt(&error),
         })?;
     }
     let last = args.store.read_at(args.cell, &[head]).await.map_err(|error| away(&error))?;
-    Ok(last.first().map_or(0, |stored| stored.event.at))
+    Ok((last.first().map_or(0, |stored| stored.event.at), touched))
 }
 
 fn away(error: &dyn std::fmt::Display) -> StartError {

@@ -82,6 +82,7 @@ impl Book {
     /// The book that tasks from the store make. Nothing is queued before [`Book::queue_all`].
     pub fn open(tasks: Vec<Task>) -> Self {
         let mut book = Self::default();
+        book.tasks.reserve(tasks.len());
         for task in tasks {
             if task.is_closed() {
                 book.closed.push_back((task.updated, task.id));

@@ -1,0 +1,5 @@
+SELECT cell, kind, id, created, updated, open, status, body, sealed
+FROM records
+WHERE cell = ?1 AND open = 1 AND created > ?2
+ORDER BY created
+LIMIT ?3
