@@ -218,12 +218,13 @@ impl State {
         cx.spawn(batch.run(), |(outcomes, rows)| Message::Folded { outcomes, rows });
     }
 
-    /// Somebody waits for rows, or enough events have gathered: no reason to wait for more. (While the store is away
-    /// nothing is urgent.)
+    /// Somebody waits for rows, enough events have gathered, or some were missed and are read page by page: no reason
+    /// to wait for more. (While the store is away nothing is urgent.)
     fn is_urgent(&self) -> bool {
         let config = &self.args.config;
         let urgent = |follow: &Follow| {
             !follow.waiting.is_empty()
+                || follow.behind
                 || follow.held.events >= config.projector_queue / 4
                 || follow.held.bytes >= config.projector_queue_bytes / 4
         };
