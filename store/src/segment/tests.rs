@@ -86,7 +86,7 @@ proptest! {
     }
 
     #[test]
-    fn flipped_bit_is_an_error_or_breaks_the_chain(
+    fn flipped_bit_never_makes_other_events_believed(
         run in run(),
         place in any::<prop::sample::Index>(),
         bit in 0u32..8,
@@ -101,6 +101,8 @@ proptest! {
                 prop_assert!(cell == CELL && index(seq) < run.len());
             }
             Err(other) => panic!("{other:?}"),
+            // An empty name has two spellings of one byte that differ in one bit.
+            Ok(read) if read == run => {}
             Ok(read) => prop_assert!(verify(CELL, FIRST - 1, genesis(CELL), &read).is_err()),
         }
     }
