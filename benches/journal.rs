@@ -6,6 +6,9 @@
 //! messages of the journal: each append is one, and each write one more when the store has answered.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+#[path = "shared/journaling.rs"]
+mod journaling;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -13,11 +16,10 @@ use std::time::{Duration, Instant};
 use fleetward_actors::effect::Effect;
 use fleetward_actors::fleet::key::{Event, Key};
 use fleetward_actors::id::KeyId;
-use fleetward_actors::journal::{self, CellLog, Outage, Positions};
-use fleetward_actors::{Config, seal::Sealed};
-use fleetward_runtime::{Address, ChildSpec, Options, Reply, Strategy, SupervisorSpec, System};
+use fleetward_actors::journal::CellLog;
+use fleetward_actors::seal::Sealed;
+use fleetward_runtime::{Reply, System};
 use fleetward_store::testing::Postgres;
-use fleetward_store::{CellId, Store};
 
 const CALLERS: [usize; 3] = [1, 16, 256];
 const ROUNDS: usize = 5;
@@ -49,7 +51,7 @@ async fn main() {
 
 async fn compare(name: &str, url: &str, plain: &Plain) {
     let store = fleetward_store::connect(url).await.unwrap();
-    let (log, system) = journal(store).await;
+    let (log, system) = journaling::start(store).await;
     for callers in CALLERS {
         let (mut ours, mut theirs, mut shared) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
@@ -106,25 +108,6 @@ fn handled(system: &System) -> u64 {
 fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures[figures.len() / 2]
-}
-
-/// The journaling actor over a store, and the log of one cell.
-async fn journal(store: Arc<dyn Store>) -> (CellLog, System) {
-    let outage = Arc::new(Outage::default());
-    let address = Address::new("journal");
-    let args = journal::Args {
-        store,
-        projector: Address::new("nobody"),
-        outage: outage.clone(),
-        config: Arc::new(Config::default()),
-    };
-    let child = ChildSpec::actor::<journal::State>("journal", address.clone(), args);
-    let tree = SupervisorSpec::new(Strategy::OneForOne).child(child);
-    let system = System::start("bench", tree, Options::default()).await.unwrap();
-    let handle = journal::Handle::new(address, outage);
-    let positions = Arc::new(Positions::default());
-    let log = handle.open(CellId(1), Address::new("nobody"), positions).await.unwrap();
-    (log, system)
 }
 
 async fn append(log: CellLog) {

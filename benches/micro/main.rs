@@ -15,6 +15,8 @@
 //! architecture, one compiler and the profile `bench`.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+#[path = "../shared/journaling.rs"]
+mod journaling;
 mod parts;
 
 use std::collections::BTreeMap;

@@ -11,18 +11,19 @@ use fleetward_actors::fleet::key::Binding;
 use fleetward_actors::fleet::registry::Seat;
 use fleetward_actors::fleet::task::{Event, Profile, Requirement, Task};
 use fleetward_actors::id::{TaskId, WorkerId};
-use fleetward_actors::journal::{self, CellLog, Outage, Positions};
+use fleetward_actors::journal::CellLog;
 use fleetward_actors::plane::{
     AdminToken, Claim, Enrollment, NewEnrollmentKey, NewSubmit, Options as PlaneOptions, Outcome,
 };
 use fleetward_actors::seal::Sealed;
-use fleetward_actors::{Config, ControlPlane, Operator, Session};
+use fleetward_actors::{ControlPlane, Operator, Session};
 use fleetward_runtime::{
     Actor, Address, ChildSpec, Context, Crash, Options, Reply, StartError, Strategy,
     SupervisorSpec, System,
 };
-use fleetward_store::CellId;
 use tokio::runtime::Runtime;
+
+use crate::journaling;
 
 /// Bytes of a payload.
 const PAYLOAD: usize = 128;
@@ -189,19 +190,7 @@ fn mailbox() -> Step {
 fn append() -> Step {
     let runtime = runtime();
     let (log, system) = runtime.block_on(async {
-        let (outage, address) = (Arc::new(Outage::default()), Address::new("journal"));
-        let args = journal::Args {
-            store: fleetward_store::connect("memory:").await.unwrap(),
-            projector: Address::new("nobody"),
-            outage: outage.clone(),
-            config: Arc::new(Config::default()),
-        };
-        let child = ChildSpec::actor::<journal::State>("journal", address.clone(), args);
-        let tree = SupervisorSpec::new(Strategy::OneForOne).child(child);
-        let system = System::start("bench", tree, Options::default()).await.unwrap();
-        let handle = journal::Handle::new(address, outage);
-        let positions = Arc::new(Positions::default());
-        (handle.open(CellId(1), Address::new("nobody"), positions).await.unwrap(), system)
+        journaling::start(fleetward_store::connect("memory:").await.unwrap()).await
     });
     let by: Arc<str> = "bench".into();
     Box::new(move || {

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::server::graceful::GracefulConnection;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
@@ -168,35 +170,26 @@ impl Desk {
             () = self.edge.sleep(self.edge.options.header_timeout) => return,
             () = self.edge.draining.cancelled() => return,
         };
+        let (socket, wire) = self.socket(stream);
+        let service = service_fn(|request| answer(&self.routes, &wire, request));
+        let Protocols { http1, http2 } = &self.protocols;
         let ended = match &first[..seen] {
-            HTTP2 => Box::pin(self.serve_http2(stream)).await,
-            _ => Box::pin(self.serve_http1(stream)).await,
+            HTTP2 => self.until_drained(Box::pin(http2.serve_connection(socket, service))).await,
+            _ => self.until_drained(Box::pin(http1.serve_connection(socket, service))).await,
         };
         if let Err(error) = ended {
             tracing::debug!(%error, "a connection broke");
         }
     }
 
-    async fn serve_http1(&self, stream: TcpStream) -> hyper::Result<()> {
-        let (socket, wire) = self.socket(stream);
-        let draining = &self.edge.draining;
-        let service = service_fn(move |request| answer(&self.routes, &wire, request));
-        let mut connection = std::pin::pin!(self.protocols.http1.serve_connection(socket, service));
+    /// Drives it to its end; on a drain that is the end of what is in flight.
+    async fn until_drained<C: GracefulConnection>(
+        &self,
+        mut connection: Pin<Box<C>>,
+    ) -> Result<(), C::Error> {
         tokio::select! {
             ended = connection.as_mut() => return ended,
-            () = draining.cancelled() => connection.as_mut().graceful_shutdown(),
-        }
-        connection.await
-    }
-
-    async fn serve_http2(&self, stream: TcpStream) -> hyper::Result<()> {
-        let (socket, wire) = self.socket(stream);
-        let draining = &self.edge.draining;
-        let service = service_fn(move |request| answer(&self.routes, &wire, request));
-        let mut connection = std::pin::pin!(self.protocols.http2.serve_connection(socket, service));
-        tokio::select! {
-            ended = connection.as_mut() => return ended,
-            () = draining.cancelled() => connection.as_mut().graceful_shutdown(),
+            () = self.edge.draining.cancelled() => connection.as_mut().graceful_shutdown(),
         }
         connection.await
     }

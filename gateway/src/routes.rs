@@ -35,6 +35,13 @@ pub(crate) struct Routes {
 
 type Handling = fn(Request, Edge) -> Pin<Box<dyn Future<Output = Response> + Send>>;
 
+/// What every task goes through, by POST.
+const HOT: [(&str, Handling); 3] = [
+    ("/api/v1/fleet/claim", |request, edge| worker_protocol::claim.call(request, edge)),
+    ("/api/v1/fleet/report", |request, edge| worker_protocol::report.call(request, edge)),
+    ("/api/v1/fleet/tasks", |request, edge| tasks::submit.call(request, edge)),
+];
+
 impl Routes {
     pub(crate) fn new(edge: Edge) -> Self {
         Self { router: router(edge.clone()), edge }
@@ -50,7 +57,7 @@ impl Routes {
         request: Request,
     ) -> impl Future<Output = Result<Response, Infallible>> + use<> {
         match hot(&request) {
-            Some((route, handler)) => {
+            Some(&(route, handler)) => {
                 let Self { edge, .. } = self;
                 let asked = Asked::of(&request, &edge);
                 let run = handler(request, edge.clone());
@@ -61,23 +68,10 @@ impl Routes {
     }
 }
 
-/// The name of a route that does not need the router, and its handler.
-fn hot(request: &Request) -> Option<(&'static str, Handling)> {
-    if request.method() != Method::POST {
-        return None;
-    }
-    Some(match request.uri().path() {
-        "/api/v1/fleet/claim" => {
-            ("/api/v1/fleet/claim", |request, edge| worker_protocol::claim.call(request, edge))
-        }
-        "/api/v1/fleet/report" => {
-            ("/api/v1/fleet/report", |request, edge| worker_protocol::report.call(request, edge))
-        }
-        "/api/v1/fleet/tasks" => {
-            ("/api/v1/fleet/tasks", |request, edge| tasks::submit.call(request, edge))
-        }
-        _ => return None,
-    })
+/// A route that does not need the router, and its handler.
+fn hot(request: &Request) -> Option<&'static (&'static str, Handling)> {
+    let path = request.uri().path();
+    HOT.iter().find(|(route, _)| *route == path && request.method() == Method::POST)
 }
 
 /// Every route, inside the layer that gives each request an id.
