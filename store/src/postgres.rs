@@ -162,7 +162,7 @@ impl Records for Postgres {
     }
 
     async fn list(&self, query: crate::Query) -> Result<Vec<Record>, Unavailable> {
-        read::records(&self.readers.rows(|| read::list_query(&query)).await?)
+        read::records(&self.readers.page(|| read::list_query(&query)).await?)
     }
 
     async fn open_page(
@@ -171,7 +171,7 @@ impl Records for Postgres {
         after: Position,
         limit: usize,
     ) -> Result<Vec<Record>, Unavailable> {
-        read::records(&self.readers.rows(|| read::open_page_query(cell, after, limit)).await?)
+        read::records(&self.readers.page(|| read::open_page_query(cell, after, limit)).await?)
     }
 
     async fn count(

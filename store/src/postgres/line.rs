@@ -26,6 +26,13 @@ pub(super) struct Line {
     patience: Duration,
 }
 
+/// How a statement is sent.
+#[derive(Clone, Copy)]
+enum Ask {
+    Rows,
+    Page,
+}
+
 impl Line {
     pub(super) fn new(
         options: &Arc<Options>,
@@ -58,9 +65,18 @@ impl Line {
     /// The rows of one statement that may be sent twice: a connection that was idle may have died
     /// since, and then the statement is sent again on a new one.
     pub(super) async fn rows(&self, query: impl Fn() -> Query) -> Result<Vec<PgRow>, Unavailable> {
+        self.ask(Ask::Rows, query).await
+    }
+
+    /// The same for a page of rows in the order of an index.
+    pub(super) async fn page(&self, query: impl Fn() -> Query) -> Result<Vec<PgRow>, Unavailable> {
+        self.ask(Ask::Page, query).await
+    }
+
+    async fn ask(&self, ask: Ask, query: impl Fn() -> Query) -> Result<Vec<PgRow>, Unavailable> {
         let _turn = self.turns.acquire().await.map_err(Unavailable::new)?;
         if let Some(connection) = self.take_idle() {
-            match self.rows_on(connection, query()).await {
+            match self.ask_on(connection, ask, query()).await {
                 Err(error) if !is_late(&error) => {}
                 known => return known.map_err(unavailable),
             }
@@ -68,11 +84,20 @@ impl Line {
             self.idle().clear();
         }
         let connection = self.connect().await?;
-        self.rows_on(connection, query()).await.map_err(unavailable)
+        self.ask_on(connection, ask, query()).await.map_err(unavailable)
     }
 
-    async fn rows_on(&self, connection: PgConnection, query: Query) -> Result<Vec<PgRow>, Error> {
-        self.run_on(connection, async |session| session.all(query).await).await
+    async fn ask_on(
+        &self,
+        connection: PgConnection,
+        ask: Ask,
+        query: Query,
+    ) -> Result<Vec<PgRow>, Error> {
+        let send = async |session: &mut Session<'_>| match ask {
+            Ask::Rows => session.all(query).await,
+            Ask::Page => session.page(query).await,
+        };
+        self.run_on(connection, send).await
     }
 
     /// Only a connection that answered in full is used again: of any other nobody knows what it

@@ -39,18 +39,12 @@ impl Options {
     }
 
     /// A connection whose statements take no longer than `patience`. The server gives up when we
-    /// do. It takes its rows from indexes, in their order: everything we read is made for that, and
-    /// a planner without statistics, as after a first million tasks, would sort them all for every
-    /// page. A pooler would refuse the settings: there our own patience has to do.
+    /// do; a pooler would refuse the setting, and there our own patience has to do.
     pub(super) async fn connect(&self, patience: Duration) -> Result<PgConnection, sqlx::Error> {
         let mut options = self.connect.clone();
         if !self.pooled {
             let patience = patience.as_millis().to_string();
-            options = options.options([
-                ("statement_timeout", patience.as_str()),
-                ("enable_bitmapscan", "off"),
-                ("enable_sort", "off"),
-            ]);
+            options = options.options([("statement_timeout", patience.as_str())]);
         }
         in_time(CONNECT_PATIENCE, options.connect()).await
     }
