@@ -10,6 +10,7 @@
 mod audit;
 mod children;
 mod client;
+mod dead_letters;
 mod demo;
 mod dev;
 mod doctor;
@@ -18,7 +19,9 @@ mod error;
 mod journal;
 mod keys;
 mod logs;
+mod models;
 mod orgs;
+mod policy;
 mod print;
 mod serve;
 mod settings;
@@ -67,6 +70,19 @@ enum Verb {
     /// Tasks.
     #[command(subcommand)]
     Task(tasks::TaskVerb),
+    /// Tasks that failed for good.
+    #[command(subcommand)]
+    DeadLetter(dead_letters::DeadLetterVerb),
+    /// What models are called.
+    #[command(subcommand)]
+    Model(models::ModelVerb),
+    /// How many tasks may run at once, and the shares of projects.
+    #[command(subcommand)]
+    Policy(policy::PolicyVerb),
+    /// Let no task start: of the organisation, of a pool, or at a worker. What runs already runs on.
+    Pause(policy::PauseArgs),
+    /// Let tasks start again.
+    Resume(policy::PauseArgs),
     /// Organisations.
     #[command(subcommand)]
     Org(orgs::OrgVerb),
@@ -142,6 +158,11 @@ async fn run(cli: Cli) -> Result<(), Failed> {
         Verb::Worker(verb) => worker::run(verb, &cli.client).await,
         Verb::Key(verb) => keys::run(verb, &cli.client).await,
         Verb::Task(verb) => tasks::run(verb, &cli.client).await,
+        Verb::DeadLetter(verb) => dead_letters::run(verb, &cli.client).await,
+        Verb::Model(verb) => models::run(verb, &cli.client).await,
+        Verb::Policy(verb) => policy::run(verb, &cli.client).await,
+        Verb::Pause(args) => policy::pause("pause", args, &cli.client).await,
+        Verb::Resume(args) => policy::pause("resume", args, &cli.client).await,
         Verb::Org(verb) => orgs::run(verb, &cli.client).await,
         Verb::Token(verb) => tokens::run(verb, &cli.client).await,
         Verb::Audit(verb) => audit::run(verb, &cli.client).await,

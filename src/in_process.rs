@@ -10,7 +10,7 @@ use fleetward_actors::fleet::key::Binding;
 use fleetward_actors::plane::{self, Enrollment, NewEnrollmentKey, Offers};
 use fleetward_actors::{ControlPlane, Error, Operator, Refusal, Session};
 use fleetward_gateway::translate;
-use fleetward_wire::tasks::{Claim, Claimed, HandBack, ReportMany};
+use fleetward_wire::tasks::{Claim, Claimed, HandBack, Progress, ReportMany};
 use fleetward_wire::workers::{Heartbeat, HeartbeatAnswer};
 use fleetward_worker::{
     Execute, Summary, Transport, TransportError, Worker, WorkerError, WorkerOptions,
@@ -51,13 +51,8 @@ pub async fn start(
     seats: u32,
     execute: impl Execute,
 ) -> Result<Running, Error> {
-    let enrollment = Enrollment {
-        name: name.to_owned(),
-        pool: "default".to_owned(),
-        models: Vec::new(),
-        labels: Default::default(),
-        max_concurrent: seats,
-    };
+    let enrollment =
+        Enrollment { name: name.to_owned(), max_concurrent: seats, ..Enrollment::default() };
     let transport = InProcess::join(plane, operator, enrollment).await?;
     let options = WorkerOptions { seats: seats as usize, ..WorkerOptions::default() };
     let stop = CancellationToken::new();
@@ -135,6 +130,15 @@ impl Transport for InProcess {
         let token = back.claim_token.expose();
         let said = self.session.hand_back(task, Some(back.attempt), Some(token)).await;
         said.map_err(told)
+    }
+
+    async fn progress(&self, run_id: &str, progress: Progress) -> Result<(), TransportError> {
+        let task = run_id.parse().map_err(no_id)?;
+        let data =
+            translate::Json::stored(progress.data.expose(), "data").map_err(|r| told(r.into()))?;
+        let token = progress.claim_token.as_ref().map(|token| token.expose().as_str());
+        let claim = (progress.attempt, token);
+        self.session.progress(task, claim, progress.percent, data).await.map_err(told)
     }
 }
 

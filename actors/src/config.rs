@@ -15,6 +15,11 @@ pub struct Config {
     pub heartbeat: Duration,
     /// Attempts that may end without a report before the task fails.
     pub attempt_cap: u32,
+    /// How long a worker may wait for approval before it is turned away.
+    pub pending_for: Duration,
+    /// What one step of priority is worth: a task goes before those that are less urgent and have waited no longer
+    /// than that.
+    pub priority_step: Duration,
     /// How long a caller waits for an answer before it is told that the outcome is unknown.
     pub answer_within: Duration,
     /// How long a list waits for the rows to catch up.
@@ -59,6 +64,8 @@ impl Default for Config {
             start_lease: Duration::from_secs(15),
             heartbeat: Duration::from_secs(10),
             attempt_cap: 5,
+            pending_for: Duration::from_secs(7 * 24 * 3600),
+            priority_step: Duration::from_secs(60),
             answer_within: Duration::from_secs(5),
             catch_up_within: Duration::from_secs(5),
             poll_max: Duration::from_secs(60),

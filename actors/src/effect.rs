@@ -7,6 +7,7 @@ use fleetward_runtime::{Address, Answer};
 
 use crate::fleet::connection;
 use crate::fleet::credentials::{Credential, Credentials};
+use crate::fleet::models::{ModelNames, Overrides};
 use crate::id::WorkerId;
 use crate::system::principals::{Change, Principals};
 
@@ -32,6 +33,13 @@ pub enum Effect {
         /// What is true now.
         credential: Credential,
     },
+    /// What an organisation calls models. Derived from the registry's policy: rebuilt when its cell starts.
+    ModelNames {
+        /// The index of its cell.
+        index: Arc<ModelNames>,
+        /// What is true now.
+        overrides: Arc<Overrides>,
+    },
     /// A change of organisations or operators' tokens. Derived from the directory: rebuilt when it starts.
     Principals {
         /// The index.
@@ -52,6 +60,7 @@ impl Effect {
                 }
             }
             Self::Credential { index, worker, credential } => index.set(worker, credential),
+            Self::ModelNames { index, overrides } => index.set(overrides),
             Self::Principals { index, change } => index.apply(change),
         }
     }

@@ -18,6 +18,8 @@ pub enum Kind {
     Conflict,
     /// Larger than the limit.
     TooLarge,
+    /// More often than it may be.
+    TooMany,
 }
 
 /// Refused: nothing was done.

@@ -32,7 +32,10 @@ use crate::system::principals::{KnownOrg, Principals};
 pub use audit::{AuditEntry, AuditQuery};
 pub use delivery::Delivery;
 pub use enrollment::{Enrollment, NewEnrollmentKey, Registered};
-pub use operator::{NewSubmit, Operator, Receipt, SUBMIT_MAX, TaskView};
+pub use operator::{
+    AMEND_MAX, DEAD_SCAN, DeadGroup, DeadGroups, DeadLetters, Explanation, NewSubmit, Operator,
+    Receipt, SUBMIT_MAX, TaskView,
+};
 pub use orgs::NewOperatorToken;
 pub use session::{
     CLAIM_MAX, Claim, Heartbeat, Offer, Offers, Outcome, REPORT_MAX, Reported, Session,

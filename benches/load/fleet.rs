@@ -166,9 +166,9 @@ async fn join_here(
     let enrollment = Enrollment {
         name: format!("w{number}"),
         pool: "default".to_owned(),
-        models: Vec::new(),
         labels: shape.offers(number),
         max_concurrent: seats,
+        ..Enrollment::default()
     };
     let joined = plane.register(key, enrollment).await?;
     let session = plane.session(&joined.worker.id.to_string(), &joined.secret).await?;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use fleetward_actors::effect::Effect;
 use fleetward_actors::fact::{Stamp, decode, encode};
 use fleetward_actors::fleet::dispatcher::book::{Book, Parked, Served};
-use fleetward_actors::fleet::dispatcher::matcher::Matcher;
+use fleetward_actors::fleet::dispatcher::matcher::{Matcher, Order};
 use fleetward_actors::fleet::key::Binding;
 use fleetward_actors::fleet::registry::Seat;
-use fleetward_actors::fleet::task::{Event, Profile, Requirement, Task};
+use fleetward_actors::fleet::task::{Event, Handling, Profile, Requirement, Task};
 use fleetward_actors::id::{TaskId, WorkerId};
 use fleetward_actors::journal::CellLog;
 use fleetward_actors::plane::{
@@ -63,28 +63,28 @@ pub(crate) const PARTS: &[Part] = &[
 
 fn wants(class: usize) -> Arc<Requirement> {
     let labels = BTreeMap::from([("class".into(), class.to_string())]);
-    Arc::new(Requirement { project: None, pool: "default".into(), model: None, labels })
+    Arc::new(Requirement { pool: "default".into(), labels, ..Requirement::default() })
 }
 
 fn profile(class: usize) -> Profile {
     let labels = BTreeMap::from([("class".into(), class.to_string())]);
-    Profile { project: None, pool: "default".into(), models: Default::default(), labels }
+    Profile { pool: "default".into(), labels, ..Profile::default() }
 }
 
 /// One task into its queue and out of it, beside queues of other classes.
 fn matching(classes: usize) -> Step {
-    let mut matcher = Matcher::default();
+    let (mut matcher, worker) = (Matcher::default(), WorkerId::fresh());
     let (classes, party): (Vec<_>, _) = ((0..classes).map(wants).collect(), profile(0));
     matcher.join(&party);
     for (order, class) in classes.iter().enumerate() {
-        matcher.queue_task(class, order as u64, TaskId::fresh());
+        matcher.queue_task(class, Order::by_age(order as u64), TaskId::fresh());
     }
-    matcher.take_task(&party).unwrap();
+    matcher.take_task(&party, worker).unwrap();
     let (task, mut order) = (TaskId::fresh(), classes.len() as u64);
     Box::new(move || {
         order += 1;
-        matcher.queue_task(&classes[0], order, task);
-        matcher.take_task(&party).unwrap();
+        matcher.queue_task(&classes[0], Order::by_age(order), task);
+        matcher.take_task(&party, worker).unwrap();
     })
 }
 
@@ -92,7 +92,7 @@ fn matching(classes: usize) -> Step {
 fn dispatch(backlog: usize) -> Step {
     let mut book = Book::default();
     let (worker, by) = (WorkerId::fresh(), "bench");
-    book.seat(Seat { worker, profile: profile(0), seats: 1, as_of: 1 });
+    book.seat(Seat { worker, profile: profile(0), seats: 1, paused: false, as_of: 1 });
     let mut seq = 1;
     let mut apply = move |book: &mut Book, task, event: &Event| {
         seq += 1;
@@ -106,11 +106,12 @@ fn dispatch(backlog: usize) -> Step {
         request: None,
         digest: "d".repeat(64),
         payload_bytes: PAYLOAD as u64,
+        handling: Handling::default(),
     };
     for _ in 0..backlog {
         let task = TaskId::fresh();
         apply(&mut book, task, &submitted(task));
-        book.queue(task);
+        book.queue(task, 0);
     }
     let mut poll = 0;
     Box::new(move || {
@@ -123,9 +124,9 @@ fn dispatch(backlog: usize) -> Step {
         };
         let new = TaskId::fresh();
         apply(&mut book, new, &submitted(new));
-        book.queue(new);
+        book.queue(new, 0);
         let found = waited.or_else(|| {
-            let wants = book.waiting(new)?.wants.clone();
+            let wants = book.ready(new, 0)?.wants.clone();
             book.match_for(&wants)
         });
         let task = found.unwrap().tasks[0];
@@ -239,9 +240,9 @@ impl Fleet {
         let enrollment = Enrollment {
             name: "bench".to_owned(),
             pool: "default".to_owned(),
-            models: Vec::new(),
             labels: BTreeMap::new(),
             max_concurrent: 1,
+            ..Enrollment::default()
         };
         let joined = plane.register(&key, enrollment).await.unwrap();
         Self { plane, operator, worker: joined.worker.id.to_string(), secret: joined.secret }

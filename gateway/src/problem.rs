@@ -109,6 +109,7 @@ impl From<Refusal> for Problem {
             Kind::NotFound => StatusCode::NOT_FOUND,
             Kind::Conflict => StatusCode::CONFLICT,
             Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Kind::TooMany => StatusCode::TOO_MANY_REQUESTS,
         };
         let standing = refusal.standing.map(standing);
         Self { status, code: refusal.code, detail: refusal.detail, standing }

@@ -3,7 +3,10 @@
 mod audit;
 mod keys;
 mod orgs;
+mod policy;
 mod probes;
+mod remedies;
+mod task_shapes;
 mod tasks;
 mod tokens;
 mod worker_protocol;
@@ -108,11 +111,28 @@ fn fleet() -> Router<Edge> {
         .route("/tasks/{id}/complete", post(worker_protocol::complete))
         .route("/tasks/{id}/fail", post(worker_protocol::fail))
         .route("/tasks/{id}/release", post(worker_protocol::release))
+        .route("/tasks/{id}/progress", post(worker_protocol::progress))
+        .route("/tasks/{id}/cancel", post(remedies::cancel))
+        .route("/tasks/{id}/retry", post(remedies::retry))
+        .route("/tasks/{id}/discard", post(remedies::discard))
+        .route("/tasks/{id}/why", get(remedies::why))
+        .route("/tasks/{id}/history", get(remedies::history))
+        .route("/dead-letters", get(remedies::list))
+        .route("/dead-letters/groups", get(remedies::groups))
+        .route("/dead-letters/retry", post(remedies::retry_many))
+        .route("/dead-letters/discard", post(remedies::discard_many))
+        .route("/policy", get(policy::get).put(policy::put))
+        .route("/models/normalize", get(policy::model))
+        .route("/pause", post(policy::pause))
+        .route("/resume", post(policy::resume))
         .route("/workers", get(workers::list))
         .route("/workers/{id}", get(workers::get))
         .route("/workers/{id}/approve", approve)
         .route("/workers/{id}/reject", reject)
         .route("/workers/{id}/revoke", revoke)
+        .route("/workers/{id}/quarantine", post(workers::quarantine))
+        .route("/workers/{id}/pause", post(workers::pause))
+        .route("/workers/{id}/resume", post(workers::resume))
         .route("/workers/{id}/heartbeat", post(worker_protocol::heartbeat_of))
         .route("/enrollment-keys", get(keys::list).post(keys::create))
         .route("/enrollment-keys/{id}", delete(keys::revoke))

@@ -74,7 +74,7 @@ pub fn reported<V: Json>(report: Report<V>) -> Result<Reported, Refusal> {
     let task = report.run_id.parse().map_err(|_| Refusal::not_found("task"))?;
     let outcome = match report.status {
         ReportStatus::Completed => completed(report.output)?,
-        ReportStatus::Failed => failed(report.error),
+        ReportStatus::Failed => failed(report.error, report.retryable),
     };
     let claim_token = report.claim_token.map(Secret::into_exposed);
     Ok(Reported { task, attempt: report.attempt, claim_token, outcome })
@@ -89,9 +89,10 @@ pub fn completed<V: Json>(output: Option<Secret<V>>) -> Result<Outcome, Refusal>
     Ok(Outcome::Completed(output.unwrap_or_else(|| Bytes::from_static(b"null"))))
 }
 
-/// The outcome of a task that has none.
-pub fn failed(error: Option<Secret>) -> Outcome {
-    Outcome::Failed(error.map(Secret::into_exposed).unwrap_or_default())
+/// The outcome of a task that has none. What does not say so may be tried again.
+pub fn failed(error: Option<Secret>, retryable: Option<bool>) -> Outcome {
+    let error = error.map(Secret::into_exposed).unwrap_or_default();
+    Outcome::Failed { error, retryable: retryable.unwrap_or(true) }
 }
 
 /// The word on the wire.
@@ -99,6 +100,7 @@ pub fn status(standing: Standing) -> WorkerStatus {
     match standing {
         Standing::Pending => WorkerStatus::Pending,
         Standing::Approved => WorkerStatus::Approved,
+        Standing::Quarantined => WorkerStatus::Quarantined,
         Standing::Rejected => WorkerStatus::Rejected,
         Standing::Revoked => WorkerStatus::Revoked,
     }

@@ -46,6 +46,9 @@ pub(crate) struct CreateArgs {
     /// The project of its workers.
     #[arg(long)]
     project: Option<String>,
+    /// Another project whose tasks its workers take too; may be repeated.
+    #[arg(long = "shared-with", value_name = "PROJECT")]
+    shared_with: Vec<String>,
     /// Approve its workers without an administrator.
     #[arg(long)]
     auto_approve: bool,
@@ -63,7 +66,7 @@ pub(crate) async fn run(verb: KeyVerb, client: &ClientArgs) -> Result<(), Failed
                 "pools": args.pools,
                 "models": args.models,
                 "labels": labels,
-                "project_id": args.project,
+                "project_id": args.project, "shared_with": args.shared_with,
                 "auto_approve": args.auto_approve,
             });
             let made = client.client()?.post(KEYS, &body).await?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use fleetward_wire::Secret;
-use fleetward_wire::workers::Register;
+use fleetward_wire::workers::{NetworkPolicy, Register, SandboxLevel};
 use fleetward_worker::{
     Command, HttpTransport, Identity, IdentityError, TransportError, Worker, WorkerOptions,
 };
@@ -27,7 +27,7 @@ pub(crate) enum WorkerVerb {
     Run(Box<RunArgs>),
     /// List workers, newest first.
     List {
-        /// Only `pending`, `approved`, `rejected` or `revoked` ones.
+        /// Only `pending`, `approved`, `quarantined`, `rejected` or `revoked` ones.
         #[arg(long)]
         status: Option<String>,
     },
@@ -40,6 +40,8 @@ pub(crate) enum WorkerVerb {
     Approve(DecideArgs),
     /// Turn a pending worker away.
     Reject(DecideArgs),
+    /// Give a suspicious worker no new tasks; `approve` takes it back.
+    Quarantine(DecideArgs),
     /// End a worker: its tasks go back at once, and it gets no more.
     Revoke(DecideArgs),
 }
@@ -73,6 +75,20 @@ pub(crate) struct RunArgs {
     /// A label, `name=value`; may be repeated.
     #[arg(long = "label", value_parser = label, env = "FLEETWARD_WORKER_LABELS", value_delimiter = ',')]
     labels: Vec<(String, String)>,
+    /// How well its command isolates what it runs: `none`, `process`, `container` or `vm`.
+    #[arg(long, value_name = "LEVEL", value_parser = word::<SandboxLevel>, env = "FLEETWARD_WORKER_SANDBOX")]
+    sandbox: Option<SandboxLevel>,
+    /// A sandbox image that it can run, `name` or `start*`; may be repeated.
+    #[arg(
+        long = "image",
+        value_name = "IMAGE",
+        env = "FLEETWARD_WORKER_IMAGES",
+        value_delimiter = ','
+    )]
+    images: Vec<String>,
+    /// A network policy that it can enforce: `none`, `restricted` or `open`; may be repeated.
+    #[arg(long = "network", value_name = "POLICY", value_parser = word::<NetworkPolicy>, env = "FLEETWARD_WORKER_NETWORKS", value_delimiter = ',')]
+    networks: Vec<NetworkPolicy>,
     /// How many tasks it runs at once.
     #[arg(long, value_name = "N", default_value_t = 1, env = "FLEETWARD_WORKER_MAX_CONCURRENT")]
     max_concurrent: u32,
@@ -96,6 +112,11 @@ pub(crate) struct RunArgs {
     drain_seconds: Duration,
     #[command(flatten)]
     end: EndArgs,
+}
+
+/// A word of the protocol.
+fn word<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_json::from_value(text.into()).map_err(|_| "it is none of the words above".to_owned())
 }
 
 pub(crate) async fn run(verb: WorkerVerb, client: &ClientArgs) -> Result<(), Failed> {
@@ -126,6 +147,7 @@ pub(crate) async fn run(verb: WorkerVerb, client: &ClientArgs) -> Result<(), Fai
         }
         WorkerVerb::Approve(args) => decide(args, "approve", client).await,
         WorkerVerb::Reject(args) => decide(args, "reject", client).await,
+        WorkerVerb::Quarantine(args) => decide(args, "quarantine", client).await,
         WorkerVerb::Revoke(args) => decide(args, "revoke", client).await,
     }
 }
@@ -148,6 +170,9 @@ async fn work(args: RunArgs, client: &ClientArgs) -> Result<(), Failed> {
         models: args.models,
         pool: args.pool,
         labels: args.labels.into_iter().collect(),
+        sandbox: args.sandbox,
+        images: args.images,
+        networks: args.networks,
         max_concurrent: args.max_concurrent,
     };
     let identity = tokio::select! {

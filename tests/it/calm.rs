@@ -68,9 +68,8 @@ async fn join(plane: &ControlPlane, key: &str, n: usize) -> Arc<Session> {
     let enrollment = Enrollment {
         name: format!("w{n}"),
         pool: "default".into(),
-        models: Vec::new(),
-        labels: Default::default(),
         max_concurrent: 1,
+        ..Enrollment::default()
     };
     let joined = plane.register(key, enrollment).await.unwrap();
     Arc::new(plane.session(&joined.worker.id.to_string(), &joined.secret).await.unwrap())

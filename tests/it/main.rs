@@ -5,6 +5,7 @@
 mod calm;
 mod crash;
 mod demo;
+mod dispatch;
 mod fencing;
 mod fixture;
 mod in_process;

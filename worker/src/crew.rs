@@ -3,12 +3,15 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use async_trait::async_trait;
+use fleetward_wire::tasks::Progress;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::execute::StopReason;
+use crate::execute::{Execute, StopReason, Tell};
 use crate::held::Held;
 use crate::outbox::Outbox;
+use crate::transport::{Transport, TransportError};
 use crate::worker::{Summary, WorkerError, WorkerOptions};
 
 pub(crate) struct Crew<T, X> {
@@ -36,6 +39,13 @@ pub(crate) struct Tally {
     pub(crate) handed_back: AtomicU64,
     pub(crate) lost: AtomicU64,
     pub(crate) undelivered: AtomicU64,
+}
+
+#[async_trait]
+impl<T: Transport, X: Execute> Tell for Crew<T, X> {
+    async fn tell(&self, run_id: &str, progress: Progress) -> Result<(), TransportError> {
+        self.transport.progress(run_id, progress).await
+    }
 }
 
 impl<T, X> Crew<T, X> {

@@ -36,9 +36,14 @@ pub(crate) async fn deliver<T, X>(crew: &Crew<T, X>, attempt: &Attempt, outcome:
 where
     T: Transport,
 {
-    let (status, output, error) = match outcome {
-        Outcome::Completed(value) => (ReportStatus::Completed, Some(Secret::new(value)), None),
-        Outcome::Failed(error) => (ReportStatus::Failed, None, Some(Secret::new(error))),
+    let (status, output, error, retryable) = match outcome {
+        Outcome::Completed(value) => {
+            (ReportStatus::Completed, Some(Secret::new(value)), None, None)
+        }
+        Outcome::Failed(error) => (ReportStatus::Failed, None, Some(Secret::new(error)), None),
+        Outcome::FailedForGood(error) => {
+            (ReportStatus::Failed, None, Some(Secret::new(error)), Some(false))
+        }
         Outcome::GiveBack(reason) => {
             return hand_back(crew, attempt, &reason, &crew.tally.handed_back).await;
         }
@@ -48,6 +53,7 @@ where
         status,
         output,
         error,
+        retryable,
         attempt: Some(attempt.number()),
         claim_token: Some(attempt.token().clone()),
     };

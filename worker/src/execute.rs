@@ -1,13 +1,16 @@
 //! What a worker does with a task: the one trait that its owner implements.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use fleetward_wire::tasks::Claimed;
+use fleetward_wire::Secret;
+use fleetward_wire::tasks::{Claimed, Progress};
 use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::attempt::Attempt;
+use crate::transport::TransportError;
 
 /// Runs tasks. [`Command`](crate::Command) does it with a shell command, [`from_fn`] with a
 /// closure.
@@ -26,8 +29,10 @@ pub trait Execute: Send + Sync + 'static {
 pub enum Outcome {
     /// It has a result.
     Completed(Value),
-    /// It has an error.
+    /// It has an error. It is tried again as often as its submitter said.
     Failed(String),
+    /// It has an error that every other attempt would have too: the task fails.
+    FailedForGood(String),
     /// It was not finished and may run elsewhere; why, for the record, without a word of the task.
     GiveBack(String),
 }
@@ -49,18 +54,26 @@ pub enum StopReason {
 #[derive(Clone)]
 pub struct TaskContext {
     attempt: Attempt,
+    /// None: nobody is told.
+    tell: Option<Arc<dyn Tell>>,
+}
+
+/// Takes a word of progress to the control plane.
+#[async_trait]
+pub(crate) trait Tell: Send + Sync {
+    async fn tell(&self, run_id: &str, progress: Progress) -> Result<(), TransportError>;
 }
 
 impl TaskContext {
-    pub(crate) fn of(attempt: Attempt) -> Self {
-        Self { attempt }
+    pub(crate) fn of(attempt: Attempt, tell: Option<Arc<dyn Tell>>) -> Self {
+        Self { attempt, tell }
     }
 
     /// A context outside of any worker, to try a handler out, and what stops it. Its deadline is
     /// a day away.
     pub fn detached() -> (Self, Stop) {
         let attempt = Attempt::detached();
-        (Self::of(attempt.clone()), Stop(attempt))
+        (Self::of(attempt.clone(), None), Stop(attempt))
     }
 
     /// Resolves when the attempt must stop. Its outcome is then no longer wanted, except where
@@ -72,6 +85,28 @@ impl TaskContext {
     /// Why the attempt must stop, if it must.
     pub fn stop_reason(&self) -> Option<StopReason> {
         self.attempt.stop_reason()
+    }
+
+    /// Says how far the attempt is: `percent` of 0 to 100, and whatever there is to say, partial output included, up
+    /// to 64 KiB. The last word is shown with the task. It is durable once this returns, and nothing depends on it:
+    /// an error need not stop the work.
+    ///
+    /// # Errors
+    /// [`TransportError::Refused`] when the attempt is over, or when it is said more often than twice a second;
+    /// [`TransportError::Unavailable`] when the control plane cannot be reached.
+    pub async fn progress(
+        &self,
+        percent: Option<u8>,
+        data: impl Into<Value>,
+    ) -> Result<(), TransportError> {
+        let Some(tell) = &self.tell else { return Ok(()) };
+        let progress = Progress {
+            percent,
+            data: Secret::new(data.into()),
+            attempt: Some(self.attempt.number()),
+            claim_token: Some(self.attempt.token().clone()),
+        };
+        tell.tell(self.attempt.run_id(), progress).await
     }
 
     /// When the attempt will be stopped unless a heartbeat renews its lease before.
@@ -119,6 +154,7 @@ impl std::fmt::Debug for Outcome {
         f.write_str(match self {
             Self::Completed(_) => "Completed(..)",
             Self::Failed(_) => "Failed(..)",
+            Self::FailedForGood(_) => "FailedForGood(..)",
             Self::GiveBack(_) => "GiveBack(..)",
         })
     }

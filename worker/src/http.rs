@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fleetward_wire::Secret;
-use fleetward_wire::tasks::{Claim, Claimed, HandBack, ReportMany, ReportsAnswer};
+use fleetward_wire::tasks::{Claim, Claimed, HandBack, Progress, ReportMany, ReportsAnswer};
 use fleetward_wire::workers::{Heartbeat, HeartbeatAnswer, Register, Registered};
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Client, RequestBuilder, StatusCode, Url, redirect};
@@ -121,6 +121,11 @@ impl Transport for HttpTransport {
 
     async fn release(&self, back: HandBack) -> Result<(), TransportError> {
         let call = self.post(&["tasks", &back.run_id, "release"], &back, REPORT_WITHIN);
+        answer::checked(call.send().await, About::Task).await.map(drop)
+    }
+
+    async fn progress(&self, run_id: &str, progress: Progress) -> Result<(), TransportError> {
+        let call = self.post(&["tasks", run_id, "progress"], &progress, HEARTBEAT_WITHIN);
         answer::checked(call.send().await, About::Task).await.map(drop)
     }
 }

@@ -68,7 +68,11 @@ enum End {
     Stopped(StopReason),
 }
 
-async fn run<T, X: Execute>(crew: &Crew<T, X>, task: Claimed, attempt: &Attempt) -> End {
+async fn run<T: Transport, X: Execute>(
+    crew: &Arc<Crew<T, X>>,
+    task: Claimed,
+    attempt: &Attempt,
+) -> End {
     // It may have come in just after all others were stopped.
     if crew.rejected.is_cancelled() {
         attempt.stop(StopReason::Rejected);
@@ -81,7 +85,7 @@ async fn run<T, X: Execute>(crew: &Crew<T, X>, task: Claimed, attempt: &Attempt)
         () = attempt.ready() => {}
     }
     let execute = crew.execute.clone();
-    let cx = TaskContext::of(attempt.clone());
+    let cx = TaskContext::of(attempt.clone(), Some(Arc::<Crew<T, X>>::clone(crew)));
     // A task of its own: a panic of the owner's code ends the attempt and not the seat.
     let mut job =
         AbortOnDropHandle::new(tokio::spawn(async move { execute.execute(&task, cx).await }));

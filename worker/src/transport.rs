@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use fleetward_wire::tasks::{Claim, Claimed, HandBack, ReportMany};
+use fleetward_wire::tasks::{Claim, Claimed, HandBack, Progress, ReportMany};
 use fleetward_wire::workers::{Heartbeat, HeartbeatAnswer};
 
-/// The four things a worker says. Over HTTP it is [`HttpTransport`](crate::HttpTransport); in one
+/// The five things a worker says. Over HTTP it is [`HttpTransport`](crate::HttpTransport); in one
 /// process with the control plane it may be anything.
 ///
 /// Every call must end in bounded time, and may be dropped: a dropped claim is un-parked.
@@ -27,6 +27,8 @@ pub trait Transport: Send + Sync + 'static {
     ) -> Result<Vec<Result<(), TransportError>>, TransportError>;
     /// Gives an attempt back unfinished. Harmless twice.
     async fn release(&self, back: HandBack) -> Result<(), TransportError>;
+    /// Says how far an attempt of the task is.
+    async fn progress(&self, run_id: &str, progress: Progress) -> Result<(), TransportError>;
 }
 
 /// Why a call had no answer, as what the worker does next.
@@ -87,5 +89,9 @@ impl<T: Transport + ?Sized> Transport for Arc<T> {
 
     async fn release(&self, back: HandBack) -> Result<(), TransportError> {
         (**self).release(back).await
+    }
+
+    async fn progress(&self, run_id: &str, progress: Progress) -> Result<(), TransportError> {
+        (**self).progress(run_id, progress).await
     }
 }

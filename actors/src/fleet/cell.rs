@@ -12,6 +12,7 @@ use fleetward_store::{CellId, Store};
 
 use super::connection::{self, Connections};
 use super::credentials::Credentials;
+use super::models::ModelNames;
 use super::{dispatcher, registry};
 use crate::config::Config;
 use crate::id::WorkerId;
@@ -49,6 +50,8 @@ pub struct OrgCell {
     pub connections: Connections,
     /// What requests of workers are checked against.
     pub credentials: Arc<Credentials>,
+    /// What names of models are read by.
+    pub models: Arc<ModelNames>,
     /// How far it has come.
     pub positions: Arc<Positions>,
 }
@@ -86,7 +89,7 @@ impl Ground {
 
     fn cell(&self, cell: CellId) -> (OrgCell, ChildSpec) {
         let positions = Arc::new(Positions::default());
-        let credentials = Arc::new(Credentials::default());
+        let (credentials, models) = (Arc::<Credentials>::default(), Arc::<ModelNames>::default());
         let keeper_address = Address::new(format!("cell {cell} keeper"));
         let keeper = keeper::Handle::new(keeper_address.clone());
         let registry = Address::new(format!("cell {cell} registry"));
@@ -97,6 +100,8 @@ impl Ground {
             dispatcher: dispatcher.clone(),
             connections: connections.clone(),
             credentials: credentials.clone(),
+            models: models.clone(),
+            config: self.config.clone(),
         };
         let dispatcher_args = dispatcher::Args {
             keeper,
@@ -116,7 +121,8 @@ impl Ground {
                 dispatcher_args,
             ))
             .child(ChildSpec::family("connections", &connections));
-        let handle = OrgCell { cell, registry, dispatcher, connections, credentials, positions };
+        let handle =
+            OrgCell { cell, registry, dispatcher, connections, credentials, models, positions };
         (handle, ChildSpec::supervisor(cell.to_string(), spec))
     }
 

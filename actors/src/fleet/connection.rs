@@ -150,7 +150,7 @@ impl Actor for State {
 impl State {
     fn poll(&mut self, poll: Poll, reply: Reply<PollAnswer>, cx: &Context<Message>) {
         self.used = cx.clock().now();
-        if self.standing != Standing::Approved {
+        if !self.standing.may_work() {
             // Final for the worker, so it must be as durable as the reason.
             return self.log.answer(reply, PollAnswer::Refused(self.standing));
         }
@@ -311,7 +311,7 @@ impl State {
             return;
         }
         (self.standing, self.as_of) = (standing, as_of);
-        if standing == Standing::Approved {
+        if standing.may_work() {
             return;
         }
         let refused = std::mem::take(&mut self.polls).into_iter();

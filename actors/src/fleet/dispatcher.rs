@@ -2,14 +2,19 @@
 //! registry of who may work, and by connections of who polls and whose lease lapsed; tells the journal, and the
 //! connections what they hold.
 
+mod agenda;
 pub mod book;
 mod leases;
 pub mod matcher;
 mod message;
+mod remedies;
+pub mod remedy;
 pub mod report;
+mod reports;
 mod submit;
+pub mod why;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +22,8 @@ use fleetward_runtime::{Actor, Address, Context, Crash, Reply, StartError, Timer
 
 use super::cell::keeper;
 use super::connection::{self, Connections, Grant, Granted};
-use super::registry::{self, Asked};
-use super::task::{Ending, Event, Failure, Task};
+use super::registry;
+use super::task::{Ending, Event, Task};
 use crate::config::Config;
 use crate::effect::Effect;
 use crate::error::Error;
@@ -28,12 +33,13 @@ use crate::id::{TaskId, WorkerId};
 use crate::journal::{CellLog, Draft};
 use book::{Book, Match, Served};
 use matcher::Poll;
-pub use message::{Message, NewTask, Report, Submitted};
-use report::{Judgement, Status};
+pub use message::{Amended, Known, Message, NewTask, Report, Subject, Submitted};
 pub(crate) use submit::same_request;
 
 /// How long the registry may take to say who may work.
 const ROSTER_WITHIN: Duration = Duration::from_secs(10);
+/// Longest wait for the agenda: the wall clock that its times are of may be set.
+const LONGEST_NAP_US: i64 = 60_000_000;
 /// How often leases are checked for a connection that keeps their clock.
 const TEND_EVERY: Duration = Duration::from_secs(5);
 
@@ -61,22 +67,8 @@ pub struct State {
     watchers: HashMap<TaskId, Vec<Reply<()>>>,
     by_system: Arc<str>,
     tend: Timer,
-}
-
-/// What became of one report.
-enum Said {
-    Accepted { attempt: u32 },
-    Before,
-    NotHere,
-}
-
-impl Said {
-    fn asked(self) -> Asked<()> {
-        match self {
-            Self::Accepted { .. } | Self::Before => Asked::Found(()),
-            Self::NotHere => Asked::NotHere,
-        }
-    }
+    /// The next time of the agenda, and what wakes it.
+    due: Option<(i64, Timer)>,
 }
 
 impl Actor for State {
@@ -85,23 +77,25 @@ impl Actor for State {
 
     async fn start(args: Args, cx: &mut Context<Message>) -> Result<Self, StartError> {
         let part = args.keeper.take(&[Task::KIND]).await?;
-        let mut book = Book::open(part.states::<Task>()?);
+        let mut book = Book::open(part.states::<Task>()?, args.config.priority_step);
         let roster = args
             .registry
             .call(ROSTER_WITHIN, |reply| registry::Message::Roster { reply })
             .await
             .map_err(|error| StartError::Unavailable(format!("registry: {error}")))?;
-        for seat in roster {
+        book.govern(roster.policy);
+        for seat in roster.seats {
             book.seat(seat);
         }
-        book.queue_all();
+        book.queue_all(cx.clock().wall_us());
         let tend = cx.after(Duration::ZERO, Message::TendDue);
         let by_system = "system".into();
         let watchers = HashMap::new();
-        let mut state = Self { args, log: part.log, book, watchers, by_system, tend };
+        let mut state = Self { args, log: part.log, book, watchers, by_system, tend, due: None };
         for (task, attempt) in state.book.take_orphans() {
             state.end(task, attempt, None, Ending::Revoked, cx);
         }
+        state.arm(cx);
         Ok(state)
     }
 
@@ -112,6 +106,22 @@ impl Actor for State {
             Message::HandBack { task, claimant, reply } => {
                 let outcome = self.hand_back(task, claimant, cx);
                 self.log.answer(reply, outcome);
+            }
+            Message::Progress { task, claimant, percent, sealed, digest, reply } => {
+                let outcome = self.progress(task, claimant, (percent, sealed, digest), cx);
+                self.log.answer(reply, outcome);
+            }
+            Message::Amend { subjects, remedy, by, reply } => {
+                self.amend(subjects, &remedy, &by, reply, cx);
+            }
+            Message::RefusedFromRecord { known, claimant, refusal } => {
+                self.refused_from_record(known, claimant, &refusal, cx);
+            }
+            Message::Explain { task, reply } => {
+                let now = cx.clock().wall_us();
+                let task = self.book.task(task);
+                let said = task.map(|task| (task.clone(), why::explain(&self.book, task, now)));
+                self.log.answer(reply, said);
             }
             Message::Look { task, reply } => {
                 let found = self.book.task(task).cloned();
@@ -135,9 +145,15 @@ impl Actor for State {
             }
             Message::Seated { seat } => self.seated(*seat),
             Message::Unseated { worker, as_of } => self.unseat(worker, as_of, cx),
-            Message::Roster { seats, as_of } => self.roster(seats, as_of, cx),
+            Message::Roster { roster, as_of } => self.roster(roster, as_of, cx),
+            Message::Govern { policy } => self.govern(*policy, cx),
+            Message::AgendaDue => {
+                self.due = None;
+                self.agenda_due(cx);
+            }
             Message::TendDue => self.tend(cx),
         }
+        self.arm(cx);
         Ok(())
     }
 
@@ -194,17 +210,19 @@ impl State {
             request: new.request,
             digest: new.digest,
             payload_bytes: new.payload_bytes,
+            handling: new.handling,
         };
         let stamp = draft.push::<Task>(new.id, &event, by, Some(new.payload.clone()));
         self.book.apply(new.id, &event, stamp);
         self.book.keep_payload(new.id, new.payload, self.args.config.payload_memory);
     }
 
-    /// Gives waiting tasks to the polls that fit, or a place in their queues.
+    /// Gives tasks that wait for work to the polls that fit, or a place in their queues.
     fn place(&mut self, ids: &[TaskId], draft: &mut Draft<'_>) {
-        ids.iter().for_each(|id| self.book.queue(*id));
+        let now = draft.at();
+        ids.iter().for_each(|id| self.book.queue(*id, now));
         for id in ids {
-            while let Some(wants) = self.book.waiting(*id).map(|task| task.wants.clone())
+            while let Some(wants) = self.book.ready(*id, now).map(|task| task.wants.clone())
                 && let Some(found) = self.book.match_for(&wants)
             {
                 self.claim(found, draft);
@@ -269,67 +287,14 @@ impl State {
         Some(granted)
     }
 
-    /// Accepts results in one entry, and gives the seats that they free to what waits.
-    fn report(
-        &mut self,
-        reports: Vec<Report>,
-        reply: Reply<Vec<Result<Asked<()>, Error>>>,
-        cx: &Context<Message>,
-    ) {
-        let log = self.log.clone();
-        let mut draft = log.begin(cx.clock().wall_us());
-        let mut freed: BTreeMap<WorkerId, Vec<_>> = BTreeMap::new();
-        let mut outcomes = Vec::with_capacity(reports.len());
-        for report in reports {
-            let (task, worker) = (report.task, report.claimant.worker);
-            let outcome = self.report_one(report, &mut draft, cx);
-            if let Ok(Said::Accepted { attempt }) = outcome {
-                freed.entry(worker).or_default().push((task, attempt));
-            }
-            outcomes.push(outcome.map(Said::asked));
+    /// Keeps one timer, for the first time of the agenda.
+    fn arm(&mut self, cx: &Context<Message>) {
+        let Some(next) = self.book.next_due() else { return };
+        if self.due.as_ref().is_none_or(|(at, _)| next < *at) {
+            let wait = (next - cx.clock().wall_us()).clamp(0, LONGEST_NAP_US);
+            let wait = Duration::from_micros(wait.unsigned_abs());
+            self.due = Some((next, cx.after(wait, Message::AgendaDue)));
         }
-        draft.allow(Effect::Answer(reply.with(outcomes)));
-        for (worker, attempts) in freed {
-            self.seats_freed(worker, attempts, &mut draft);
-        }
-        draft.submit();
-        self.book.forget(self.log.positions().projected());
-    }
-
-    fn report_one(
-        &mut self,
-        report: Report,
-        draft: &mut Draft<'_>,
-        cx: &Context<Message>,
-    ) -> Result<Said, Error> {
-        let Some(task) = self.book.task(report.task) else { return Ok(Said::NotHere) };
-        let judge = || report::judge(task, report.claimant, report.status);
-        match guarded(cx, "decide/report", judge) {
-            Ok(Judgement::Accept { attempt }) => {
-                self.close(report, attempt, draft);
-                Ok(Said::Accepted { attempt })
-            }
-            Ok(Judgement::Repeat) => Ok(Said::Before),
-            Err(error) => {
-                metrics::counter!("fleetward_stale_reports_total").increment(1);
-                Err(error)
-            }
-        }
-    }
-
-    fn close(&mut self, report: Report, attempt: u32, draft: &mut Draft<'_>) {
-        let Report { task, claimant, status, sealed, digest } = report;
-        let worker = claimant.worker;
-        let event = match status {
-            Status::Completed => {
-                Event::Completed { attempt, worker, digest: digest.unwrap_or_default() }
-            }
-            Status::Failed => Event::Failed { attempt, worker, why: Failure::Reported, digest },
-        };
-        let by = self.book.author(worker);
-        let stamp = draft.push::<Task>(task, &event, &by, sealed);
-        self.book.apply(task, &event, stamp);
-        self.tell_watchers(task, draft);
     }
 
     fn tend(&mut self, cx: &Context<Message>) {

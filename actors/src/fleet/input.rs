@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::error::{Kind, Refusal};
-use crate::fleet::task::Requirement;
+use crate::fleet::dispatcher::matcher::WEIGHT_MAX;
+use crate::fleet::models;
+use crate::fleet::policy::{Capped, Policy};
+use crate::fleet::task::{Condition, Handling, Operator, PRIORITY_MAX, Requirement};
 
 /// Longest name of anything, in characters.
 pub const NAME_MAX: usize = 128;
@@ -15,6 +18,22 @@ pub const VALUE_MAX: usize = 256;
 pub const MODELS_MAX: usize = 128;
 /// Most pools of a key.
 pub const POOLS_MAX: usize = 64;
+/// Most sandbox images of a worker.
+pub const IMAGES_MAX: usize = 256;
+/// Most projects that one worker takes tasks of besides its own.
+pub const PROJECTS_MAX: usize = 64;
+/// Most conditions of a task on labels, and most values of one.
+pub const CONDITIONS_MAX: usize = 32;
+/// Most caps of a policy.
+pub const CAPS_MAX: usize = 256;
+/// Most names of models of a policy.
+pub const OVERRIDES_MAX: usize = 1_024;
+/// Most weights of a policy.
+pub const WEIGHTS_MAX: usize = 1_024;
+/// Most attempts that may fail.
+pub const ATTEMPTS_MAX: u32 = 100;
+/// Longest wait between two attempts, in milliseconds: a day.
+pub const BACKOFF_MAX_MS: u64 = 86_400_000;
 /// Most tasks that a worker runs at once.
 pub const SEATS_MAX: u32 = 1_024;
 /// Longest reason that an administrator gives, in characters.
@@ -81,7 +100,92 @@ pub fn requirement(wants: &Requirement) -> Result<(), Refusal> {
     if let Some(project) = &wants.project {
         name("project", project)?;
     }
+    if let Some(image) = &wants.image {
+        printable("image", image, VALUE_MAX)?;
+    }
+    at_most("conditions", wants.selector.len(), CONDITIONS_MAX)?;
+    wants.selector.iter().try_for_each(condition)?;
     labels(&wants.labels)
+}
+
+fn condition(condition: &Condition) -> Result<(), Refusal> {
+    name("a label's name", &condition.key)?;
+    at_most("values of a condition", condition.values.len(), CONDITIONS_MAX)?;
+    condition.values.iter().try_for_each(|value| printable("a value", value, VALUE_MAX))?;
+    let speaks_of_values = matches!(condition.operator, Operator::In | Operator::NotIn);
+    if speaks_of_values == condition.values.is_empty() {
+        let detail = "the operators in and not_in need values; exists and not_exists take none";
+        return Err(Refusal::invalid("invalid_selector", detail));
+    }
+    Ok(())
+}
+
+/// How a task is to be treated, as seen at `now`, in microseconds UTC.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub fn handling(handling: &Handling, now: i64) -> Result<(), Refusal> {
+    let Handling { priority, not_before, deadline, retry, .. } = handling;
+    let from = not_before.map_or(now, |at| at.max(now));
+    let rules = [
+        (*priority > PRIORITY_MAX, "invalid_priority", "priority must be between 0 and 9"),
+        (
+            deadline.is_some_and(|deadline| deadline <= from),
+            "invalid_deadline",
+            "the deadline must lie in the future, and after not_before",
+        ),
+        (
+            !(1..=ATTEMPTS_MAX).contains(&retry.max_attempts),
+            "invalid_retry",
+            "retry.max_attempts must be between 1 and 100",
+        ),
+        (
+            !(100..=10_000).contains(&retry.factor_percent),
+            "invalid_retry",
+            "retry.factor must be between 1 and 100",
+        ),
+        (
+            retry.max_ms > BACKOFF_MAX_MS || retry.initial_ms > retry.max_ms,
+            "invalid_retry",
+            "retry.initial_seconds must not exceed retry.max_seconds, and that not a day",
+        ),
+    ];
+    let broken = rules.into_iter().find(|(broken, ..)| *broken);
+    broken.map_or(Ok(()), |(_, code, detail)| Err(Refusal::invalid(code, detail)))
+}
+
+/// What an organisation lets run.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub fn policy(policy: &Policy) -> Result<(), Refusal> {
+    at_most("caps", policy.caps.len(), CAPS_MAX)?;
+    at_most("weights", policy.weights.len(), WEIGHTS_MAX)?;
+    for cap in &policy.caps {
+        match &cap.of {
+            Capped::Project(text) => name("project", text)?,
+            Capped::Pool(text) => name("pool", text)?,
+            Capped::Label { key, value } => labels(&[(key.clone(), value.clone())].into())?,
+            Capped::Worker(_) => {}
+        }
+    }
+    at_most("models", policy.models.len(), OVERRIDES_MAX)?;
+    for (spelling, model) in &policy.models {
+        name("model", spelling)?;
+        name("model", model)?;
+        if models::plain(spelling) != *spelling {
+            let detail = format!("write {spelling:?} in lower case, with - for gaps");
+            return Err(Refusal::invalid("invalid_model_name", detail));
+        }
+    }
+    for (project, weight) in &policy.weights {
+        name("project", project)?;
+        if !(1..=WEIGHT_MAX).contains(weight) {
+            let detail = format!("a weight must be between 1 and {WEIGHT_MAX}");
+            return Err(Refusal::invalid("invalid_weight", detail));
+        }
+    }
+    Ok(())
 }
 
 /// A payload, output or error text.
@@ -108,12 +212,11 @@ pub fn seats(seats: u32) -> Result<(), Refusal> {
     Err(Refusal::invalid("invalid_max_concurrent", detail))
 }
 
-/// The canonical name of a model: textual rules only, so that equal models compare equal.
-pub fn canonical_model(model: &str) -> String {
-    model.trim().to_lowercase()
-}
-
-fn at_most(field: &str, count: usize, max: usize) -> Result<(), Refusal> {
+/// A list that is not longer than `max`.
+///
+/// # Errors
+/// When it is.
+pub fn at_most(field: &str, count: usize, max: usize) -> Result<(), Refusal> {
     if count <= max {
         return Ok(());
     }

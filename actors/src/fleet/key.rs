@@ -1,6 +1,6 @@
 //! What an enrollment key is and what can happen to it. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +13,9 @@ pub struct Binding {
     /// The project, or none.
     #[serde(default)]
     pub project: Option<String>,
+    /// More projects that it takes tasks of.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub shared_with: BTreeSet<String>,
     /// Pools it may stand in; empty: any.
     #[serde(default)]
     pub pools: Vec<String>,

@@ -15,8 +15,11 @@ use super::connection::{self, Connections};
 use super::credentials::{Credential, Credentials};
 use super::dispatcher;
 use super::key::{self, Binding, Key};
+use super::models::ModelNames;
+use super::policy::{self, Change, POLICY_ID, Policy};
 use super::task::Profile;
 use super::worker::{Standing, Worker};
+use crate::config::Config;
 use crate::effect::Effect;
 use crate::error::{Error, Refusal};
 use crate::fact::Fold;
@@ -39,6 +42,10 @@ pub struct Args {
     pub connections: Connections,
     /// What requests are checked against.
     pub credentials: Arc<Credentials>,
+    /// What names of models are read by.
+    pub models: Arc<ModelNames>,
+    /// Terms.
+    pub config: Arc<Config>,
 }
 
 /// A key to be made.
@@ -67,8 +74,19 @@ pub struct Seat {
     pub profile: Profile,
     /// How many tasks at once.
     pub seats: u32,
+    /// It gets no new ones for now.
+    pub paused: bool,
     /// True as of this position.
     pub as_of: Position,
+}
+
+/// What the dispatcher is told now and then, so that no message that was lost matters.
+#[derive(Debug, Clone)]
+pub struct Roster {
+    /// Everyone who may work.
+    pub seats: Vec<Seat>,
+    /// What the organisation lets run.
+    pub policy: Policy,
 }
 
 /// The outcome of a question about something that may have left memory.
@@ -125,10 +143,24 @@ pub enum Message {
         /// The worker as it is now, or the record says more.
         reply: Reply<Result<Asked<Worker>, Error>>,
     },
+    /// From an administrator.
+    Govern {
+        /// What shall be different.
+        change: Change,
+        /// Who asks.
+        by: Arc<str>,
+        /// The policy as it is now.
+        reply: Reply<Policy>,
+    },
+    /// From a caller that asks for the policy.
+    Policy {
+        /// As it is now.
+        reply: Reply<Policy>,
+    },
     /// From the dispatcher when it starts.
     Roster {
-        /// Everyone who may work.
-        reply: Reply<Vec<Seat>>,
+        /// Everyone who may work, and the policy.
+        reply: Reply<Roster>,
     },
     /// From a connection when it starts, and from callers that ask for one worker.
     Look {
@@ -154,13 +186,15 @@ impl Actor for State {
     type Message = Message;
 
     async fn start(args: Args, cx: &mut Context<Message>) -> Result<Self, StartError> {
-        let part = args.keeper.take(&[Worker::KIND, Key::KIND]).await?;
+        let part = args.keeper.take(&[Worker::KIND, Key::KIND, Policy::KIND]).await?;
         let workers: HashMap<_, _> =
             part.states::<Worker>()?.into_iter().map(|worker| (worker.id, worker)).collect();
         let keys = part.states::<Key>()?.into_iter().map(|key| (key.id, key)).collect();
+        let policy = part.states::<Policy>()?.pop().unwrap_or_default();
         args.credentials.reset(workers.values());
+        args.models.set(Arc::new(policy.models.clone()));
         let reconcile = cx.after(RECONCILE_EVERY, Message::ReconcileDue);
-        let state = Self { args, log: part.log, rolls: Rolls { keys, workers }, reconcile };
+        let state = Self { args, log: part.log, rolls: Rolls { keys, workers, policy }, reconcile };
         state.publish();
         Ok(state)
     }
@@ -183,6 +217,11 @@ impl Actor for State {
                 let outcome = self.decide(worker, (verdict, reason), &by, cx);
                 self.log.answer(reply, outcome);
             }
+            Message::Govern { change, by, reply } => {
+                let policy = self.govern(change, &by, cx);
+                self.log.answer(reply, policy);
+            }
+            Message::Policy { reply } => self.log.answer(reply, self.rolls.policy.clone()),
             Message::Roster { reply } => reply.send(self.roster()),
             Message::Look { worker, reply } => {
                 self.log.answer(reply, self.rolls.workers.get(&worker).cloned());
@@ -198,6 +237,8 @@ impl Actor for State {
             Message::RevokeKey { .. } => "RevokeKey",
             Message::Register { .. } => "Register",
             Message::Decide { .. } => "Decide",
+            Message::Govern { .. } => "Govern",
+            Message::Policy { .. } => "Policy",
             Message::Roster { .. } => "Roster",
             Message::Look { .. } => "Look",
             Message::ReconcileDue => "ReconcileDue",
@@ -297,7 +338,9 @@ impl State {
         let Some(worker) = self.rolls.workers.get(&id) else { return };
         if worker.standing != Standing::Pending {
             let message = match worker.standing {
-                Standing::Approved => dispatcher::Message::Seated { seat: Box::new(seat(worker)) },
+                standing if standing.may_work() => {
+                    dispatcher::Message::Seated { seat: Box::new(self.seat(worker)) }
+                }
                 _ => dispatcher::Message::Unseated { worker: id, as_of: worker.updated },
             };
             let _ = self.args.dispatcher.send(message);
@@ -308,24 +351,78 @@ impl State {
         }
     }
 
-    fn roster(&self) -> Vec<Seat> {
-        let approved = |worker: &&Worker| worker.standing == Standing::Approved;
-        self.rolls.workers.values().filter(approved).map(seat).collect()
+    fn govern(&mut self, change: Change, by: &Arc<str>, cx: &Context<Message>) -> Policy {
+        let new = self.rolls.policy.with(change);
+        if new == self.rolls.policy {
+            return new;
+        }
+        let renamed = new.models != self.rolls.policy.models;
+        let event = policy::Event::Changed { policy: new };
+        let mut draft = self.log.begin(cx.clock().wall_us());
+        let stamp = draft.push::<Policy>(POLICY_ID, &event, by, None);
+        self.rolls.policy.evolve(&event, stamp);
+        let policy = self.rolls.policy.clone();
+        if renamed {
+            let overrides = Arc::new(policy.models.clone());
+            draft.allow(Effect::ModelNames { index: self.args.models.clone(), overrides });
+        }
+        draft.submit();
+        if renamed {
+            self.tell_roster();
+        } else {
+            let policy = Box::new(policy.clone());
+            let _ = self.args.dispatcher.send(dispatcher::Message::Govern { policy });
+        }
+        policy
+    }
+
+    fn roster(&self) -> Roster {
+        let approved = |worker: &&Worker| worker.standing.may_work();
+        let seats = self.rolls.workers.values().filter(approved).map(|worker| self.seat(worker));
+        Roster { seats: seats.collect(), policy: self.rolls.policy.clone() }
+    }
+
+    fn tell_roster(&self) {
+        let (roster, as_of) = (self.roster(), self.log.positions().given());
+        let _ = self.args.dispatcher.send(dispatcher::Message::Roster { roster, as_of });
+    }
+
+    /// What the dispatcher is to know of a worker: its models by the names that count now.
+    fn seat(&self, worker: &Worker) -> Seat {
+        let policy = &self.rolls.policy;
+        let models = rules::canonical_names(&worker.declared_models, &policy.models);
+        Seat {
+            worker: worker.id,
+            profile: Profile { models, ..worker.profile.clone() },
+            seats: worker.seats,
+            paused: worker.rests(),
+            as_of: worker.updated.max(policy.as_of),
+        }
     }
 
     fn reconcile(&mut self, cx: &Context<Message>) {
-        let message = dispatcher::Message::Roster {
-            seats: self.roster(),
-            as_of: self.log.positions().given(),
-        };
-        let _ = self.args.dispatcher.send(message);
+        self.tell_roster();
+        self.expire(cx);
         self.forget();
         self.publish();
         self.reconcile = cx.after(RECONCILE_EVERY, Message::ReconcileDue);
     }
 
+    /// Turns away who has waited for approval for too long.
+    fn expire(&mut self, cx: &Context<Message>) {
+        let now = cx.clock().wall_us();
+        let patience = self.args.config.pending_for;
+        let by: Arc<str> = "system".into();
+        for worker in rules::overdue(&self.rolls, now, patience) {
+            let reason = Some("nobody approved it in time".to_owned());
+            if let Err(error) = self.decide(worker, (Verdict::Reject, reason), &by, cx) {
+                tracing::warn!(%worker, %error, "a worker that waits was not turned away");
+            }
+        }
+    }
+
     fn standings(&self) -> BTreeMap<&'static str, usize> {
-        let mut standings = BTreeMap::from([("pending", 0), ("approved", 0)]);
+        let mut standings = BTreeMap::from([("pending", 0), ("approved", 0), ("quarantined", 0)]);
         for worker in self.rolls.workers.values() {
             *standings.entry(worker.standing.as_str()).or_default() += 1;
         }
@@ -334,7 +431,7 @@ impl State {
 
     fn publish(&self) {
         let cell = self.log.cell().to_string();
-        for state in ["pending", "approved"] {
+        for state in ["pending", "approved", "quarantined"] {
             let count = self.standings().get(state).copied().unwrap_or(0);
             metrics::gauge!("fleetward_workers", "cell" => cell.clone(), "state" => state)
                 .set(count as f64);
@@ -346,15 +443,6 @@ impl State {
         let passed = self.log.positions().projected();
         self.rolls.keys.retain(|_, key| key.open() || key.updated > passed);
         self.rolls.workers.retain(|_, worker| worker.open() || worker.updated > passed);
-    }
-}
-
-fn seat(worker: &Worker) -> Seat {
-    Seat {
-        worker: worker.id,
-        profile: worker.profile.clone(),
-        seats: worker.seats,
-        as_of: worker.updated,
     }
 }
 

@@ -1,6 +1,9 @@
 //! What a task is and what can happen to it. Pure: no clock, no mailbox, no database.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod handling;
+mod requirement;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use fleetward_store::Position;
@@ -8,45 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::fact::{Fold, Stamp};
 use crate::id::{TaskId, WorkerId};
+pub use handling::{Handling, PRIORITY_DEFAULT, PRIORITY_MAX, Retry};
+pub use requirement::{Condition, Network, Operator, Profile, Requirement, Sandbox};
 
-/// What a task asks of a worker. Equal requirements are one class of the matcher.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Requirement {
-    /// Equal on both sides; no project never means "any".
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub project: Option<String>,
-    /// Equal on both sides.
-    pub pool: String,
-    /// Among the worker's models, where one is asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub model: Option<String>,
-    /// All of them among the worker's labels.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub labels: BTreeMap<String, String>,
-}
-
-/// What a worker offers. Equal profiles are one party of the matcher.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Profile {
-    /// The project it works for.
-    pub project: Option<String>,
-    /// The pool it stands in.
-    pub pool: String,
-    /// Canonical names of the models it can use.
-    pub models: BTreeSet<String>,
-    /// Its labels; those of its enrollment key win over its own.
-    pub labels: BTreeMap<String, String>,
-}
-
-impl Profile {
-    /// Whether a worker of this profile may and can run such a task.
-    pub fn fits(&self, wanted: &Requirement) -> bool {
-        self.project == wanted.project
-            && self.pool == wanted.pool
-            && wanted.model.as_ref().is_none_or(|model| self.models.contains(model))
-            && wanted.labels.iter().all(|(key, value)| self.labels.get(key) == Some(value))
-    }
-}
+/// Most workers that a task remembers to avoid.
+const AVOID_MAX: usize = 16;
 
 /// One claim of a task by a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +29,9 @@ pub struct Attempt {
     pub request: Option<String>,
     /// When, in microseconds UTC.
     pub claimed_at: i64,
+    /// It was reported as failed, and the task is to be tried again.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub failed: bool,
 }
 
 /// Where a task stands.
@@ -82,16 +54,39 @@ pub enum Phase {
         /// Why.
         why: Failure,
     },
+    /// Somebody took it back, at this time.
+    Cancelled {
+        /// Microseconds UTC.
+        at: i64,
+    },
+    /// It had failed, and somebody let it go, at this time.
+    Discarded {
+        /// Microseconds UTC.
+        at: i64,
+    },
 }
 
 /// Why a task failed for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Failure {
-    /// Its worker said so.
+    /// Its worker said so, as often as it is tried.
     Reported,
     /// Too many attempts ended without a report.
     AttemptsExhausted,
+    /// It was not done by its deadline.
+    DeadlineExceeded,
+}
+
+impl Failure {
+    /// The word on the wire and in lists.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Reported => "reported",
+            Self::AttemptsExhausted => "attempts_exhausted",
+            Self::DeadlineExceeded => "deadline_exceeded",
+        }
+    }
 }
 
 /// Why an attempt ended without a result.
@@ -138,6 +133,9 @@ pub struct Task {
     /// Digest of the request under its idempotency key, where it came with one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<String>,
+    /// How it is to be treated.
+    #[serde(default, skip_serializing_if = "Handling::is_default")]
+    pub handling: Handling,
     /// Size of the payload in bytes.
     pub payload_bytes: u64,
     /// The newest attempt: the one that may report until the next claim supersedes it.
@@ -146,10 +144,51 @@ pub struct Task {
     /// Attempts that ended and count to the cap.
     #[serde(default)]
     pub crashes: u32,
+    /// Attempts that were reported as failed since it was submitted or revived.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failures: u32,
+    /// Not before this time, in microseconds UTC, while it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_at: Option<i64>,
+    /// Workers whose attempt of it failed or was lost, where it is to be spread.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub avoid: BTreeSet<WorkerId>,
+    /// The last word of progress of its newest attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+    /// Position of the event that the error of its last failed attempt is sealed beside, while it is tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_at: Option<Position>,
+    /// What its last error has in common with others; see [`Event::Failed`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_group: Option<String>,
+    /// The newest attempt whose late report was refused, so that the record has each once.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub refused: u32,
     /// Where it stands.
     pub phase: Phase,
     /// Position of its last event.
     pub updated: Position,
+}
+
+/// Where the last word of progress is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Position of the event that it is sealed beside.
+    pub seq: Position,
+    /// When, in microseconds UTC.
+    pub at: i64,
+    /// How much is done, 0 to 100, where the worker says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u8>,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+fn is_zero(value: &u32) -> bool {
+    *value == 0
 }
 
 /// What can happen to a task.
@@ -170,6 +209,9 @@ pub enum Event {
         digest: String,
         /// Size of the payload.
         payload_bytes: u64,
+        /// How it is to be treated.
+        #[serde(default, skip_serializing_if = "Handling::is_default")]
+        handling: Handling,
     },
     /// A worker got it.
     #[serde(rename = "task.claimed")]
@@ -202,6 +244,62 @@ pub enum Event {
         /// Keyed digest of the output.
         digest: String,
     },
+    /// An attempt failed, and it is to be tried again. The error text is sealed beside it.
+    #[serde(rename = "task.retry_scheduled")]
+    RetryScheduled {
+        /// Which attempt failed.
+        attempt: u32,
+        /// Whose.
+        worker: WorkerId,
+        /// Not before this time, in microseconds UTC.
+        ready_at: i64,
+        /// Keyed digest of the error text.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        digest: Option<String>,
+        /// As in [`Event::Failed`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        group: Option<String>,
+    },
+    /// A worker said how far it is. What it said is sealed beside it.
+    #[serde(rename = "task.progressed")]
+    Progressed {
+        /// In which attempt.
+        attempt: u32,
+        /// Who.
+        worker: WorkerId,
+        /// How much is done, 0 to 100.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        percent: Option<u8>,
+        /// Keyed digest of what it said.
+        digest: String,
+    },
+    /// Somebody took it back before it was done.
+    #[serde(rename = "task.cancelled")]
+    Cancelled {
+        /// Why, in that person's words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// It had failed for good, and is to be tried again from the beginning.
+    #[serde(rename = "task.revived")]
+    Revived {},
+    /// It had failed for good, and nobody will try it again.
+    #[serde(rename = "task.discarded")]
+    Discarded {
+        /// Why, in that person's words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// A worker that had lost its attempt reported on it, and was refused.
+    #[serde(rename = "task.report_refused")]
+    ReportRefused {
+        /// Which attempt.
+        attempt: u32,
+        /// Who.
+        worker: WorkerId,
+        /// The code that it was answered with.
+        code: String,
+    },
     /// It failed for good. The error text, where there is one, is sealed beside it.
     #[serde(rename = "task.failed")]
     Failed {
@@ -214,6 +312,9 @@ pub enum Event {
         /// Keyed digest of the error text.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         digest: Option<String>,
+        /// Keyed digest of what the error text has in common with others of its kind.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        group: Option<String>,
     },
 }
 
@@ -230,7 +331,32 @@ impl Task {
 
     /// Whether it ended for good.
     pub fn is_closed(&self) -> bool {
-        matches!(self.phase, Phase::Completed { .. } | Phase::Failed { .. })
+        !matches!(self.phase, Phase::Waiting | Phase::Leased)
+    }
+
+    /// Whether it waits for work at this time, and not for the time.
+    pub fn is_ready(&self, now: i64) -> bool {
+        self.phase == Phase::Waiting && self.ready_at.is_none_or(|at| at <= now)
+    }
+
+    /// Whether it stands in the dead-letter queue: it failed for good, and nobody has decided about it.
+    pub fn is_dead(&self) -> bool {
+        matches!(self.phase, Phase::Failed { .. })
+    }
+
+    /// Remembers a worker that shall not get it next time.
+    fn spread_from(&mut self, worker: WorkerId) {
+        if self.handling.spread && self.avoid.len() < AVOID_MAX {
+            self.avoid.insert(worker);
+        }
+    }
+
+    /// Waits again, as new.
+    fn start_over(&mut self) {
+        self.phase = Phase::Waiting;
+        (self.crashes, self.failures, self.ready_at) = (0, 0, None);
+        (self.error_at, self.error_group) = (None, None);
+        self.avoid.clear();
     }
 }
 
@@ -244,12 +370,18 @@ impl Fold for Task {
             Event::Claimed { .. } => "task.claimed",
             Event::Returned { .. } => "task.returned",
             Event::Completed { .. } => "task.completed",
+            Event::RetryScheduled { .. } => "task.retry_scheduled",
+            Event::Progressed { .. } => "task.progressed",
+            Event::Cancelled { .. } => "task.cancelled",
+            Event::Revived {} => "task.revived",
+            Event::Discarded { .. } => "task.discarded",
+            Event::ReportRefused { .. } => "task.report_refused",
             Event::Failed { .. } => "task.failed",
         }
     }
 
     fn begin(event: &Event, stamp: Stamp<'_>) -> Option<Self> {
-        let Event::Submitted { task, wants, request, payload_bytes, .. } = event else {
+        let Event::Submitted { task, wants, request, payload_bytes, handling, .. } = event else {
             return None;
         };
         Some(Self {
@@ -259,9 +391,17 @@ impl Fold for Task {
             by: stamp.by.to_owned(),
             wants: wants.clone(),
             request: request.clone(),
+            ready_at: handling.not_before,
+            handling: handling.clone(),
             payload_bytes: *payload_bytes,
             attempt: None,
             crashes: 0,
+            failures: 0,
+            avoid: BTreeSet::new(),
+            progress: None,
+            error_at: None,
+            error_group: None,
+            refused: 0,
             phase: Phase::Waiting,
             updated: stamp.seq,
         })
@@ -277,17 +417,44 @@ impl Fold for Task {
                     worker: *worker,
                     request: request.clone(),
                     claimed_at: stamp.at,
+                    failed: false,
                 });
                 self.phase = Phase::Leased;
+                (self.ready_at, self.progress) = (None, None);
             }
-            Event::Returned { why, .. } => {
+            Event::Returned { why, worker, .. } => {
                 self.crashes += u32::from(why.counts());
                 self.phase = Phase::Waiting;
+                if why.counts() {
+                    self.spread_from(*worker);
+                }
+                if !self.avoid.is_empty() {
+                    self.ready_at = Some(stamp.at);
+                }
             }
+            Event::RetryScheduled { worker, ready_at, group, .. } => {
+                self.failures += 1;
+                self.phase = Phase::Waiting;
+                self.ready_at = Some(*ready_at);
+                (self.error_at, self.error_group) = (Some(stamp.seq), group.clone());
+                self.attempt.iter_mut().for_each(|attempt| attempt.failed = true);
+                self.spread_from(*worker);
+            }
+            Event::Progressed { percent, .. } => {
+                let (seq, at, percent) = (stamp.seq, stamp.at, *percent);
+                self.progress = Some(Progress { seq, at, percent });
+            }
+            Event::ReportRefused { attempt, .. } => self.refused = self.refused.max(*attempt),
             Event::Completed { .. } => self.phase = Phase::Completed { at: stamp.at },
-            Event::Failed { why, .. } => {
+            Event::Failed { why, group, .. } => {
                 self.phase = Phase::Failed { at: stamp.at, why: *why };
+                if group.is_some() {
+                    self.error_group = group.clone();
+                }
             }
+            Event::Cancelled { .. } => self.phase = Phase::Cancelled { at: stamp.at },
+            Event::Discarded { .. } => self.phase = Phase::Discarded { at: stamp.at },
+            Event::Revived {} => self.start_over(),
         }
     }
 
@@ -301,10 +468,30 @@ impl Fold for Task {
             Phase::Leased => "claimed",
             Phase::Completed { .. } => "completed",
             Phase::Failed { .. } => "failed",
+            Phase::Cancelled { .. } => "cancelled",
+            Phase::Discarded { .. } => "discarded",
         }
     }
 
     fn keeps_sealed(event: &Event) -> bool {
-        matches!(event, Event::Completed { .. } | Event::Failed { .. })
+        matches!(
+            event,
+            Event::Completed { .. } | Event::Failed { .. } | Event::RetryScheduled { .. }
+        )
     }
+}
+
+/// A waiting task for tests of rules.
+#[cfg(test)]
+pub(crate) fn sample() -> Task {
+    let event = Event::Submitted {
+        task: TaskId::fresh(),
+        wants: Requirement { pool: "p".to_owned(), ..Requirement::default() }.into(),
+        request: None,
+        digest: String::new(),
+        payload_bytes: 0,
+        handling: Handling::default(),
+    };
+    let stamp = Stamp { seq: 1, at: 0, by: "t" };
+    Task::begin(&event, stamp).expect("a submit begins a task")
 }

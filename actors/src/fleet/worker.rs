@@ -14,6 +14,8 @@ pub enum Standing {
     Pending,
     /// May claim tasks.
     Approved,
+    /// Under suspicion: gets no new tasks until somebody decides; what it has runs on.
+    Quarantined,
     /// Refused before it ever worked. Final.
     Rejected,
     /// May not work any more. Final.
@@ -26,9 +28,15 @@ impl Standing {
         match self {
             Self::Pending => "pending",
             Self::Approved => "approved",
+            Self::Quarantined => "quarantined",
             Self::Rejected => "rejected",
             Self::Revoked => "revoked",
         }
+    }
+
+    /// Whether it may speak for what it holds: claim (though it may get nothing), report, renew.
+    pub fn may_work(self) -> bool {
+        matches!(self, Self::Approved | Self::Quarantined)
     }
 
     /// Whether no later event can change it.
@@ -67,6 +75,9 @@ pub struct Worker {
     /// Why, in that person's words.
     #[serde(default)]
     pub reason: Option<String>,
+    /// It gets no new tasks for now; what it has runs on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
     /// Position of its first event: lists are in this order.
     #[serde(default)]
     pub created: u64,
@@ -88,7 +99,7 @@ pub enum Event {
         /// With which key.
         key: KeyId,
         /// What it may and can run: its declaration narrowed by the key.
-        profile: Profile,
+        profile: Box<Profile>,
         /// The model names as it declared them.
         declared_models: Vec<String>,
         /// How many tasks at once.
@@ -117,9 +128,31 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
+    /// It is under suspicion.
+    #[serde(rename = "worker.quarantined")]
+    Quarantined {
+        /// Why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// It gets no new tasks for now.
+    #[serde(rename = "worker.paused")]
+    Paused {
+        /// Why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// It gets tasks again.
+    #[serde(rename = "worker.resumed")]
+    Resumed {},
 }
 
 impl Worker {
+    /// Whether it gets no new tasks, though it may work.
+    pub fn rests(&self) -> bool {
+        self.paused || self.standing == Standing::Quarantined
+    }
+
     fn decide_on(&mut self, standing: Standing, reason: Option<&String>, stamp: Stamp<'_>) {
         self.standing = standing;
         self.decided_at = Some(stamp.at);
@@ -138,6 +171,9 @@ impl Fold for Worker {
             Event::Approved { .. } => "worker.approved",
             Event::Rejected { .. } => "worker.rejected",
             Event::Revoked { .. } => "worker.revoked",
+            Event::Quarantined { .. } => "worker.quarantined",
+            Event::Paused { .. } => "worker.paused",
+            Event::Resumed {} => "worker.resumed",
         }
     }
 
@@ -151,7 +187,7 @@ impl Fold for Worker {
             id: *worker,
             name: name.clone(),
             key: *key,
-            profile: profile.clone(),
+            profile: (**profile).clone(),
             declared_models: declared_models.clone(),
             seats: *seats,
             secret_hash: secret_hash.clone(),
@@ -160,6 +196,7 @@ impl Fold for Worker {
             decided_at: None,
             decided_by: None,
             reason: None,
+            paused: false,
             created: stamp.seq,
             updated: stamp.seq,
         })
@@ -176,6 +213,17 @@ impl Fold for Worker {
                 self.decide_on(Standing::Rejected, reason.as_ref(), stamp);
             }
             Event::Revoked { reason } => self.decide_on(Standing::Revoked, reason.as_ref(), stamp),
+            Event::Quarantined { reason } => {
+                self.decide_on(Standing::Quarantined, reason.as_ref(), stamp);
+            }
+            Event::Paused { reason } => {
+                self.decide_on(self.standing, reason.as_ref(), stamp);
+                self.paused = true;
+            }
+            Event::Resumed {} => {
+                self.decide_on(self.standing, None, stamp);
+                self.paused = false;
+            }
         }
     }
 

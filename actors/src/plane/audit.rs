@@ -83,23 +83,31 @@ impl Operator {
 
 fn entry(stored: &StoredEvent, query: &AuditQuery) -> Option<AuditEntry> {
     let event = &stored.event;
-    let (subject_kind, subject) = split_stream(&event.stream);
+    let (_, subject) = split_stream(&event.stream);
     let kind_fits = query.kind.as_ref().is_none_or(|kind| *kind == event.kind);
     let time_fits = query.since.is_none_or(|since| event.at >= since);
     let worker_fits = query.worker.is_none_or(|worker| {
         let id = worker.to_string();
         subject == id || *event.by == *format!("worker:{id}") || mentions(&event.body, &id)
     });
-    (kind_fits && time_fits && worker_fits).then(|| AuditEntry {
-        seq: stored.seq,
-        kind: event.kind.to_string(),
-        subject_kind: subject_kind.to_owned(),
-        subject: subject.to_owned(),
-        at: event.at,
-        by: event.by.to_string(),
-        body: serde_json::from_slice(&event.body).unwrap_or_default(),
-        hash: stored.hash.to_string(),
-    })
+    (kind_fits && time_fits && worker_fits).then(|| stored.into())
+}
+
+impl From<&StoredEvent> for AuditEntry {
+    fn from(stored: &StoredEvent) -> Self {
+        let event = &stored.event;
+        let (subject_kind, subject) = split_stream(&event.stream);
+        Self {
+            seq: stored.seq,
+            kind: event.kind.to_string(),
+            subject_kind: subject_kind.to_owned(),
+            subject: subject.to_owned(),
+            at: event.at,
+            by: event.by.to_string(),
+            body: serde_json::from_slice(&event.body).unwrap_or_default(),
+            hash: stored.hash.to_string(),
+        }
+    }
 }
 
 /// Whether the event names this worker as the one it happened to.

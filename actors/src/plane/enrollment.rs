@@ -1,6 +1,6 @@
 //! How a process becomes a worker: enrollment keys, and registering with one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use base64::Engine;
@@ -16,6 +16,7 @@ use crate::fact::Fold;
 use crate::fleet::cell::OrgCell;
 use crate::fleet::key::{Binding, Key};
 use crate::fleet::registry::{self, Asked, Message, NewKey, rules::Application};
+use crate::fleet::task::{Network, Sandbox};
 use crate::fleet::worker::Worker;
 use crate::fleet::{credentials, input};
 use crate::id::{KeyId, WorkerId};
@@ -55,8 +56,29 @@ pub struct Enrollment {
     pub models: Vec<String>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// How well it isolates what it runs.
+    pub sandbox: Sandbox,
+    /// Sandbox images that it can run; one that ends with `*` stands for all that begin so.
+    pub images: Vec<String>,
+    /// Network policies that it can enforce.
+    pub networks: BTreeSet<Network>,
     /// How many tasks at once.
     pub max_concurrent: u32,
+}
+
+impl Default for Enrollment {
+    fn default() -> Self {
+        Self {
+            name: "worker".to_owned(),
+            pool: "default".to_owned(),
+            models: Vec::new(),
+            labels: BTreeMap::new(),
+            sandbox: Sandbox::None,
+            images: Vec::new(),
+            networks: BTreeSet::new(),
+            max_concurrent: 1,
+        }
+    }
 }
 
 /// A worker that has just registered.
@@ -158,6 +180,9 @@ impl ControlPlane {
             pool: enrollment.pool,
             models: enrollment.models,
             labels: enrollment.labels,
+            sandbox: enrollment.sandbox,
+            images: enrollment.images,
+            networks: enrollment.networks,
             seats: enrollment.max_concurrent,
             secret_hash: credentials::hash(&secret),
         });
@@ -246,7 +271,9 @@ fn check(new: &NewEnrollmentKey, max_uses: u32) -> Result<(), Refusal> {
     input::names("pools", &binding.pools, input::POOLS_MAX)?;
     input::names("models", &binding.models, input::MODELS_MAX)?;
     input::labels(&binding.labels)?;
-    binding.project.iter().try_for_each(|project| input::name("project_id", project))
+    input::at_most("shared_with", binding.shared_with.len(), input::PROJECTS_MAX)?;
+    let projects = binding.project.iter().chain(&binding.shared_with);
+    projects.into_iter().try_for_each(|project| input::name("project_id", project))
 }
 
 fn check_enrollment(enrollment: &Enrollment) -> Result<(), Refusal> {
@@ -254,6 +281,7 @@ fn check_enrollment(enrollment: &Enrollment) -> Result<(), Refusal> {
     input::name("pool", &enrollment.pool)?;
     input::names("models", &enrollment.models, input::MODELS_MAX)?;
     input::labels(&enrollment.labels)?;
+    input::names("images", &enrollment.images, input::IMAGES_MAX)?;
     input::seats(enrollment.max_concurrent)
 }
 

@@ -1,5 +1,8 @@
-//! What a caller may do inside one organisation: submit tasks ([`submit`]), see them, and decide about workers.
+//! What a caller may do inside one organisation: submit tasks ([`submit`]), see them, change them ([`remedies`]), and
+//! decide about workers and what runs ([`governing`]).
 
+mod governing;
+mod remedies;
 mod submit;
 
 use std::borrow::Cow;
@@ -23,6 +26,7 @@ use crate::fleet::worker::Worker;
 use crate::id::{TaskId, WorkerId};
 use crate::seal::Sealed;
 use crate::system::principals::KnownOrg;
+pub use remedies::{AMEND_MAX, DEAD_SCAN, DeadGroup, DeadGroups, DeadLetters, Explanation};
 pub use submit::{NewSubmit, Receipt, SUBMIT_MAX};
 
 /// The way into one organisation for one caller.
@@ -38,7 +42,7 @@ pub struct Operator {
 pub struct TaskView {
     /// The task.
     pub task: Task,
-    /// The output or the error text of a closed one.
+    /// The output or the error text of a closed one; the last error of one that is tried again.
     pub result: Option<Sealed>,
 }
 
@@ -69,7 +73,11 @@ impl Operator {
         let look = |reply| dispatcher::Message::Look { task: id, reply };
         let live = cell.dispatcher.call_with_permit(permit, within, look).await?;
         if let Some(task) = live.filter(|task| !task.is_closed()) {
-            return Ok(TaskView { task, result: None });
+            let result = match task.error_at {
+                Some(position) => self.sealed_at(position).await?,
+                None => None,
+            };
+            return Ok(TaskView { task, result });
         }
         self.caught_up().await?;
         let row = self.plane.row(self.number(), Task::KIND, id.to_string()).await?;
@@ -226,6 +234,14 @@ impl Operator {
             limit: limit.clamp(1, PAGE_MAX),
         };
         self.plane.rows(query).await
+    }
+
+    /// What is sealed beside an event.
+    async fn sealed_at(&self, position: Position) -> Result<Option<Sealed>, Error> {
+        let read = self.plane.shared.store.read_at(self.number(), &[position]).await;
+        let events = read.map_err(|error| Error::Unavailable(format!("store: {error}")))?;
+        let sealed = events.into_iter().next().and_then(|stored| stored.event.sealed);
+        Ok(sealed.map(Sealed::from_bytes))
     }
 
     async fn worker_row(&self, id: WorkerId) -> Result<Worker, Error> {

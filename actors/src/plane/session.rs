@@ -96,7 +96,7 @@ impl Session {
     /// When it names too much. A heartbeat is taken even while the store is away.
     pub async fn heartbeat(&self, beat: Heartbeat) -> Result<Vec<(TaskId, u32)>, Error> {
         let (cell, standing) = self.enter().await?;
-        if standing != Standing::Approved {
+        if !standing.may_work() {
             return Ok(Vec::new());
         }
         if let Some(boot) = &beat.boot {
@@ -146,7 +146,7 @@ impl Session {
 
     async fn approved(&self) -> Result<OrgCell, Error> {
         match self.enter().await? {
-            (cell, Standing::Approved) => Ok(cell),
+            (cell, standing) if standing.may_work() => Ok(cell),
             (_, standing) => Err(Refusal::standing(standing.as_str()).into()),
         }
     }

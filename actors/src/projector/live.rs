@@ -8,6 +8,7 @@ use fleetward_store::{CellId, Position, Record, StoredEvent};
 
 use crate::fact::{self, Fold, Stamp, Unfoldable, split_stream, unfoldable};
 use crate::fleet::key::Key;
+use crate::fleet::policy::Policy;
 use crate::fleet::task::Task;
 use crate::fleet::worker::Worker;
 use crate::system::org::{Org, Token};
@@ -46,6 +47,7 @@ impl Live {
             Task::KIND => Known::<Task>::begin(stored),
             Worker::KIND => Known::<Worker>::begin(stored),
             Key::KIND => Known::<Key>::begin(stored),
+            Policy::KIND => Known::<Policy>::begin(stored),
             Org::KIND => Known::<Org>::begin(stored),
             Token::KIND => Known::<Token>::begin(stored),
             _ => Err(unfoldable(stored.seq, &stored.event, "a stream of an unknown kind")),
@@ -61,6 +63,7 @@ impl Live {
             Task::KIND => Known::<Task>::read(row),
             Worker::KIND => Known::<Worker>::read(row),
             Key::KIND => Known::<Key>::read(row),
+            Policy::KIND => Known::<Policy>::read(row),
             Org::KIND => Known::<Org>::read(row),
             Token::KIND => Known::<Token>::read(row),
             kind => Err(Unfoldable {

@@ -93,8 +93,8 @@ pub(crate) fn enrollment(name: &str) -> Enrollment {
         name: name.to_owned(),
         pool: "default".into(),
         models: vec!["gpt-4o".into()],
-        labels: Default::default(),
         max_concurrent: 1,
+        ..Enrollment::default()
     }
 }
 

@@ -37,7 +37,8 @@ fn worker(text: &str) -> Result<WorkerId, Problem> {
     text.parse().map_err(|_| Problem::not_found("worker"))
 }
 
-fn event(entry: AuditEntry) -> AuditEvent {
+/// An event, as the record shows it.
+pub(super) fn event(entry: AuditEntry) -> AuditEvent {
     let named = entry.body.get("worker").and_then(|worker| worker.as_str()).map(str::to_owned);
     let worker_id = (entry.subject_kind == "worker").then(|| entry.subject.clone()).or(named);
     let mut details = entry.body;

@@ -24,6 +24,7 @@ pub(super) async fn create(
     pools.extend(asked.pool.filter(|pool| !pools.contains(pool)));
     let binding = Binding {
         project: asked.project_id,
+        shared_with: asked.shared_with.into_iter().collect(),
         pools,
         models: asked.models.unwrap_or_default(),
         labels: asked.labels,
@@ -81,6 +82,7 @@ fn view(operator: &Operator, key: Key) -> KeyView {
         allowed_models: key.binding.models,
         labels: key.binding.labels,
         project_id: key.binding.project,
+        shared_with: key.binding.shared_with.into_iter().collect(),
         auto_approve: key.binding.auto_approve,
         created_at: rfc3339(key.created_at),
         created_by: Some(key.created_by),

@@ -6,25 +6,22 @@ use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
-use fleetward_actors::Refusal;
-use fleetward_actors::fleet::task::{Failure, Phase, Task};
 use fleetward_actors::id::TaskId;
-use fleetward_actors::plane::{NewSubmit, Receipt, TaskView};
-use fleetward_actors::seal::Sealed;
+use fleetward_actors::plane::Receipt;
 use fleetward_wire::tasks::{
-    SubmitResult, TaskList, TaskQuery, TaskStatus, TaskSubmit, TaskSubmitMany, TaskSubmitted,
-    TaskView as Wire, TasksSubmitted,
+    SubmitResult, TaskList, TaskQuery, TaskSubmit, TaskSubmitMany, TaskSubmitted, TaskView as Wire,
+    TasksSubmitted,
 };
 use fleetward_wire::{Raw, Secret};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::task_shapes::{new_submit, opened, view};
 use crate::auth::{InOrg, text};
 use crate::edge::Edge;
 use crate::extract::{Json, Params, PathId, page};
 use crate::problem::Problem;
 use crate::routes::worker_protocol::wait;
-use crate::times::rfc3339;
 use crate::translate::Json as _;
 
 /// Says that a submit was answered from what was submitted before under its key.
@@ -81,17 +78,6 @@ pub(super) async fn submit_many(
     Ok(Answer(TasksSubmitted { results: results.into_iter().filter_map(result).collect() }))
 }
 
-fn new_submit(asked: TaskSubmit<Raw>, project: Option<&str>) -> Result<NewSubmit, Refusal> {
-    Ok(NewSubmit {
-        project: project.map(str::to_owned),
-        pool: asked.pool,
-        model: asked.model,
-        labels: asked.labels,
-        payload: asked.payload.expose().stored("payload")?,
-        idempotency_key: asked.idempotency_key,
-    })
-}
-
 fn submitted(receipt: &Receipt) -> TaskSubmitted {
     TaskSubmitted {
         run_id: receipt.task.to_string(),
@@ -130,7 +116,12 @@ pub(super) async fn get(
             () = edge.dismissed() => operator.task(id).await?,
         }
     };
-    view(task).map(Answer)
+    let said = operator.progress(&task.task).await?;
+    let mut shown = view(task)?;
+    if let (Some(progress), Some(said)) = (&mut shown.progress, said) {
+        progress.data = Some(Secret::new(Value::read(&opened(&shown.run_id, &said)?)));
+    }
+    Ok(Answer(shown))
 }
 
 /// The newest tasks.
@@ -140,7 +131,7 @@ pub(super) async fn list(
 ) -> Result<Answer<TaskList>, Problem> {
     let status = query.status.as_deref();
     if status.is_some_and(|word| !is_status(word)) {
-        let detail = "status must be pending, claimed, completed or failed";
+        let detail = "status must be pending, claimed, completed, failed, cancelled or discarded";
         return Err(Problem::unprocessable("invalid_status", detail));
     }
     let limit = page(query.limit)?;
@@ -152,55 +143,5 @@ pub(super) async fn list(
 }
 
 fn is_status(word: &str) -> bool {
-    matches!(word, "pending" | "claimed" | "completed" | "failed")
-}
-
-fn view(view: TaskView) -> Result<Wire, Problem> {
-    let TaskView { task, result } = view;
-    let (status, reported_at) = match task.phase {
-        Phase::Waiting => (TaskStatus::Pending, None),
-        Phase::Leased => (TaskStatus::Claimed, None),
-        Phase::Completed { at } => (TaskStatus::Completed, Some(at)),
-        Phase::Failed { at, .. } => (TaskStatus::Failed, Some(at)),
-    };
-    let (output, error) = result_of(&task, result)?;
-    // Nobody has a task that waits, whoever had it before.
-    let claimed = task.attempt.as_ref().filter(|_| task.phase != Phase::Waiting);
-    Ok(Wire {
-        run_id: task.id.to_string(),
-        status,
-        project_id: task.wants.project.clone(),
-        pool: task.wants.pool.clone(),
-        model: task.wants.model.clone(),
-        labels: task.wants.labels.clone(),
-        worker_id: claimed.map(|attempt| attempt.worker.to_string()),
-        claimed_at: claimed.map(|attempt| rfc3339(attempt.claimed_at)),
-        attempt: task.attempts(),
-        error,
-        output,
-        reported_at: reported_at.map(rfc3339),
-        created_at: rfc3339(task.submitted_at),
-    })
-}
-
-type Ends = (Option<Secret<Value>>, Option<Secret>);
-
-/// The output of a completed task, the error text of a failed one.
-fn result_of(task: &Task, result: Option<Sealed>) -> Result<Ends, Problem> {
-    let opened = result.map(|sealed| sealed.open()).transpose().map_err(|error| {
-        let id = uuid::Uuid::now_v7().to_string();
-        tracing::error!(%id, %error, task = %task.id, "a result cannot be opened");
-        Problem::internal(&id)
-    })?;
-    let text = || opened.as_ref().map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-    Ok(match &task.phase {
-        Phase::Waiting | Phase::Leased => (None, None),
-        Phase::Completed { .. } => (opened.as_deref().map(Value::read).map(Secret::new), None),
-        Phase::Failed { why: Failure::Reported, .. } => (None, text().map(Secret::new)),
-        Phase::Failed { why: Failure::AttemptsExhausted, .. } => {
-            let attempts = task.attempts();
-            let error = format!("given up: {attempts} attempts ended without a report");
-            (None, Some(Secret::new(error)))
-        }
-    })
+    matches!(word, "pending" | "claimed" | "completed" | "failed" | "cancelled" | "discarded")
 }

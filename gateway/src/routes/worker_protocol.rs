@@ -13,19 +13,20 @@ use fleetward_actors::Session;
 use fleetward_actors::id::{TaskId, WorkerId};
 use fleetward_actors::plane::{self, Enrollment, Offers, Outcome, Reported};
 use fleetward_wire::tasks::{
-    Claim, Claimed, ClaimedMany, Complete, Fail, HandBack, Report, ReportAnswer, ReportMany,
-    ReportResult, ReportsAnswer,
+    Claim, Claimed, ClaimedMany, Complete, Fail, HandBack, Progress, Report, ReportAnswer,
+    ReportMany, ReportResult, ReportsAnswer,
 };
 use fleetward_wire::workers::{Capabilities, Heartbeat, HeartbeatAnswer, Register, Registered};
 use fleetward_wire::{Done, Raw, Secret};
 
+use super::task_shapes::{network, sandbox};
 use crate::auth::{AsWorker, text};
 use crate::body::DeliveryBody;
 use crate::edge::Edge;
 use crate::extract::{Json, MaybeJson, PathId};
 use crate::problem::Problem;
 use crate::socket::Wire;
-use crate::translate;
+use crate::translate::{self, Json as _};
 
 /// How long a claim waits that does not say.
 const DEFAULT_POLL: Duration = Duration::from_secs(5);
@@ -49,6 +50,9 @@ pub(super) async fn register(
         pool: asked.pool,
         models: asked.models,
         labels: asked.labels,
+        sandbox: asked.sandbox.map(sandbox).unwrap_or_default(),
+        images: asked.images,
+        networks: asked.networks.into_iter().map(network).collect(),
         max_concurrent: asked.max_concurrent,
     };
     let joined = edge.plane.register(key, enrollment).await?;
@@ -180,7 +184,20 @@ pub(super) async fn fail(
     MaybeJson(said): MaybeJson<Fail>,
 ) -> Result<Answer<ReportAnswer>, Problem> {
     let token = said.claim_token.map(Secret::into_exposed);
-    conclude(&session, task, said.attempt, token, translate::failed(said.error)).await
+    let outcome = translate::failed(said.error, said.retryable);
+    conclude(&session, task, said.attempt, token, outcome).await
+}
+
+/// How far an attempt is.
+pub(super) async fn progress(
+    AsWorker(session): AsWorker,
+    PathId(task): PathId<TaskId>,
+    Json { value: said, .. }: Json<Progress<Raw>>,
+) -> Result<Answer<Done>, Problem> {
+    let data = said.data.expose().stored("data")?;
+    let token = said.claim_token.as_ref().map(|token| token.expose().as_str());
+    session.progress(task, (said.attempt, token), said.percent, data).await?;
+    Ok(Answer(Done::ok()))
 }
 
 /// The worker will not finish this attempt: somebody else gets the task, and it does not count.

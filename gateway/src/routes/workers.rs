@@ -33,7 +33,7 @@ pub(super) async fn list(
 ) -> Result<Json<WorkerList>, Problem> {
     let status = query.status.as_deref();
     if status.is_some_and(|word| !is_standing(word)) {
-        let detail = "status must be pending, approved, rejected or revoked";
+        let detail = "status must be pending, approved, quarantined, rejected or revoked";
         return Err(Problem::unprocessable("invalid_status", detail));
     }
     // Older clients name no limit and mean all of them.
@@ -63,6 +63,7 @@ pub(super) async fn get(
         max_concurrent: worker.seats,
         last_heartbeat: seen.map(rfc3339),
         registered_at: rfc3339(worker.registered_at),
+        paused: worker.paused,
     }))
 }
 
@@ -93,6 +94,33 @@ pub(super) async fn revoke(
     decide(&operator, id, Verdict::Revoke, decision).await
 }
 
+/// Gives it no new tasks until somebody approves it again, or revokes it.
+pub(super) async fn quarantine(
+    InOrg(operator): InOrg,
+    PathId(id): PathId<WorkerId>,
+    MaybeJson(decision): MaybeJson<Decision>,
+) -> Result<Json<StatusAnswer>, Problem> {
+    decide(&operator, id, Verdict::Quarantine, decision).await
+}
+
+/// Gives it no new tasks.
+pub(super) async fn pause(
+    InOrg(operator): InOrg,
+    PathId(id): PathId<WorkerId>,
+    MaybeJson(decision): MaybeJson<Decision>,
+) -> Result<Json<StatusAnswer>, Problem> {
+    decide(&operator, id, Verdict::Pause, decision).await
+}
+
+/// Gives it tasks again.
+pub(super) async fn resume(
+    InOrg(operator): InOrg,
+    PathId(id): PathId<WorkerId>,
+    MaybeJson(decision): MaybeJson<Decision>,
+) -> Result<Json<StatusAnswer>, Problem> {
+    decide(&operator, id, Verdict::Resume, decision).await
+}
+
 async fn decide(
     operator: &Operator,
     id: WorkerId,
@@ -104,7 +132,13 @@ async fn decide(
 }
 
 fn is_standing(word: &str) -> bool {
-    let all = [Standing::Pending, Standing::Approved, Standing::Rejected, Standing::Revoked];
+    let all = [
+        Standing::Pending,
+        Standing::Approved,
+        Standing::Quarantined,
+        Standing::Rejected,
+        Standing::Revoked,
+    ];
     all.iter().any(|standing| standing.as_str() == word)
 }
 
@@ -131,5 +165,6 @@ fn view(operator: &Operator, worker: Worker, seen: Option<i64>) -> WorkerView {
         approved_at: worker.decided_at.filter(|_| approved).map(rfc3339),
         approved_by: worker.decided_by.filter(|_| approved),
         reason: worker.reason,
+        paused: worker.paused,
     }
 }

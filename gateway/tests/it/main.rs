@@ -4,10 +4,12 @@
 mod bad_input;
 mod batches;
 mod claims;
+mod dispatching;
 mod drains;
 mod identity;
 mod life;
 mod limits;
 mod older_client;
+mod remedies;
 mod server;
 mod visible;

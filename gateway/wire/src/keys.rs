@@ -23,6 +23,9 @@ pub struct KeyCreate {
     pub labels: Labels,
     /// The project its workers are bound to.
     pub project_id: Option<String>,
+    /// More projects that its workers take tasks of.
+    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
+    pub shared_with: Vec<String>,
     /// Seconds until it expires. Absent: the server's default; there is no key without an end.
     pub expires_in: Option<u64>,
     /// Its workers need no operator to approve them.
@@ -70,6 +73,9 @@ pub struct KeyView {
     /// The project its workers are bound to.
     #[serde(default)]
     pub project_id: Option<String>,
+    /// More projects that its workers take tasks of.
+    #[serde(default)]
+    pub shared_with: Vec<String>,
     /// Its workers need no operator to approve them.
     #[serde(default)]
     pub auto_approve: bool,

@@ -5,9 +5,11 @@
 //! UTC, durations are seconds, and whatever may hold a secret is a [`Secret`].
 
 pub mod audit;
+pub mod dead_letters;
 pub mod health;
 pub mod keys;
 pub mod orgs;
+pub mod policy;
 pub mod problem;
 mod secret;
 pub mod tasks;

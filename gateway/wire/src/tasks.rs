@@ -5,6 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::problem::Problem;
+use crate::workers::{NetworkPolicy, SandboxLevel};
 use crate::{Done, Labels, Secret, Timestamp, null_is_default};
 
 /// `POST /api/v1/fleet/claim`: a worker has a free seat. The body may be empty.
@@ -101,6 +102,9 @@ pub struct Report<V = Value> {
     /// What went wrong.
     #[serde(default)]
     pub error: Option<Secret>,
+    /// Of a failure: false where another attempt cannot do better. Absent: true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retryable: Option<bool>,
     /// Which claim of the task. Absent from older workers.
     #[serde(default)]
     pub attempt: Option<u32>,
@@ -158,6 +162,9 @@ pub struct Complete<V = Value> {
 pub struct Fail {
     /// What went wrong.
     pub error: Option<Secret>,
+    /// False where another attempt cannot do better. Absent: true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retryable: Option<bool>,
     /// Which claim of the task.
     pub attempt: Option<u32>,
     /// Proof of the claim.
@@ -181,6 +188,73 @@ pub struct HandBack {
     pub reason: Option<String>,
 }
 
+/// `POST /api/v1/fleet/tasks/{run_id}/progress`: how far an attempt is.
+///
+/// Taken twice a second at most for each task; the last one is shown with the task.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(bound(deserialize = "V: Deserialize<'de> + Default"))]
+#[serde(default)]
+pub struct Progress<V = Value> {
+    /// How much is done, 0 to 100.
+    pub percent: Option<u8>,
+    /// Whatever there is to say, partial output included: any JSON, 64 KiB at most.
+    #[serde(deserialize_with = "null_is_default")]
+    pub data: Secret<V>,
+    /// Which claim of the task.
+    pub attempt: Option<u32>,
+    /// Proof of the claim.
+    pub claim_token: Option<Secret>,
+}
+
+/// One condition on the labels of a worker, in the words of Kubernetes' label selectors.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LabelCondition {
+    /// Name of the label.
+    pub key: String,
+    /// What must hold for it.
+    pub operator: LabelOperator,
+    /// The values that `in` and `not_in` speak of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<String>,
+}
+
+/// What must hold for a label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LabelOperator {
+    /// The worker has it, with one of the values.
+    In,
+    /// The worker does not have it with any of the values.
+    NotIn,
+    /// The worker has it.
+    Exists,
+    /// The worker does not have it.
+    NotExists,
+}
+
+/// How often a task is tried whose attempts are reported as failed.
+///
+/// The wait before each is random between zero and a longest that grows from `initial_seconds` by `factor` up to
+/// `max_seconds`. Attempts that are lost with their worker have a cap of their own and no wait.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RetryPolicy {
+    /// Attempts that may fail, with the first, 1 to 100. Absent: 1, it is not tried again.
+    pub max_attempts: u32,
+    /// Absent: 1.
+    pub initial_seconds: f64,
+    /// 1 to 100. Absent: 2.
+    pub factor: f64,
+    /// A day at most. Absent: 300.
+    pub max_seconds: f64,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self { max_attempts: 1, initial_seconds: 1.0, factor: 2.0, max_seconds: 300.0 }
+    }
+}
+
 /// `POST /api/v1/fleet/tasks`: work to be done once.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(bound(deserialize = "V: Deserialize<'de> + Default"))]
@@ -193,6 +267,36 @@ pub struct TaskSubmit<V = Value> {
     /// Labels that its worker must have.
     #[serde(deserialize_with = "null_is_default")]
     pub labels: Labels,
+    /// More that must hold for its worker's labels.
+    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
+    pub selector: Vec<LabelCondition>,
+    /// The least isolation that it needs. Absent: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<SandboxLevel>,
+    /// The sandbox image that its worker must be able to run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// The network policy that its worker must be able to enforce.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<NetworkPolicy>,
+    /// The one worker that may have it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worker_id: Option<String>,
+    /// 0 to 9, the highest first. Absent: 5. A step is worth a minute of waiting, so nothing waits for ever.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<u8>,
+    /// It does not start before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// It fails unless it is done by then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
+    /// What happens when an attempt fails. Absent: the task fails.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry: Option<RetryPolicy>,
+    /// A worker whose attempt failed or was lost does not get it next, for five minutes.
+    #[serde(deserialize_with = "null_is_default")]
+    pub spread: bool,
     /// What to do.
     #[serde(deserialize_with = "null_is_default")]
     pub payload: Secret<V>,
@@ -250,8 +354,12 @@ pub enum TaskStatus {
     Claimed,
     /// Has its one result.
     Completed,
-    /// Ended without one.
+    /// Ended without one: it stands in the dead-letter queue.
     Failed,
+    /// Taken back by an operator.
+    Cancelled,
+    /// Was a dead letter, and an operator let it go.
+    Discarded,
     /// A status of a newer server that this build has no word for. The server never sends it.
     #[serde(other)]
     Unknown,
@@ -288,6 +396,67 @@ pub struct TaskView {
     pub reported_at: Option<Timestamp>,
     /// When it was submitted.
     pub created_at: Timestamp,
+    /// 0 to 9, the highest first.
+    #[serde(default)]
+    pub priority: u8,
+    /// It does not start before: as submitted, or because an attempt failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// It fails unless it is done by then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
+    /// How many of its attempts were reported as failed.
+    #[serde(default)]
+    pub failures: u32,
+    /// Why it failed: `reported`, `attempts_exhausted` or `deadline_exceeded`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What names all dead letters with such an error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_group: Option<String>,
+    /// The last word of its worker of how far it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<ProgressView>,
+}
+
+/// How far a task is, as its worker last said.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ProgressView {
+    /// When, by the server's clock.
+    pub at: Timestamp,
+    /// How much is done, 0 to 100.
+    pub percent: Option<u8>,
+    /// What it said. Only where one task is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Secret<Value>>,
+}
+
+/// `GET /api/v1/fleet/tasks/{run_id}/why`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Why {
+    /// The task.
+    pub run_id: String,
+    /// Where it stands.
+    pub status: TaskStatus,
+    /// Why it stands there, in words, the most important first.
+    pub reasons: Vec<String>,
+}
+
+/// `GET /api/v1/fleet/tasks/{run_id}/history`: oldest first.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct History {
+    /// The task.
+    pub run_id: String,
+    /// All that happened to it.
+    pub events: Vec<crate::audit::AuditEvent>,
+}
+
+/// Body of `POST /api/v1/fleet/tasks/{run_id}/cancel` and `/discard`. May be empty.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Reason {
+    /// Why, for the record.
+    pub reason: Option<String>,
 }
 
 /// Query of `GET /api/v1/fleet/tasks`.
@@ -298,7 +467,7 @@ pub struct TaskQuery {
     pub status: Option<String>,
     /// At most so many, 1..200.
     pub limit: Option<u32>,
-    /// Only those before this one: [`TaskList::next`] of the page before.
+    /// Only those before this one: [`TaskList::next`](crate::tasks::TaskList::next) of the page before.
     pub before: Option<u64>,
 }
 

@@ -19,6 +19,15 @@ pub struct Register {
     /// What it says about itself. A `project_id` in here is never trusted.
     #[serde(deserialize_with = "null_is_default")]
     pub labels: Labels,
+    /// How well it isolates what it runs. Absent: not at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<SandboxLevel>,
+    /// Sandbox images that it can run; one that ends with `*` stands for all that begin so.
+    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<String>,
+    /// Network policies that it can enforce.
+    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<NetworkPolicy>,
     /// How many tasks it takes at once.
     pub max_concurrent: u32,
     /// The key that lets it in; also accepted as the header `X-Enrollment-Key`.
@@ -32,10 +41,39 @@ impl Default for Register {
             models: Vec::new(),
             pool: "default".to_owned(),
             labels: Labels::new(),
+            sandbox: None,
+            images: Vec::new(),
+            networks: Vec::new(),
             max_concurrent: 1,
             enrollment_key: None,
         }
     }
+}
+
+/// How much a worker isolates what it runs, from least to most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SandboxLevel {
+    /// Not at all.
+    None,
+    /// A process with fewer rights than the worker.
+    Process,
+    /// A container.
+    Container,
+    /// A virtual machine.
+    Vm,
+}
+
+/// What a sandbox can reach, from least to most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NetworkPolicy {
+    /// Nothing.
+    None,
+    /// What an allow-list names.
+    Restricted,
+    /// Everything.
+    Open,
 }
 
 /// The answer to [`Register`], 201.
@@ -180,6 +218,9 @@ pub struct WorkerView {
     /// Why it stands where it stands, in the words of whoever decided last.
     #[serde(default)]
     pub reason: Option<String>,
+    /// It gets no new tasks for now.
+    #[serde(default)]
+    pub paused: bool,
 }
 
 /// What a worker may be given, as listings show it.
@@ -234,10 +275,13 @@ pub struct WorkerDetail {
     pub last_heartbeat: Option<Timestamp>,
     /// When it joined.
     pub registered_at: Timestamp,
+    /// It gets no new tasks for now.
+    #[serde(default)]
+    pub paused: bool,
 }
 
-/// Body of `POST` or `PATCH /api/v1/fleet/workers/{id}/approve`, `/reject`, `/revoke`. May be
-/// empty.
+/// Body of `POST` or `PATCH /api/v1/fleet/workers/{id}/approve`, `/reject`, `/revoke`, and of `POST .../pause`,
+/// `/resume`. May be empty.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Decision {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use fleetward_wire::tasks::{Claim, Claimed, HandBack, Report, ReportMany, ReportStatus};
+use fleetward_wire::tasks::{Claim, Claimed, HandBack, Progress, Report, ReportMany, ReportStatus};
 use fleetward_wire::workers::{Heartbeat, HeartbeatAnswer, LostTask, WorkerStatus};
 use fleetward_worker::{Execute, Outcome, Transport, TransportError, Worker, WorkerOptions};
 use fleetward_worker::{TaskContext, from_fn};
@@ -223,6 +223,14 @@ impl Transport for Plane {
             token.expose(),
             back.reason.unwrap()
         ));
+        let scripted = self.state().reports.pop_front();
+        self.answer(scripted, async {}).await
+    }
+
+    async fn progress(&self, run_id: &str, said: Progress) -> Result<(), TransportError> {
+        let (attempt, token) = (said.attempt.unwrap(), said.claim_token.unwrap());
+        let (percent, data) = (said.percent, said.data.expose());
+        self.log(format!("progress {run_id}/{attempt} {} {percent:?} {data}", token.expose()));
         let scripted = self.state().reports.pop_front();
         self.answer(scripted, async {}).await
     }

@@ -1,12 +1,15 @@
 //! The dispatcher's memory: open tasks, who sits where, and the queues between them. Pure.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use fleetward_store::Position;
 
-use super::matcher::{Matcher, Poll};
+use super::agenda::{Agenda, avoids};
+use super::matcher::{Limit, Matcher, Order, Poll};
 use crate::fact::{Fold, Stamp};
+use crate::fleet::policy::Policy;
 use crate::fleet::registry::Seat;
 use crate::fleet::task::{self, Phase, Profile, Requirement, Task};
 use crate::id::{TaskId, WorkerId};
@@ -31,7 +34,10 @@ struct Sitting {
     profile: Arc<Profile>,
     /// How the record names it.
     by: Arc<str>,
+    /// How many tasks it may run; 0 while it is paused.
     seats: usize,
+    declared: u32,
+    paused: bool,
     as_of: Position,
     /// Attempts it holds.
     leases: BTreeMap<TaskId, u32>,
@@ -69,6 +75,12 @@ pub struct Book {
     /// Attempts of workers that have no sitting.
     orphans: HashMap<WorkerId, BTreeMap<TaskId, u32>>,
     matcher: Matcher,
+    agenda: Agenda,
+    policy: Policy,
+    /// What a priority is worth, in microseconds of waiting.
+    priority_step: i64,
+    /// Workers that tasks are pinned to.
+    pinned: HashSet<WorkerId>,
     polls: u64,
     /// Closed tasks, oldest last event first: they leave once the rows contain them.
     closed: VecDeque<(Position, TaskId)>,
@@ -80,8 +92,9 @@ pub struct Book {
 
 impl Book {
     /// The book that tasks from the store make. Nothing is queued before [`Book::queue_all`].
-    pub fn open(tasks: Vec<Task>) -> Self {
-        let mut book = Self::default();
+    pub fn open(tasks: Vec<Task>, priority_step: Duration) -> Self {
+        let priority_step = i64::try_from(priority_step.as_micros()).unwrap_or(i64::MAX / 10);
+        let mut book = Self { priority_step, ..Self::default() };
         book.tasks.reserve(tasks.len());
         for task in tasks {
             if task.is_closed() {
@@ -96,11 +109,28 @@ impl Book {
         book
     }
 
-    /// Puts every waiting task into its queue.
-    pub fn queue_all(&mut self) {
-        for task in self.tasks.values().filter(|task| task.phase == Phase::Waiting) {
-            self.matcher.queue_task(&task.wants, task.submitted, task.id);
+    /// Puts every task that waits for work into its queue, and every time into the agenda.
+    pub fn queue_all(&mut self, now: i64) {
+        self.tasks.values().for_each(|task| self.agenda.enter(task, now));
+        let ready = self.tasks.values().filter(|task| task.is_ready(now)).map(|task| task.id);
+        ready.collect::<Vec<_>>().into_iter().for_each(|id| self.queue(id, now));
+    }
+
+    /// From now on this policy counts, for everything but the seats of workers: those are seated anew.
+    pub fn govern(&mut self, policy: Policy) {
+        let running = self.tasks.values().filter(|task| task.lease().is_some());
+        let running = running.map(|task| &*task.wants);
+        self.matcher.govern(policy.gates(), &policy.weights, running);
+        self.policy = policy;
+        let caps = &self.policy;
+        for (worker, sitting) in &mut self.sittings {
+            sitting.seats = caps.seats(*worker, sitting.declared, sitting.paused);
         }
+    }
+
+    /// The policy that counts.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     /// A task that is open, or closed a moment ago.
@@ -108,9 +138,9 @@ impl Book {
         self.tasks.get(&id)
     }
 
-    /// The same while it waits.
-    pub fn waiting(&self, id: TaskId) -> Option<&Task> {
-        self.task(id).filter(|task| task.phase == Phase::Waiting)
+    /// The same while it waits for work, and not for its time.
+    pub fn ready(&self, id: TaskId, now: i64) -> Option<&Task> {
+        self.task(id).filter(|task| task.is_ready(now))
     }
 
     /// All tasks in memory.
@@ -129,27 +159,50 @@ impl Book {
         let before = self.tasks.get(&id).and_then(Task::lease).map(|lease| lease.worker);
         match self.tasks.get_mut(&id) {
             Some(task) => {
-                if task.phase == Phase::Waiting {
-                    self.matcher.unqueue_task(&task.wants, task.submitted);
+                if task.phase == Phase::Waiting && moves(event) {
+                    let order = order(task, self.priority_step);
+                    self.matcher.unqueue_task(&task.wants, order);
                 }
+                self.agenda.leave(task);
                 task.evolve(event, stamp);
             }
             None => self.tasks.extend(Task::begin(event, stamp).map(|task| (id, task))),
         }
         let Some(task) = self.tasks.get(&id) else { return };
+        self.agenda.enter(task, stamp.at);
         let after = task.lease().map(|lease| (lease.worker, lease.number));
         if let Some(sitting) = before.and_then(|worker| self.sittings.get_mut(&worker)) {
             sitting.leases.remove(&id);
         }
-        if let Some((worker, attempt)) = after
-            && let Some(sitting) = self.sittings.get_mut(&worker)
-        {
-            sitting.leases.insert(id, attempt);
+        match after {
+            Some((worker, attempt)) => {
+                if let Some(sitting) = self.sittings.get_mut(&worker) {
+                    sitting.leases.insert(id, attempt);
+                }
+            }
+            None if before.is_some() => self.matcher.ended(&task.wants),
+            None => {}
         }
         if task.is_closed() {
             self.closed.push_back((task.updated, id));
             self.take_payload(id);
         }
+    }
+
+    /// Takes back a closed task that had left.
+    pub fn readmit(&mut self, task: Task) {
+        self.closed.push_back((task.updated, task.id));
+        self.tasks.insert(task.id, task);
+    }
+
+    /// A task whose time has come.
+    pub fn take_due(&mut self, now: i64) -> Option<TaskId> {
+        self.agenda.take_due(now)
+    }
+
+    /// When the time of the next one comes, in microseconds UTC.
+    pub fn next_due(&self) -> Option<i64> {
+        self.agenda.next()
     }
 
     /// Lets go of closed tasks that the rows contain.
@@ -158,8 +211,11 @@ impl Book {
             && updated <= projected
         {
             self.closed.pop_front();
-            self.tasks.remove(&id);
-            self.forgotten = self.forgotten.max(updated);
+            // It may have been revived, and closed again later.
+            if self.tasks.get(&id).is_some_and(|task| task.is_closed() && task.updated == updated) {
+                self.tasks.remove(&id);
+                self.forgotten = self.forgotten.max(updated);
+            }
         }
     }
 
@@ -180,10 +236,12 @@ impl Book {
 
     /// A worker may work, as of a position. Older news is ignored. True when it is news.
     pub fn seat(&mut self, seat: Seat) -> bool {
-        let Seat { worker, profile, seats, as_of } = seat;
+        let Seat { worker, mut profile, seats: declared, paused, as_of } = seat;
         if self.sittings.get(&worker).is_some_and(|sitting| sitting.as_of >= as_of) {
             return false;
         }
+        // What is parked is offered again by its connection.
+        self.set_polls(worker, &[]);
         let leases = match self.sittings.remove(&worker) {
             Some(sitting) => {
                 self.matcher.leave(&sitting.profile);
@@ -191,13 +249,17 @@ impl Book {
             }
             None => self.orphans.remove(&worker).unwrap_or_default(),
         };
+        profile.pinned = self.pinned.contains(&worker).then_some(worker);
         self.matcher.join(&profile);
+        let seats = self.policy.seats(worker, declared, paused);
         self.sittings.insert(
             worker,
             Sitting {
                 profile: Arc::new(profile),
                 by: format!("worker:{worker}").into(),
-                seats: seats as usize,
+                seats,
+                declared,
+                paused,
                 as_of,
                 leases,
                 parked: BTreeMap::new(),
@@ -315,20 +377,99 @@ impl Book {
         (!tasks.is_empty()).then_some(Match { poll, tasks })
     }
 
-    /// Puts a waiting task into its queue.
-    pub fn queue(&mut self, id: TaskId) {
-        if let Some(task) = self.tasks.get(&id) {
-            self.matcher.queue_task(&task.wants, task.submitted, id);
+    /// Puts a task that waits for work into its queue.
+    pub fn queue(&mut self, id: TaskId, now: i64) {
+        let Some(task) = self.tasks.get(&id).filter(|task| task.is_ready(now)) else { return };
+        let (wants, order) = (task.wants.clone(), order(task, self.priority_step));
+        let pin = wants.worker.filter(|worker| self.pinned.insert(*worker));
+        if avoids(task, now) {
+            self.matcher.avoid(id, &task.avoid);
+        } else if !task.avoid.is_empty() {
+            self.matcher.avoid(id, &BTreeSet::new());
         }
+        self.matcher.queue_task(&wants, order, id);
+        pin.into_iter().for_each(|worker| self.pin(worker));
     }
 
-    /// Waiting tasks, when the oldest of them was submitted, leased tasks, parked polls.
+    /// Makes a worker a party of its own.
+    fn pin(&mut self, worker: WorkerId) {
+        let Some(sitting) = self.sittings.get_mut(&worker) else { return };
+        let old = sitting.profile.clone();
+        let profile = Profile { pinned: Some(worker), ..(*old).clone() };
+        self.matcher.join(&profile);
+        for order in sitting.parked.values() {
+            if let Some(poll) = self.matcher.unpark(&old, *order) {
+                self.matcher.park(&profile, *order, poll);
+            }
+        }
+        self.matcher.leave(&old);
+        sitting.profile = Arc::new(profile);
+    }
+
+    /// Requirements that a pause or a cap kept waiting and that may go on: polls may be parked for them.
+    pub fn next_woken(&mut self) -> Option<Arc<Requirement>> {
+        self.matcher.next_woken()
+    }
+
+    /// The limits that keep a task waiting.
+    pub fn shut(&self, task: &Task) -> Vec<Limit> {
+        self.matcher.shut(&task.wants)
+    }
+
+    /// How many of its kind go before a task, counted up to `most`.
+    pub fn ahead(&self, task: &Task, most: usize) -> usize {
+        self.matcher.ahead(&task.wants, order(task, self.priority_step), most)
+    }
+
+    /// Every worker that may work: who, what it offers, the seats it may use, the attempts it holds, its parked polls.
+    pub fn sittings(&self) -> impl Iterator<Item = Seated<'_>> {
+        self.sittings.iter().map(|(worker, sitting)| Seated {
+            worker: *worker,
+            profile: &sitting.profile,
+            seats: sitting.seats,
+            paused: sitting.paused,
+            leases: sitting.leases.len(),
+            polls: sitting.parked.len() + sitting.seatless.len(),
+        })
+    }
+
+    /// Waiting tasks, when the oldest of those that go first was submitted, leased tasks, parked polls.
     pub fn depth(&self) -> Depth {
-        let (waiting, oldest) = self.matcher.waiting();
-        let oldest = oldest.and_then(|id| self.tasks.get(&id)).map(|task| task.submitted_at);
+        let (waiting, heads) = self.matcher.waiting();
+        let submitted = |id| self.tasks.get(&id).map(|task| task.submitted_at);
+        let oldest = heads.filter_map(submitted).min();
         let leased = self.sittings.values().map(|sitting| sitting.leases.len()).sum();
         Depth { waiting, oldest, leased, parked: self.matcher.parked() }
     }
+}
+
+/// A worker that may work.
+#[derive(Debug, Clone, Copy)]
+pub struct Seated<'a> {
+    /// Who.
+    pub worker: WorkerId,
+    /// What it offers.
+    pub profile: &'a Profile,
+    /// How many tasks it may run.
+    pub seats: usize,
+    /// It gets no new ones.
+    pub paused: bool,
+    /// How many it runs.
+    pub leases: usize,
+    /// How many polls it has waiting.
+    pub polls: usize,
+}
+
+/// A task's place in its queue. Its waiting begins when it may be worked on.
+fn order(task: &Task, priority_step: i64) -> Order {
+    let since = task.handling.not_before.map_or(task.submitted_at, |at| at.max(task.submitted_at));
+    let worth = priority_step.saturating_mul(i64::from(task.handling.priority));
+    Order { rank: since.saturating_sub(worth), seq: task.submitted }
+}
+
+/// Whether an event takes a waiting task out of its queue, if only to be queued anew.
+fn moves(event: &task::Event) -> bool {
+    !matches!(event, task::Event::ReportRefused { .. } | task::Event::Progressed { .. })
 }
 
 impl Sitting {
@@ -336,7 +477,8 @@ impl Sitting {
     fn fill(&self, poll: &Poll, matcher: &mut Matcher) -> Vec<TaskId> {
         let taken = self.leases.len() + self.parked.len();
         let room = self.seats.saturating_sub(taken).clamp(1, poll.max.max(1));
-        std::iter::from_fn(|| matcher.take_task(&self.profile)).take(room).collect()
+        let next = || matcher.take_task(&self.profile, poll.worker);
+        std::iter::from_fn(next).take(room).collect()
     }
 }
 
@@ -345,7 +487,7 @@ impl Sitting {
 pub struct Depth {
     /// Waiting tasks.
     pub waiting: usize,
-    /// When the oldest of them was submitted, in microseconds UTC.
+    /// When the oldest of those that go first in their classes was submitted, in microseconds UTC.
     pub oldest: Option<i64>,
     /// Leased tasks.
     pub leased: usize,

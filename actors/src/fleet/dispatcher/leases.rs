@@ -10,7 +10,7 @@ use super::{Message, State};
 use crate::effect::Effect;
 use crate::error::Error;
 use crate::fleet::connection::{self, Grant, Granted, Lease};
-use crate::fleet::registry::{Asked, Seat};
+use crate::fleet::registry::{Asked, Roster, Seat};
 use crate::fleet::task::{Attempt, Ending, Event, Failure, Task};
 use crate::id::{TaskId, WorkerId};
 use crate::journal::Draft;
@@ -28,6 +28,7 @@ impl State {
         let log = self.log.clone();
         let mut draft = log.begin(cx.clock().wall_us());
         self.seats_freed(claimant.worker, vec![(id, attempt)], &mut draft);
+        self.place_woken(&mut draft);
         draft.submit();
         Ok(Asked::Found(()))
     }
@@ -58,13 +59,14 @@ impl State {
         let crashes = self.book.task(id).map_or(0, |task| task.crashes);
         if crashes >= self.args.config.attempt_cap {
             let why = Failure::AttemptsExhausted;
-            let failed = Event::Failed { attempt, worker, why, digest: None };
+            let failed = Event::Failed { attempt, worker, why, digest: None, group: None };
             let stamp = draft.push::<Task>(id, &failed, &self.by_system, None);
             self.book.apply(id, &failed, stamp);
             self.tell_watchers(id, &mut draft);
         } else {
             self.place(&[id], &mut draft);
         }
+        self.place_woken(&mut draft);
         draft.submit();
     }
 
@@ -130,7 +132,9 @@ impl State {
         self.tell_holds(worker);
     }
 
-    pub(super) fn roster(&mut self, seats: Vec<Seat>, as_of: Position, cx: &Context<Message>) {
+    pub(super) fn roster(&mut self, roster: Roster, as_of: Position, cx: &Context<Message>) {
+        self.govern(roster.policy, cx);
+        let seats = roster.seats;
         let named: HashSet<_> = seats.iter().map(|seat| seat.worker).collect();
         let gone: Vec<_> = self.book.seated().filter(|worker| !named.contains(worker)).collect();
         gone.into_iter().for_each(|worker| self.unseat(worker, as_of, cx));

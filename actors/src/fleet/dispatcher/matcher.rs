@@ -6,17 +6,33 @@
 //! entry is a hint: it is corrected when it is seen, and a node found empty is dropped and asked to
 //! say when it is not (it keeps the asker in `asleep`). So an operation pays only for hints that earlier
 //! operations left behind: amortised O(log n) in classes, parties and items.
+//!
+//! A class behind a gate that is shut (a pause, a cap) counts as empty. When a gate opens, every class behind it is
+//! looked at: the one cost that grows with classes. A task that shall not go to certain workers is passed over by
+//! those and keeps its place.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+mod gates;
+mod order;
+mod shares;
+mod sides;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::fleet::task::{Profile, Requirement};
 use crate::id::{TaskId, WorkerId};
+use gates::Gates;
+pub use gates::{Gate, Limit};
+pub use order::Order;
+use shares::Shares;
+pub use shares::WEIGHT_MAX;
+use sides::{Side, introduce, put, take, wake};
 
 /// Classes without a task and parties without a worker that are kept for their next one; beyond it all
 /// of them are dropped (a tenant may make up labels for ever).
 const IDLE_NODES: usize = 32_768;
+/// Tasks of one class that a poll is looked for, where some of them may not go to every worker.
+const TRIES: usize = 64;
 
 /// A free seat that waits for a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +53,12 @@ pub struct Matcher {
     classes: Side<Arc<Requirement>, TaskId>,
     parties: Side<Profile, Poll>,
     lanes: HashMap<(Option<String>, String), Lane>,
+    gates: Gates,
+    shares: Shares,
+    /// Workers that shall not get a task, by task.
+    avoided: HashMap<TaskId, BTreeSet<WorkerId>>,
+    /// Classes behind a gate that has opened.
+    woken: Vec<usize>,
     idle: usize,
     steps: u64,
 }
@@ -46,46 +68,6 @@ pub struct Matcher {
 struct Lane {
     classes: Vec<usize>,
     parties: Vec<usize>,
-}
-
-#[derive(Debug)]
-struct Side<K, T> {
-    nodes: Vec<Node<K, T>>,
-    ids: HashMap<K, usize>,
-}
-
-#[derive(Debug)]
-struct Node<K, T> {
-    key: K,
-    /// Own items by order: the lowest goes first.
-    queue: BTreeMap<u64, T>,
-    /// Nodes of the other side that may have items, by an order not above their head's.
-    hints: BinaryHeap<Reverse<(u64, usize)>>,
-    /// Nodes of the other side that found this one empty.
-    asleep: Vec<usize>,
-    /// Workers with this profile; unused by classes.
-    members: usize,
-}
-
-impl<K, T> Default for Side<K, T> {
-    fn default() -> Self {
-        Self { nodes: Vec::new(), ids: HashMap::new() }
-    }
-}
-
-impl<K: Clone + Eq + std::hash::Hash, T> Side<K, T> {
-    fn insert(&mut self, key: K) -> usize {
-        let id = self.nodes.len();
-        self.ids.insert(key.clone(), id);
-        self.nodes.push(Node {
-            key,
-            queue: BTreeMap::new(),
-            hints: BinaryHeap::new(),
-            asleep: Vec::new(),
-            members: 0,
-        });
-        id
-    }
 }
 
 impl Matcher {
@@ -108,7 +90,7 @@ impl Matcher {
     }
 
     /// Puts a task into the queue of its class; the lowest `order` goes first.
-    pub fn queue_task(&mut self, wants: &Arc<Requirement>, order: u64, task: TaskId) {
+    pub fn queue_task(&mut self, wants: &Arc<Requirement>, order: Order, task: TaskId) {
         let id = self.class(wants);
         if put(&mut self.classes, &mut self.parties, id, order, task) {
             self.idle -= 1;
@@ -116,32 +98,51 @@ impl Matcher {
     }
 
     /// The task is no longer there to be taken.
-    pub fn unqueue_task(&mut self, wants: &Arc<Requirement>, order: u64) {
+    pub fn unqueue_task(&mut self, wants: &Arc<Requirement>, order: Order) {
         if let Some(&id) = self.classes.ids.get(wants) {
             let queue = &mut self.classes.nodes[id].queue;
-            let removed = queue.remove(&order).is_some();
-            self.idle += usize::from(removed && queue.is_empty());
+            let removed = queue.remove(&order);
+            self.idle += usize::from(removed.is_some() && queue.is_empty());
+            if let Some(task) = removed {
+                self.avoided.remove(&task);
+            }
+        }
+    }
+
+    /// The task, while it is queued, passes these workers over.
+    pub fn avoid(&mut self, task: TaskId, workers: &BTreeSet<WorkerId>) {
+        if workers.is_empty() {
+            self.avoided.remove(&task);
+        } else {
+            self.avoided.insert(task, workers.clone());
         }
     }
 
     /// Parks a poll; the lowest `order` is served first.
     pub fn park(&mut self, profile: &Profile, order: u64, poll: Poll) {
         let id = self.party(profile);
-        put(&mut self.parties, &mut self.classes, id, order, poll);
+        put(&mut self.parties, &mut self.classes, id, Order::by_age(order), poll);
     }
 
     /// The poll is no longer there to be answered.
-    pub fn unpark(&mut self, profile: &Profile, order: u64) {
-        if let Some(&id) = self.parties.ids.get(profile) {
-            self.parties.nodes[id].queue.remove(&order);
-        }
+    pub fn unpark(&mut self, profile: &Profile, order: u64) -> Option<Poll> {
+        let id = *self.parties.ids.get(profile)?;
+        self.parties.nodes[id].queue.remove(&Order::by_age(order))
     }
 
-    /// Takes the task that a worker of this profile should do next.
-    pub fn take_task(&mut self, profile: &Profile) -> Option<TaskId> {
+    /// Takes the task that a worker of this profile should do next; it runs until [`Matcher::ended`].
+    pub fn take_task(&mut self, profile: &Profile, worker: WorkerId) -> Option<TaskId> {
         let party = self.party(profile);
-        let (class, task) = take(&mut self.parties, &mut self.classes, party, &mut self.steps)?;
-        if self.classes.nodes[class].queue.is_empty() {
+        let Self { classes, parties, gates, shares, avoided, steps, .. } = self;
+        let may = |task: &TaskId| avoided.get(task).is_none_or(|not| !not.contains(&worker));
+        let is_open = |class: &sides::Node<_, _>| gates.are_open(&class.gates);
+        let tag = |share| shares.tag(share);
+        let (class, task) = take(parties, classes, party, tag, is_open, may, steps)?;
+        let node = &classes.nodes[class];
+        gates.start(&node.gates);
+        shares.charge(node.share);
+        avoided.remove(&task);
+        if node.queue.is_empty() {
             self.idle += 1;
             self.forget_idle();
         }
@@ -151,16 +152,79 @@ impl Matcher {
     /// Takes the poll that has waited longest among those that may be given such a task.
     pub fn take_poll(&mut self, wants: &Arc<Requirement>) -> Option<Poll> {
         let class = self.class(wants);
-        let taken = take(&mut self.classes, &mut self.parties, class, &mut self.steps);
+        let node = &self.classes.nodes[class];
+        if !self.gates.are_open(&node.gates) {
+            return None;
+        }
+        let taken = if self.avoided.is_empty() || node.queue.is_empty() {
+            self.take_poll_of(class, None)
+        } else {
+            let tasks: Vec<_> = node.queue.values().take(TRIES).copied().collect();
+            tasks.into_iter().find_map(|task| self.take_poll_of(class, Some(task)))
+        };
         self.forget_idle();
-        taken.map(|(_, poll)| poll)
+        taken
     }
 
-    /// Waiting tasks, and the one that has waited longest.
-    pub fn waiting(&self) -> (usize, Option<TaskId>) {
-        let heads = self.classes.nodes.iter().filter_map(|node| node.queue.first_key_value());
-        let count = self.classes.nodes.iter().map(|node| node.queue.len()).sum();
-        (count, heads.min().map(|(_, task)| *task))
+    fn take_poll_of(&mut self, class: usize, task: Option<TaskId>) -> Option<Poll> {
+        let Self { classes, parties, avoided, steps, .. } = self;
+        let not = task.and_then(|task| avoided.get(&task));
+        let may = |poll: &Poll| not.is_none_or(|not| !not.contains(&poll.worker));
+        take(classes, parties, class, |_| 0, |_| true, may, steps).map(|(_, poll)| poll)
+    }
+
+    /// A task that ran when the cell started, or that was given out past the queues, runs.
+    pub fn started(&mut self, wants: &Requirement) {
+        let gates = self.gates.of(wants);
+        self.gates.start(&gates);
+    }
+
+    /// A task runs no more. Classes that this lets go on wait for [`Matcher::next_woken`].
+    pub fn ended(&mut self, wants: &Requirement) {
+        let gates = self.gates.of(wants);
+        let freed = self.gates.end(&gates);
+        self.wake_all(freed);
+    }
+
+    /// From now on these limits and weights count. `running` are the tasks that run.
+    pub fn govern<'a>(
+        &mut self,
+        limits: impl IntoIterator<Item = (Gate, usize)>,
+        weights: &BTreeMap<String, u32>,
+        running: impl Iterator<Item = &'a Requirement>,
+    ) {
+        self.shares.weigh(weights);
+        self.gates = Gates::new(limits);
+        running.for_each(|wants| self.started(wants));
+        for (id, class) in self.classes.nodes.iter_mut().enumerate() {
+            class.gates = self.gates.of(&class.key);
+            self.gates.enter(id, &class.gates);
+        }
+        self.wake_all((0..self.classes.nodes.len()).collect());
+    }
+
+    /// A class that a gate let go, for which a poll may be parked.
+    pub fn next_woken(&mut self) -> Option<Arc<Requirement>> {
+        let class = self.woken.pop()?;
+        Some(self.classes.nodes[class].key.clone())
+    }
+
+    /// The limits that keep such tasks waiting.
+    pub fn shut(&self, wants: &Requirement) -> Vec<Limit> {
+        self.gates.shut(wants).cloned().collect()
+    }
+
+    /// How many tasks of the class go before this place, counted up to `most`.
+    pub fn ahead(&self, wants: &Arc<Requirement>, order: Order, most: usize) -> usize {
+        let class = self.classes.ids.get(wants).map(|id| &self.classes.nodes[*id]);
+        class.map_or(0, |class| class.queue.range(..order).take(most).count())
+    }
+
+    /// Waiting tasks, and those that go first in their classes.
+    pub fn waiting(&self) -> (usize, impl Iterator<Item = TaskId>) {
+        let nodes = &self.classes.nodes;
+        let heads = nodes.iter().filter_map(|node| node.queue.first_key_value());
+        (nodes.iter().map(|node| node.queue.len()).sum(), heads.map(|(_, task)| *task))
     }
 
     /// Parked polls.
@@ -173,11 +237,24 @@ impl Matcher {
         self.steps
     }
 
+    fn wake_all(&mut self, classes: Vec<usize>) {
+        for id in classes {
+            let class = &self.classes.nodes[id];
+            if !class.queue.is_empty() && self.gates.are_open(&class.gates) {
+                wake(&mut self.classes, &mut self.parties, id);
+                self.woken.push(id);
+            }
+        }
+    }
+
     fn class(&mut self, wants: &Arc<Requirement>) -> usize {
         if let Some(&id) = self.classes.ids.get(wants) {
             return id;
         }
-        let id = self.classes.insert(wants.clone());
+        let gates = self.gates.of(wants);
+        let share = self.shares.id(wants.project.as_ref());
+        let id = self.classes.insert(wants.clone(), share, gates);
+        self.gates.enter(id, &self.classes.nodes[id].gates);
         self.idle += 1;
         let lane = self.lanes.entry((wants.project.clone(), wants.pool.clone())).or_default();
         lane.classes.push(id);
@@ -193,13 +270,15 @@ impl Matcher {
         if let Some(&id) = self.parties.ids.get(profile) {
             return id;
         }
-        let id = self.parties.insert(profile.clone());
+        let id = self.parties.insert(profile.clone(), 0, Vec::new());
         self.idle += 1;
-        let lane = self.lanes.entry((profile.project.clone(), profile.pool.clone())).or_default();
-        lane.parties.push(id);
-        for &class in &lane.classes {
-            if profile.fits(&self.classes.nodes[class].key) {
-                introduce(&mut self.classes, class, &mut self.parties, id);
+        for project in profile.projects() {
+            let lane = self.lanes.entry((project.cloned(), profile.pool.clone())).or_default();
+            lane.parties.push(id);
+            for &class in &lane.classes {
+                if profile.fits(&self.classes.nodes[class].key) {
+                    introduce(&mut self.classes, class, &mut self.parties, id);
+                }
             }
         }
         id
@@ -210,8 +289,13 @@ impl Matcher {
         if self.idle <= IDLE_NODES {
             return;
         }
-        let old = std::mem::take(self);
+        let mut old = std::mem::take(self);
         self.steps = old.steps;
+        self.gates = old.gates.emptied();
+        self.shares = old.shares.start_over();
+        self.avoided = old.avoided;
+        let woken: Vec<_> =
+            old.woken.drain(..).map(|id| old.classes.nodes[id].key.clone()).collect();
         for node in old.parties.nodes.into_iter().filter(|node| node.members > 0) {
             let id = self.party(&node.key);
             self.idle -= 1;
@@ -223,65 +307,9 @@ impl Matcher {
                 self.queue_task(&node.key, order, task);
             }
         }
+        let woken = woken.iter().filter_map(|wants| self.classes.ids.get(wants).copied());
+        self.woken = woken.collect();
     }
-}
-
-/// Two nodes that fit learn of each other: each gets a hint, or the promise of one.
-fn introduce<A, T, B, U>(
-    left: &mut Side<A, T>,
-    left_id: usize,
-    right: &mut Side<B, U>,
-    right_id: usize,
-) {
-    let (a, b) = (&mut left.nodes[left_id], &mut right.nodes[right_id]);
-    match b.queue.first_key_value() {
-        Some((&head, _)) => a.hints.push(Reverse((head, right_id))),
-        None => b.asleep.push(left_id),
-    }
-    match a.queue.first_key_value() {
-        Some((&head, _)) => b.hints.push(Reverse((head, left_id))),
-        None => a.asleep.push(right_id),
-    }
-}
-
-/// Adds an item and wakes the nodes that wait for one. True when the queue was empty before.
-fn put<A, T, B, U>(
-    own: &mut Side<A, T>,
-    other: &mut Side<B, U>,
-    id: usize,
-    order: u64,
-    item: T,
-) -> bool {
-    let node = &mut own.nodes[id];
-    let was_empty = node.queue.is_empty();
-    node.queue.insert(order, item);
-    for sleeper in node.asleep.drain(..) {
-        other.nodes[sleeper].hints.push(Reverse((order, id)));
-    }
-    was_empty
-}
-
-/// Takes the head of the best node that `id` has a hint of.
-fn take<A, T, B, U>(
-    own: &mut Side<A, T>,
-    other: &mut Side<B, U>,
-    id: usize,
-    steps: &mut u64,
-) -> Option<(usize, U)> {
-    let node = &mut own.nodes[id];
-    while let Some(Reverse((hinted, peer_id))) = node.hints.pop() {
-        *steps += 1;
-        let peer = &mut other.nodes[peer_id];
-        match peer.queue.first_key_value().map(|(&head, _)| head) {
-            None => peer.asleep.push(id),
-            Some(head) if head > hinted => node.hints.push(Reverse((head, peer_id))),
-            Some(head) => {
-                node.hints.push(Reverse((head, peer_id)));
-                return peer.queue.pop_first().map(|(_, item)| (peer_id, item));
-            }
-        }
-    }
-    None
 }
 
 #[cfg(test)]

@@ -6,11 +6,13 @@ use fleetward_runtime::{Address, Reply};
 use fleetward_store::Position;
 
 use super::book::Parked;
+use super::remedy::Remedy;
 use super::report::{Claimant, Status};
-use crate::error::Error;
+use crate::error::{Error, Refusal};
 use crate::fleet::connection;
-use crate::fleet::registry::{Asked, Seat};
-use crate::fleet::task::{Ending, Requirement, Task};
+use crate::fleet::policy::Policy;
+use crate::fleet::registry::{Asked, Roster, Seat};
+use crate::fleet::task::{Ending, Handling, Requirement, Task};
 use crate::id::{TaskId, WorkerId};
 use crate::seal::Sealed;
 
@@ -21,6 +23,8 @@ pub struct NewTask {
     pub id: TaskId,
     /// What it asks of a worker.
     pub wants: Arc<Requirement>,
+    /// How it is to be treated.
+    pub handling: Handling,
     /// What the worker gets.
     pub payload: Sealed,
     /// Keyed digest of the payload.
@@ -57,6 +61,39 @@ pub struct Report {
     pub sealed: Option<Sealed>,
     /// Its keyed digest.
     pub digest: Option<String>,
+    /// Of a failure: keyed digest of what the error text has in common with others of its kind.
+    pub group: Option<String>,
+    /// Of a failure: whether another attempt may do better.
+    pub retryable: bool,
+}
+
+/// A task that something is to be done with.
+#[derive(Debug)]
+pub struct Subject {
+    /// Which.
+    pub task: TaskId,
+    /// Where it is not in memory: what its record said.
+    pub known: Option<Known>,
+}
+
+/// A task as its record said.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// The task.
+    pub task: Box<Task>,
+    /// The rows stood here when it was read.
+    pub as_of: Position,
+}
+
+/// What became of a task that something was to be done with.
+#[derive(Debug)]
+pub enum Amended {
+    /// As it is now.
+    Done(Box<Task>),
+    /// Not in memory: its record is needed.
+    NotHere,
+    /// It may have changed since its record was read: look again.
+    LookAgain,
 }
 
 /// The protocol.
@@ -86,6 +123,48 @@ pub enum Message {
         claimant: Claimant,
         /// Done, or the record says more.
         reply: Reply<Result<Asked<()>, Error>>,
+    },
+    /// From a worker that says how far it is.
+    Progress {
+        /// With which task.
+        task: TaskId,
+        /// Who.
+        claimant: Claimant,
+        /// How much is done, 0 to 100.
+        percent: Option<u8>,
+        /// What it says.
+        sealed: Sealed,
+        /// Its keyed digest.
+        digest: String,
+        /// Taken, or the record says more.
+        reply: Reply<Result<Asked<()>, Error>>,
+    },
+    /// From an operator.
+    Amend {
+        /// With which tasks.
+        subjects: Vec<Subject>,
+        /// What to do.
+        remedy: Remedy,
+        /// Who.
+        by: Arc<str>,
+        /// What became of each.
+        reply: Reply<Vec<Result<Amended, Error>>>,
+    },
+    /// From a worker's `Handle`: its report was refused by what the record of the task says.
+    RefusedFromRecord {
+        /// What it says.
+        known: Known,
+        /// Who.
+        claimant: Claimant,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// From a caller that asks why a task stands where it stands.
+    Explain {
+        /// Which.
+        task: TaskId,
+        /// As it is now, and the reasons in words.
+        reply: Reply<Option<(Task, Vec<String>)>>,
     },
     /// From a caller that asks for one task.
     Look {
@@ -149,13 +228,20 @@ pub enum Message {
         /// True as of this position.
         as_of: Position,
     },
-    /// From the registry, now and then: everyone who may work.
+    /// From the registry, now and then: everyone who may work, and the policy.
     Roster {
         /// Everyone.
-        seats: Vec<Seat>,
+        roster: Roster,
         /// True as of this position.
         as_of: Position,
     },
+    /// From the registry: what the organisation lets run.
+    Govern {
+        /// All of it.
+        policy: Box<Policy>,
+    },
+    /// Timer: the time of a task has come.
+    AgendaDue,
     /// Timer: see that each lease has a clock, and publish the sizes.
     TendDue,
 }
@@ -166,6 +252,10 @@ impl Message {
             Self::Submit { .. } => "Submit",
             Self::Report { .. } => "Report",
             Self::HandBack { .. } => "HandBack",
+            Self::Progress { .. } => "Progress",
+            Self::Amend { .. } => "Amend",
+            Self::RefusedFromRecord { .. } => "RefusedFromRecord",
+            Self::Explain { .. } => "Explain",
             Self::Look { .. } => "Look",
             Self::Watch { .. } => "Watch",
             Self::Polls { .. } => "Polls",
@@ -175,6 +265,8 @@ impl Message {
             Self::Seated { .. } => "Seated",
             Self::Unseated { .. } => "Unseated",
             Self::Roster { .. } => "Roster",
+            Self::Govern { .. } => "Govern",
+            Self::AgendaDue => "AgendaDue",
             Self::TendDue => "TendDue",
         }
     }

@@ -20,6 +20,8 @@ pub struct Claimant {
     pub worker: WorkerId,
     /// The attempt it names; older clients name none and mean the last one they received.
     pub attempt: Option<u32>,
+    /// It proved that it was given that attempt.
+    pub proved: bool,
 }
 
 /// What becomes of a report.
@@ -40,17 +42,46 @@ pub enum Judgement {
 /// When the claimant does not hold the newest attempt, or said something else before.
 pub fn judge(task: &Task, claimant: Claimant, status: Status) -> Result<Judgement, Refusal> {
     let attempt = owned(task, claimant)?;
+    let failed = task.attempt.as_ref().is_some_and(|attempt| attempt.failed);
+    let closed = |code, why| Err(conflict(code, why));
     let said = match task.phase {
+        Phase::Waiting if failed => Status::Failed,
         Phase::Waiting | Phase::Leased => return Ok(Judgement::Accept { attempt }),
-        Phase::Completed { .. } => Some(Status::Completed),
-        Phase::Failed { why: Failure::Reported, .. } => Some(Status::Failed),
-        Phase::Failed { why: Failure::AttemptsExhausted, .. } => None,
+        Phase::Completed { .. } => Status::Completed,
+        Phase::Failed { why: Failure::Reported, .. } => Status::Failed,
+        Phase::Failed { why: Failure::AttemptsExhausted, .. } => {
+            return closed("task_closed", "the task failed: too many attempts were lost");
+        }
+        Phase::Failed { why: Failure::DeadlineExceeded, .. } => {
+            return closed("task_closed", "the task failed: it was not done by its deadline");
+        }
+        Phase::Cancelled { .. } => {
+            return closed("task_cancelled", "the task was cancelled; stop working on it");
+        }
+        Phase::Discarded { .. } => {
+            return closed("task_closed", "the task had failed and was discarded");
+        }
     };
-    match said {
-        Some(said) if said == status => Ok(Judgement::Repeat),
-        Some(_) => Err(conflict("already_reported", "another result was accepted for this task")),
-        None => Err(conflict("task_closed", "the task failed: too many attempts were lost")),
+    if said == status {
+        return Ok(Judgement::Repeat);
     }
+    Err(conflict("already_reported", "another result was accepted for this attempt"))
+}
+
+/// What becomes of a task whose attempt failed: tried again at this time, in microseconds UTC, or `None`: it failed
+/// for good. `roll` is a random number of 0 to 1.
+pub fn try_again(task: &Task, retryable: bool, now: i64, roll: f64) -> Option<i64> {
+    let wait = task.handling.retry.wait_us(task.failures + 1, roll).filter(|_| retryable)?;
+    let ready_at = now.saturating_add(wait);
+    task.handling.deadline.is_none_or(|deadline| ready_at < deadline).then_some(ready_at)
+}
+
+/// Whether a refused report belongs on the task's record: each attempt that was given out once, by the worker that
+/// proved it had it.
+pub fn is_noteworthy(task: &Task, claimant: Claimant, refusal: &Refusal) -> Option<u32> {
+    let late = ["attempt_superseded", "task_closed", "task_cancelled"].contains(&refusal.code);
+    let attempt = claimant.attempt.filter(|_| late && claimant.proved)?;
+    (attempt > task.refused && attempt <= task.attempts()).then_some(attempt)
 }
 
 /// The attempt that the claimant holds, or held until now: a lapse alone takes nothing away.
@@ -88,34 +119,56 @@ fn conflict(code: &'static str, detail: impl Into<String>) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fleet::task::Attempt;
-    use crate::id::TaskId;
+    use crate::fleet::task::{Attempt, Handling, Retry, sample};
 
     fn task(phase: Phase, attempt: Option<(u32, WorkerId)>) -> Task {
-        Task {
-            id: TaskId::fresh(),
-            submitted: 1,
-            submitted_at: 0,
-            by: "t".into(),
-            wants: crate::fleet::task::Requirement {
-                project: None,
-                pool: "p".into(),
-                model: None,
-                labels: Default::default(),
-            }
-            .into(),
+        let attempt = attempt.map(|(number, worker)| Attempt {
+            number,
+            worker,
             request: None,
-            payload_bytes: 0,
-            attempt: attempt.map(|(number, worker)| Attempt {
-                number,
-                worker,
-                request: None,
-                claimed_at: 0,
-            }),
-            crashes: 0,
-            phase,
-            updated: 1,
+            claimed_at: 0,
+            failed: false,
+        });
+        Task { phase, attempt, ..sample() }
+    }
+
+    #[test]
+    fn failed_attempt_is_tried_again_while_there_are_attempts_and_time() {
+        let retry = Retry { max_attempts: 3, initial_ms: 10, ..Retry::default() };
+        let with = |failures, deadline| Task {
+            failures,
+            handling: Handling { retry: retry.clone(), deadline, ..Handling::default() },
+            ..sample()
+        };
+        let table = [
+            (with(0, None), true, Some(1_000 + 10_000)),
+            (with(1, None), true, Some(1_000 + 20_000)),
+            (with(2, None), true, None),
+            (with(0, None), false, None),
+            (with(0, Some(11_000)), true, None),
+            (with(0, Some(11_001)), true, Some(11_000)),
+            (sample(), true, None),
+        ];
+        for (task, retryable, expected) in table {
+            assert_eq!(try_again(&task, retryable, 1_000, 1.0), expected, "{task:?}");
         }
+    }
+
+    #[test]
+    fn late_report_is_noted_once_for_each_attempt_that_was_given_out() {
+        let (me, other) = (WorkerId::fresh(), WorkerId::fresh());
+        let done = task(Phase::Completed { at: 1 }, Some((2, other)));
+        let late = conflict("attempt_superseded", "");
+        let claimant = |attempt, proved| Claimant { worker: me, attempt, proved };
+
+        assert_eq!(is_noteworthy(&done, claimant(Some(1), true), &late), Some(1));
+        assert_eq!(is_noteworthy(&done, claimant(Some(1), false), &late), None);
+        assert_eq!(is_noteworthy(&done, claimant(None, true), &late), None);
+        assert_eq!(is_noteworthy(&done, claimant(Some(3), true), &late), None);
+        let noted = Task { refused: 1, ..done.clone() };
+        assert_eq!(is_noteworthy(&noted, claimant(Some(1), true), &late), None);
+        let stranger = conflict("not_owner", "");
+        assert_eq!(is_noteworthy(&done, claimant(Some(1), true), &stranger), None);
     }
 
     #[test]
@@ -145,10 +198,12 @@ mod tests {
             (failed.clone(), mine, Some(2), Failed, "repeat"),
             (failed, mine, Some(2), Completed, "already_reported"),
             (exhausted, mine, Some(2), Completed, "task_closed"),
+            (Phase::Cancelled { at: 1 }, mine, Some(2), Completed, "task_cancelled"),
+            (Phase::Discarded { at: 1 }, mine, Some(2), Failed, "task_closed"),
         ];
         for (phase, newest, named, status, expected) in table {
             let task = task(phase, newest);
-            let claimant = Claimant { worker: me, attempt: named };
+            let claimant = Claimant { worker: me, attempt: named, proved: false };
             let outcome = match judge(&task, claimant, status) {
                 Ok(Judgement::Accept { attempt }) => format!("accept {attempt}"),
                 Ok(Judgement::Repeat) => "repeat".to_owned(),

@@ -1,12 +1,14 @@
 //! The rules of enrollment and approval. Pure: no clock, no mailbox, no database.
 
 use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
 use crate::error::{Kind, Refusal};
 use crate::fact::{Fold, Stamp};
-use crate::fleet::input::canonical_model;
 use crate::fleet::key::{self, Key};
-use crate::fleet::task::Profile;
+use crate::fleet::models::{self, Overrides};
+use crate::fleet::policy::Policy;
+use crate::fleet::task::{Network, Profile, Sandbox};
 use crate::fleet::worker::{self, Standing, Worker};
 use crate::id::{KeyId, WorkerId};
 
@@ -17,6 +19,8 @@ pub struct Rolls {
     pub keys: HashMap<KeyId, Key>,
     /// Workers by id.
     pub workers: HashMap<WorkerId, Worker>,
+    /// What the organisation lets run, and what it calls models.
+    pub policy: Policy,
 }
 
 /// What a process says that wants to be a worker.
@@ -32,6 +36,12 @@ pub struct Application {
     pub models: Vec<String>,
     /// Its labels.
     pub labels: std::collections::BTreeMap<String, String>,
+    /// How well it isolates what it runs.
+    pub sandbox: Sandbox,
+    /// Sandbox images that it can run; one that ends with `*` stands for all that begin so.
+    pub images: Vec<String>,
+    /// Network policies that it can enforce.
+    pub networks: BTreeSet<Network>,
     /// How many tasks at once.
     pub seats: u32,
     /// SHA-256 of its secret, hex.
@@ -47,6 +57,12 @@ pub enum Verdict {
     Reject,
     /// It may not work any more.
     Revoke,
+    /// It is under suspicion: no new tasks until it is approved again or revoked.
+    Quarantine,
+    /// It gets no new tasks for now; what it has runs on.
+    Pause,
+    /// It gets tasks again.
+    Resume,
 }
 
 /// The facts of an accepted application.
@@ -97,12 +113,12 @@ pub fn register(
         bad_key("the enrollment key is not known here; ask an administrator for a new one")
     })?;
     usable(key, now)?;
-    let (profile, declared_models) = narrow(key, &application)?;
+    let (profile, declared_models) = narrow(key, &application, &rolls.policy.models)?;
     let registered = worker::Event::Registered {
         worker: application.worker,
         name: application.name,
         key: key.id,
-        profile,
+        profile: Box::new(profile),
         declared_models,
         seats: application.seats,
         secret_hash: application.secret_hash,
@@ -128,7 +144,11 @@ pub fn usable(key: &Key, now: i64) -> Result<(), Refusal> {
 }
 
 /// What the worker declares, narrowed by its key. It asks for a subset: more is refused, not cut off.
-fn narrow(key: &Key, application: &Application) -> Result<(Profile, Vec<String>), Refusal> {
+fn narrow(
+    key: &Key,
+    application: &Application,
+    overrides: &Overrides,
+) -> Result<(Profile, Vec<String>), Refusal> {
     let binding = &key.binding;
     if !binding.pools.is_empty() && !binding.pools.contains(&application.pool) {
         let detail = format!(
@@ -137,9 +157,8 @@ fn narrow(key: &Key, application: &Application) -> Result<(Profile, Vec<String>)
         );
         return Err(Refusal::new(Kind::Forbidden, "pool_not_allowed", detail));
     }
-    let allowed: BTreeSet<String> = binding.models.iter().map(|m| canonical_model(m)).collect();
-    let declared: BTreeSet<String> =
-        application.models.iter().map(|m| canonical_model(m)).collect();
+    let allowed = canonical_names(&binding.models, overrides);
+    let declared = canonical_names(&application.models, overrides);
     let excess: Vec<_> = declared.difference(&allowed).collect();
     if !allowed.is_empty() && !excess.is_empty() {
         let detail = format!("the enrollment key does not allow the models {excess:?}");
@@ -154,8 +173,32 @@ fn narrow(key: &Key, application: &Application) -> Result<(Profile, Vec<String>)
     // A project is a matter of trust: it comes from the key alone.
     labels.remove("project_id");
     labels.extend(binding.labels.clone());
-    let (project, pool) = (binding.project.clone(), application.pool.clone());
-    Ok((Profile { project, pool, models, labels }, spelled))
+    let profile = Profile {
+        project: binding.project.clone(),
+        shared_with: binding.shared_with.clone(),
+        pool: application.pool.clone(),
+        models,
+        labels,
+        sandbox: application.sandbox,
+        images: application.images.iter().cloned().collect(),
+        networks: application.networks.clone(),
+        pinned: None,
+    };
+    Ok((profile, spelled))
+}
+
+/// Workers that have waited for approval for too long.
+pub fn overdue(rolls: &Rolls, now: i64, patience: Duration) -> Vec<WorkerId> {
+    let patience = i64::try_from(patience.as_micros()).unwrap_or(i64::MAX);
+    let waits = |worker: &&Worker| {
+        worker.standing == Standing::Pending && now.saturating_sub(worker.registered_at) >= patience
+    };
+    rolls.workers.values().filter(waits).map(|worker| worker.id).collect()
+}
+
+/// Models as a worker or key calls them, by their canonical names.
+pub fn canonical_names(spelled: &[String], overrides: &Overrides) -> BTreeSet<String> {
+    spelled.iter().map(|name| models::canonical(name, overrides)).collect()
 }
 
 /// What an administrator's verdict does to a worker: nothing, where it is so already.
@@ -168,14 +211,26 @@ pub fn decide(
     reason: Option<String>,
 ) -> Result<Option<worker::Event>, Refusal> {
     match (worker.standing, verdict) {
-        (Standing::Pending, Verdict::Approve) => Ok(Some(worker::Event::Approved { reason })),
+        (Standing::Pending | Standing::Quarantined, Verdict::Approve) => {
+            Ok(Some(worker::Event::Approved { reason }))
+        }
+        (Standing::Approved, Verdict::Quarantine) => {
+            Ok(Some(worker::Event::Quarantined { reason }))
+        }
         (Standing::Pending, Verdict::Reject) => Ok(Some(worker::Event::Rejected { reason })),
-        (Standing::Pending | Standing::Approved, Verdict::Revoke) => {
+        (Standing::Pending | Standing::Approved | Standing::Quarantined, Verdict::Revoke) => {
             Ok(Some(worker::Event::Revoked { reason }))
+        }
+        (Standing::Approved | Standing::Quarantined, Verdict::Pause) => {
+            Ok((!worker.paused).then_some(worker::Event::Paused { reason }))
+        }
+        (Standing::Approved | Standing::Quarantined, Verdict::Resume) => {
+            Ok(worker.paused.then_some(worker::Event::Resumed {}))
         }
         (Standing::Approved, Verdict::Approve)
         | (Standing::Rejected, Verdict::Reject)
-        | (Standing::Revoked, Verdict::Revoke) => Ok(None),
+        | (Standing::Revoked, Verdict::Revoke)
+        | (Standing::Quarantined, Verdict::Quarantine) => Ok(None),
         (standing, verdict) => {
             let detail =
                 format!("the worker is {}; it cannot be {}", standing.as_str(), past(verdict));
@@ -189,6 +244,9 @@ fn past(verdict: Verdict) -> &'static str {
         Verdict::Approve => "approved",
         Verdict::Reject => "rejected",
         Verdict::Revoke => "revoked",
+        Verdict::Quarantine => "quarantined",
+        Verdict::Pause => "paused",
+        Verdict::Resume => "resumed",
     }
 }
 
@@ -227,6 +285,9 @@ mod tests {
             pool: "default".into(),
             models: vec!["GPT-4o".into()],
             labels: [("project_id".into(), "forged".into()), ("gpu".into(), "no".into())].into(),
+            sandbox: Sandbox::None,
+            images: Vec::new(),
+            networks: BTreeSet::new(),
             seats: 1,
             secret_hash: "s".into(),
         }
@@ -295,8 +356,8 @@ mod tests {
 
     #[test]
     fn standings_change_one_way() {
-        use Standing::{Approved, Pending, Rejected, Revoked};
-        use Verdict::{Approve, Reject, Revoke};
+        use Standing::{Approved, Pending, Quarantined, Rejected, Revoked};
+        use Verdict::{Approve, Pause, Quarantine, Reject, Resume, Revoke};
         let (rolls, key) = rolls(Binding::default(), 1);
         let accepted = register(&rolls, key, "h", application(), 1).unwrap();
         let pending = Worker::begin(&accepted.worker[0], stamp(2)).unwrap();
@@ -313,6 +374,16 @@ mod tests {
             (Revoked, Approve, "refused"),
             (Revoked, Reject, "refused"),
             (Revoked, Revoke, "so already"),
+            (Pending, Quarantine, "refused"),
+            (Approved, Quarantine, "event"),
+            (Quarantined, Quarantine, "so already"),
+            (Quarantined, Approve, "event"),
+            (Quarantined, Revoke, "event"),
+            (Quarantined, Reject, "refused"),
+            (Pending, Pause, "refused"),
+            (Approved, Pause, "event"),
+            (Approved, Resume, "so already"),
+            (Revoked, Resume, "refused"),
         ];
         for (standing, verdict, expected) in table {
             let worker = Worker { standing, ..pending.clone() };

@@ -1,6 +1,6 @@
 //! Submitting tasks, one or many in one commit, each perhaps under an idempotency key.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,9 +13,10 @@ use crate::error::{Error, Refusal};
 use crate::fact::Fold;
 use crate::fleet::cell::OrgCell;
 use crate::fleet::dispatcher::{self, NewTask, Submitted, same_request};
-use crate::fleet::input::{self, canonical_model};
-use crate::fleet::task::{Requirement, Task};
-use crate::id::TaskId;
+use crate::fleet::input;
+use crate::fleet::models::ModelNames;
+use crate::fleet::task::{Condition, Handling, Network, Requirement, Sandbox, Task};
+use crate::id::{TaskId, WorkerId};
 use crate::plane::reading::{away, state};
 use crate::seal::Sealed;
 
@@ -37,6 +38,18 @@ pub struct NewSubmit {
     pub model: Option<String>,
     /// Labels that its worker must have.
     pub labels: BTreeMap<String, String>,
+    /// More that must hold for its worker's labels.
+    pub selector: BTreeSet<Condition>,
+    /// The least isolation that it needs.
+    pub sandbox: Sandbox,
+    /// The sandbox image that its worker must be able to run.
+    pub image: Option<String>,
+    /// The network policy that its worker must be able to enforce.
+    pub network: Option<Network>,
+    /// The one worker that may have it.
+    pub worker: Option<WorkerId>,
+    /// How it is to be treated.
+    pub handling: Handling,
     /// What the worker gets: JSON.
     pub payload: Bytes,
     /// Repeating a submit under the same key submits once.
@@ -58,6 +71,7 @@ pub struct Receipt {
 struct Prepared {
     id: TaskId,
     wants: Arc<Requirement>,
+    handling: Handling,
     payload: Bytes,
     /// Under an idempotency key: the digest of the whole request.
     request: Option<String>,
@@ -95,7 +109,7 @@ impl Operator {
         let mut answers: Answers = Vec::with_capacity(new.len());
         let mut open: Vec<Placed> = Vec::with_capacity(new.len());
         for (place, new) in new.into_iter().enumerate() {
-            answers.push(match self.prepare(new) {
+            answers.push(match self.prepare(new, &cell.models) {
                 Ok(prepared) => {
                     open.push((place, prepared));
                     None
@@ -155,6 +169,7 @@ impl Operator {
         let new_task = |(_, task): &Placed| NewTask {
             id: task.id,
             wants: task.wants.clone(),
+            handling: task.handling.clone(),
             payload: Sealed::seal(&task.payload),
             digest: self.known.key.digest(&task.payload),
             payload_bytes: task.payload.len() as u64,
@@ -180,27 +195,34 @@ impl Operator {
         Ok(again)
     }
 
-    fn prepare(&self, new: NewSubmit) -> Result<Prepared, Refusal> {
+    fn prepare(&self, new: NewSubmit, models: &ModelNames) -> Result<Prepared, Refusal> {
         let wants = Requirement {
             project: new.project,
             pool: new.pool.unwrap_or_else(|| "default".to_owned()),
-            model: new.model.as_deref().map(canonical_model),
+            model: new.model.as_deref().map(|name| models.canonical(name)),
             labels: new.labels,
+            selector: new.selector,
+            sandbox: new.sandbox,
+            image: new.image,
+            network: new.network,
+            worker: new.worker,
         };
         input::requirement(&wants)?;
+        input::handling(&new.handling, self.plane.shared.clock.wall_us())?;
         input::size("payload", new.payload.len(), self.plane.shared.config.payload_max)?;
         let (id, request) = match &new.idempotency_key {
             None => (TaskId::fresh(), None),
-            Some(key) => self.identify(key, &wants, &new.payload)?,
+            Some(key) => self.identify(key, (&wants, &new.handling), &new.payload)?,
         };
-        Ok(Prepared { id, wants: Arc::new(wants), payload: new.payload, request })
+        let (wants, handling) = (Arc::new(wants), new.handling);
+        Ok(Prepared { id, wants, handling, payload: new.payload, request })
     }
 
     /// The id of the task under an idempotency key, and the digest of the request.
     fn identify(
         &self,
         key: &str,
-        wants: &Requirement,
+        asked: (&Requirement, &Handling),
         payload: &[u8],
     ) -> Result<(TaskId, Option<String>), Refusal> {
         if key.is_empty() || key.len() > IDEMPOTENCY_KEY_MAX {
@@ -208,9 +230,9 @@ impl Operator {
             return Err(Refusal::invalid("invalid_idempotency_key", detail));
         }
         let id = TaskId::from_digest(&self.known.key.mac("idempotency", &[key.as_bytes()]));
-        let wants = serde_json::to_vec(wants).expect("a requirement has string keys only");
+        let asked = serde_json::to_vec(&asked).expect("a requirement has string keys only");
         let payload = Sha256::digest(payload);
-        let request = hex::encode(self.known.key.mac("request", &[&wants, &payload]));
+        let request = hex::encode(self.known.key.mac("request", &[&asked, &payload]));
         Ok((id, Some(request)))
     }
 }

@@ -7,9 +7,10 @@ use crate::error::{Error, Kind, Refusal};
 use crate::fact::Fold;
 use crate::fleet::cell::OrgCell;
 use crate::fleet::dispatcher::{
-    self,
-    report::{Claimant, Judgement, Status, judge},
+    self, Known,
+    report::{Claimant, Judgement, Status, is_noteworthy, judge},
 };
+use crate::fleet::fingerprint::fingerprint;
 use crate::fleet::input;
 use crate::fleet::registry::Asked;
 use crate::fleet::task::Task;
@@ -20,13 +21,23 @@ use crate::seal::Sealed;
 /// Most reports of one call.
 pub const REPORT_MAX: usize = 1_000;
 
+/// Bytes of what names a group of errors.
+const GROUP_BYTES: usize = 8;
+/// Longest word of progress, in bytes: partial output belongs there, and the output itself into the report.
+const PROGRESS_BYTES_MAX: usize = 64 << 10;
+
 /// What a worker says of a task.
 #[derive(Debug, Clone)]
 pub enum Outcome {
     /// It is done; the output is JSON.
     Completed(Bytes),
-    /// It failed, with this text.
-    Failed(String),
+    /// It failed.
+    Failed {
+        /// Why, in words.
+        error: String,
+        /// Whether another attempt may do better; if not, the task fails for good.
+        retryable: bool,
+    },
 }
 
 /// The end of one attempt.
@@ -124,13 +135,61 @@ impl Session {
     fn prepare(&self, report: Reported) -> Result<dispatcher::Report, Refusal> {
         let Reported { task, attempt, claim_token, outcome } = report;
         let claimant = self.claimant(task, attempt, claim_token.as_deref())?;
-        let (status, bytes, field) = match outcome {
-            Outcome::Completed(output) => (Status::Completed, output, "output"),
-            Outcome::Failed(error) => (Status::Failed, Bytes::from(error), "error"),
+        let (status, bytes, field, group, retryable) = match outcome {
+            Outcome::Completed(output) => (Status::Completed, output, "output", None, false),
+            Outcome::Failed { error, retryable } => {
+                let group = Some(self.error_group(&error));
+                (Status::Failed, Bytes::from(error), "error", group, retryable)
+            }
         };
         input::size(field, bytes.len(), self.plane.shared.config.payload_max)?;
         let (sealed, digest) = (Some(Sealed::seal(&bytes)), Some(self.known.key.digest(&bytes)));
-        Ok(dispatcher::Report { task, claimant, status, sealed, digest })
+        Ok(dispatcher::Report { task, claimant, status, sealed, digest, group, retryable })
+    }
+
+    /// Names what the error text has in common with others, without saying it.
+    fn error_group(&self, error: &str) -> String {
+        let mac = self.known.key.mac("error group", &[fingerprint(error).as_bytes()]);
+        hex::encode(&mac[..GROUP_BYTES])
+    }
+
+    /// Says how far a task is. Once this returns, what was said is durable.
+    ///
+    /// # Errors
+    /// When the attempt is over, the percentage is none, or it is said too often.
+    pub async fn progress(
+        &self,
+        task: TaskId,
+        (attempt, claim_token): (Option<u32>, Option<&str>),
+        percent: Option<u8>,
+        said: Bytes,
+    ) -> Result<(), Error> {
+        let cell = self.approved().await?;
+        let claimant = self.claimant(task, attempt, claim_token)?;
+        input::size("progress", said.len(), PROGRESS_BYTES_MAX)?;
+        if percent.is_some_and(|percent| percent > 100) {
+            let detail = "percent must be between 0 and 100";
+            return Err(Refusal::invalid("invalid_percent", detail).into());
+        }
+        let (sealed, digest) = (Sealed::seal(&said), self.known.key.digest(&said));
+        let permit = self.plane.permit(cell.cell, said.len())?;
+        let within = self.plane.shared.config.answer_within;
+        let say = |reply| dispatcher::Message::Progress {
+            task,
+            claimant,
+            percent,
+            sealed,
+            digest,
+            reply,
+        };
+        match cell.dispatcher.call_with_permit(permit, within, say).await?? {
+            Asked::Found(()) => Ok(()),
+            Asked::NotHere => {
+                judge(&self.closed(&cell, task).await?, claimant, Status::Completed)?;
+                let detail = "the attempt is over; stop working on the task";
+                Err(Refusal::new(Kind::Conflict, "attempt_over", detail).into())
+            }
+        }
     }
 
     async fn send_reports(
@@ -151,19 +210,18 @@ impl Session {
         attempt: Option<u32>,
         token: Option<&str>,
     ) -> Result<Claimant, Refusal> {
-        let fits = match (attempt, token) {
+        let proved = match (attempt, token) {
             (Some(attempt), Some(token)) => self.is_proved(task, attempt, token),
-            (None, Some(_)) => false,
-            (_, None) => true,
+            _ => false,
         };
-        if !fits {
+        if token.is_some() && !proved {
             let detail = "the claim token does not belong to this task and attempt";
             return Err(Refusal::new(Kind::Forbidden, "bad_claim_token", detail));
         }
-        Ok(Claimant { worker: self.worker, attempt })
+        Ok(Claimant { worker: self.worker, attempt, proved })
     }
 
-    /// A report on a task that has left memory: its record answers, by the same rule.
+    /// A report on a task that has left memory: its record answers, by the same rule. The task keeps that it did.
     async fn judge_closed(
         &self,
         cell: &OrgCell,
@@ -171,11 +229,23 @@ impl Session {
         claimant: Claimant,
         status: Status,
     ) -> Result<(), Error> {
-        match judge(&self.closed(cell, task).await?, claimant, status)? {
-            Judgement::Repeat => Ok(()),
+        let as_of = cell.positions.projected();
+        let known = self.closed(cell, task).await?;
+        match judge(&known, claimant, status) {
+            Ok(Judgement::Repeat) => Ok(()),
             // It is open in its record and not in memory: its cell is starting.
-            Judgement::Accept { .. } => {
+            Ok(Judgement::Accept { .. }) => {
                 Err(Error::Unavailable("the organisation is starting".to_owned()))
+            }
+            Err(refusal) => {
+                if is_noteworthy(&known, claimant, &refusal).is_some() {
+                    let known = Known { task: Box::new(known), as_of };
+                    let refusal = refusal.clone();
+                    let say = dispatcher::Message::RefusedFromRecord { known, claimant, refusal };
+                    // A cell that restarts at this moment loses a line of history and no work.
+                    let _ = cell.dispatcher.send(say);
+                }
+                Err(refusal.into())
             }
         }
     }

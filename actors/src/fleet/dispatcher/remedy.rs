@@ -1,0 +1,94 @@
+//! What operators may do with a task: cancel it, try a dead one again, let it go. Pure.
+
+use crate::error::{Kind, Refusal};
+use crate::fleet::task::{Event, Phase, Task};
+
+/// What an operator wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Remedy {
+    /// It shall not be done any more.
+    Cancel {
+        /// Why.
+        reason: Option<String>,
+    },
+    /// It failed for good and shall be tried again from the beginning.
+    Retry,
+    /// It failed for good and shall leave the dead-letter queue.
+    Discard {
+        /// Why.
+        reason: Option<String>,
+    },
+}
+
+/// What that does to the task: nothing, where it is so already.
+///
+/// # Errors
+/// When the task does not stand where this makes sense.
+pub fn decide(task: &Task, remedy: Remedy) -> Result<Option<Event>, Refusal> {
+    let dead = || match task.phase {
+        Phase::Failed { .. } => Ok(()),
+        _ => Err(conflict(
+            "not_dead",
+            "only a task that failed for good can be retried or discarded; this one",
+            task,
+        )),
+    };
+    match (remedy, &task.phase) {
+        (Remedy::Cancel { reason }, Phase::Waiting | Phase::Leased) => {
+            Ok(Some(Event::Cancelled { reason }))
+        }
+        (Remedy::Cancel { .. }, Phase::Cancelled { .. })
+        | (Remedy::Discard { .. }, Phase::Discarded { .. }) => Ok(None),
+        (Remedy::Cancel { .. }, _) => {
+            Err(conflict("task_closed", "only an open task can be cancelled; this one", task))
+        }
+        (Remedy::Retry, _) => dead().map(|()| Some(Event::Revived {})),
+        (Remedy::Discard { reason }, _) => dead().map(|()| Some(Event::Discarded { reason })),
+    }
+}
+
+fn conflict(code: &'static str, why: &str, task: &Task) -> Refusal {
+    use crate::fact::Fold;
+    Refusal::new(Kind::Conflict, code, format!("{why} is {}", task.status()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fact::Fold;
+    use crate::fleet::task::{Failure, sample};
+
+    #[test]
+    fn remedies_fit_where_the_task_stands() {
+        let phases = [
+            Phase::Waiting,
+            Phase::Leased,
+            Phase::Completed { at: 1 },
+            Phase::Failed { at: 1, why: Failure::Reported },
+            Phase::Cancelled { at: 1 },
+            Phase::Discarded { at: 1 },
+        ];
+        let table = [
+            (
+                Remedy::Cancel { reason: None },
+                ["done", "done", "task_closed", "task_closed", "nothing", "task_closed"],
+            ),
+            (Remedy::Retry, ["not_dead", "not_dead", "not_dead", "done", "not_dead", "not_dead"]),
+            (
+                Remedy::Discard { reason: None },
+                ["not_dead", "not_dead", "not_dead", "done", "not_dead", "nothing"],
+            ),
+        ];
+        for (remedy, expected) in table {
+            for (phase, expected) in phases.iter().zip(expected) {
+                let task = Task { phase: phase.clone(), ..sample() };
+                let outcome = match decide(&task, remedy.clone()) {
+                    Ok(Some(_)) => "done",
+                    Ok(None) => "nothing",
+                    Err(refusal) => refusal.code,
+                };
+                assert_eq!(outcome, expected, "{remedy:?} of a task that is {}", task.status());
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What workers say of the attempts that they hold: the ends, and how far they are.
+
+use std::collections::BTreeMap;
+
+use fleetward_runtime::{Context, Reply};
+
+use super::report::{self, Claimant, Judgement, Status};
+use super::{Message, Report, State};
+use crate::effect::Effect;
+use crate::error::{Error, Kind, Refusal};
+use crate::fleet::registry::Asked;
+use crate::fleet::task::{Event, Failure, Phase, Task};
+use crate::guard::guarded;
+use crate::id::{TaskId, WorkerId};
+use crate::journal::Draft;
+use crate::seal::Sealed;
+
+/// Shortest time between two words of progress of one task, in microseconds: each is an event.
+const PROGRESS_EVERY: i64 = 500_000;
+
+/// What became of one report.
+enum Said {
+    Accepted { attempt: u32 },
+    Before,
+    NotHere,
+}
+
+impl Said {
+    fn asked(self) -> Asked<()> {
+        match self {
+            Self::Accepted { .. } | Self::Before => Asked::Found(()),
+            Self::NotHere => Asked::NotHere,
+        }
+    }
+}
+
+impl State {
+    /// Accepts results in one entry, and gives the seats that they free to what waits.
+    pub(super) fn report(
+        &mut self,
+        reports: Vec<Report>,
+        reply: Reply<Vec<Result<Asked<()>, Error>>>,
+        cx: &Context<Message>,
+    ) {
+        let log = self.log.clone();
+        let mut draft = log.begin(cx.clock().wall_us());
+        let mut freed: BTreeMap<WorkerId, Vec<_>> = BTreeMap::new();
+        let mut outcomes = Vec::with_capacity(reports.len());
+        for report in reports {
+            let (task, worker) = (report.task, report.claimant.worker);
+            let outcome = self.report_one(report, &mut draft, cx);
+            if let Ok(Said::Accepted { attempt }) = outcome {
+                freed.entry(worker).or_default().push((task, attempt));
+            }
+            outcomes.push(outcome.map(Said::asked));
+        }
+        draft.allow(Effect::Answer(reply.with(outcomes)));
+        for (worker, attempts) in freed {
+            self.seats_freed(worker, attempts, &mut draft);
+        }
+        self.place_woken(&mut draft);
+        draft.submit();
+        self.book.forget(self.log.positions().projected());
+    }
+
+    fn report_one(
+        &mut self,
+        report: Report,
+        draft: &mut Draft<'_>,
+        cx: &Context<Message>,
+    ) -> Result<Said, Error> {
+        let Some(task) = self.book.task(report.task) else { return Ok(Said::NotHere) };
+        let judge = || report::judge(task, report.claimant, report.status);
+        match guarded(cx, "decide/report", judge) {
+            Ok(Judgement::Accept { attempt }) => {
+                self.close(report, attempt, draft, cx);
+                Ok(Said::Accepted { attempt })
+            }
+            Ok(Judgement::Repeat) => Ok(Said::Before),
+            Err(error) => {
+                metrics::counter!("fleetward_stale_reports_total").increment(1);
+                if let Error::Refused(refusal) = &error
+                    && let Some(attempt) = report::is_noteworthy(task, report.claimant, refusal)
+                {
+                    let said = (attempt, report.claimant);
+                    self.note_refusal(report.task, said, refusal.code, draft);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn close(
+        &mut self,
+        report: Report,
+        attempt: u32,
+        draft: &mut Draft<'_>,
+        cx: &Context<Message>,
+    ) {
+        let Report { task, claimant, status, sealed, digest, group, retryable } = report;
+        let worker = claimant.worker;
+        let now = cx.clock().wall_us();
+        let known = self.book.task(task);
+        let again = || report::try_again(known?, retryable, now, rand::random());
+        let event = match status {
+            Status::Completed => {
+                Event::Completed { attempt, worker, digest: digest.unwrap_or_default() }
+            }
+            Status::Failed => match again() {
+                Some(ready_at) => {
+                    Event::RetryScheduled { attempt, worker, ready_at, digest, group }
+                }
+                None => Event::Failed { attempt, worker, why: Failure::Reported, digest, group },
+            },
+        };
+        let by = self.book.author(worker);
+        let stamp = draft.push::<Task>(task, &event, &by, sealed);
+        self.book.apply(task, &event, stamp);
+        if self.book.task(task).is_some_and(Task::is_closed) {
+            self.tell_watchers(task, draft);
+        } else {
+            self.place(&[task], draft);
+        }
+    }
+
+    /// Keeps what a worker says of how far it is.
+    pub(super) fn progress(
+        &mut self,
+        id: TaskId,
+        claimant: Claimant,
+        (percent, sealed, digest): (Option<u8>, Sealed, String),
+        cx: &Context<Message>,
+    ) -> Result<Asked<()>, Error> {
+        let Some(task) = self.book.task(id) else { return Ok(Asked::NotHere) };
+        let now = cx.clock().wall_us();
+        let attempt = guarded(cx, "decide/progress", || progressing(task, claimant, now))?;
+        let worker = claimant.worker;
+        let log = self.log.clone();
+        let mut draft = log.begin(now);
+        let event = Event::Progressed { attempt, worker, percent, digest };
+        let by = self.book.author(worker);
+        let stamp = draft.push::<Task>(id, &event, &by, Some(sealed));
+        self.book.apply(id, &event, stamp);
+        draft.submit();
+        Ok(Asked::Found(()))
+    }
+}
+
+/// Whether a word of progress is taken, and of which attempt.
+fn progressing(task: &Task, claimant: Claimant, now: i64) -> Result<u32, Refusal> {
+    let attempt = report::owned(task, claimant)?;
+    if task.phase != Phase::Leased {
+        let detail = "the attempt is over; stop working on the task";
+        return Err(Refusal::new(Kind::Conflict, "attempt_over", detail));
+    }
+    if task.progress.as_ref().is_some_and(|last| now < last.at + PROGRESS_EVERY) {
+        let detail = "progress of a task is taken twice a second at most; send it later, or not";
+        return Err(Refusal::new(Kind::TooMany, "progress_too_often", detail));
+    }
+    Ok(attempt)
+}

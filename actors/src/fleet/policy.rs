@@ -1,0 +1,196 @@
+//! What an organisation lets run: pauses, caps, and the shares of its projects; and what it calls models. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fleetward_store::Position;
+use serde::{Deserialize, Serialize};
+
+use super::dispatcher::matcher::Gate;
+use super::models::Overrides;
+use crate::fact::{Fold, Stamp};
+use crate::id::WorkerId;
+
+/// The id of the one policy of a cell: its stream is `policy/dispatch`.
+pub const POLICY_ID: &str = "dispatch";
+
+/// What is let run. The default lets everything.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Policy {
+    /// No task of the organisation starts.
+    pub paused: bool,
+    /// No task of these pools starts.
+    pub paused_pools: BTreeSet<String>,
+    /// How many tasks may run at once.
+    pub caps: Vec<Cap>,
+    /// The shares of projects where workers serve several: a project without one has 1.
+    pub weights: BTreeMap<String, u32>,
+    /// Its own names of models: they win over the rules and the table.
+    pub models: Overrides,
+    /// True as of this position.
+    pub as_of: Position,
+}
+
+/// How many of these tasks may run at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cap {
+    /// Which tasks.
+    #[serde(flatten)]
+    pub of: Capped,
+    /// How many.
+    pub max: u32,
+}
+
+/// Which tasks a cap counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Capped {
+    /// Those of a project.
+    Project(String),
+    /// Those of a pool.
+    Pool(String),
+    /// Those that ask for a label with this value.
+    Label {
+        /// Its name.
+        key: String,
+        /// Its value.
+        value: String,
+    },
+    /// Those that a worker runs.
+    Worker(WorkerId),
+}
+
+/// What can happen to a policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind")]
+pub enum Event {
+    /// It is this one from now on.
+    #[serde(rename = "policy.changed")]
+    Changed {
+        /// All of it.
+        policy: Policy,
+    },
+}
+
+/// How somebody wants a policy changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Caps, weights and names of models are these; pauses stay.
+    Set(Box<Policy>),
+    /// Nothing of the organisation starts, or may start again.
+    Pause(bool),
+    /// Nothing of the pool starts, or may start again.
+    PausePool(String, bool),
+}
+
+impl Policy {
+    /// The policy after a change.
+    pub fn with(&self, change: Change) -> Self {
+        let mut policy = self.clone();
+        match change {
+            Change::Set(new) => {
+                let Self { caps, weights, models, .. } = *new;
+                (policy.caps, policy.weights, policy.models) = (caps, weights, models);
+            }
+            Change::Pause(paused) => policy.paused = paused,
+            Change::PausePool(pool, true) => drop(policy.paused_pools.insert(pool)),
+            Change::PausePool(pool, false) => drop(policy.paused_pools.remove(&pool)),
+        }
+        policy
+    }
+
+    /// What may keep tasks waiting, and how many it lets run.
+    pub fn gates(&self) -> Vec<(Gate, usize)> {
+        let org = self.paused.then_some((Gate::Org, 0));
+        let pools = self.paused_pools.iter().map(|pool| (Gate::Pool(pool.clone()), 0));
+        let caps = self.caps.iter().filter_map(|cap| {
+            let gate = match &cap.of {
+                Capped::Project(project) => Gate::Project(project.clone()),
+                Capped::Pool(pool) => Gate::Pool(pool.clone()),
+                Capped::Label { key, value } => Gate::Label(key.clone(), value.clone()),
+                Capped::Worker(_) => return None,
+            };
+            Some((gate, cap.max as usize))
+        });
+        org.into_iter().chain(pools).chain(caps).collect()
+    }
+
+    /// How many tasks a worker may run at once.
+    pub fn seats(&self, worker: WorkerId, declared: u32, paused: bool) -> usize {
+        if paused {
+            return 0;
+        }
+        let own = self.caps.iter().filter(|cap| cap.of == Capped::Worker(worker));
+        own.map(|cap| cap.max).fold(declared, u32::min) as usize
+    }
+}
+
+impl Fold for Policy {
+    type Event = Event;
+    const KIND: &'static str = "policy";
+
+    fn kind(event: &Event) -> &'static str {
+        match event {
+            Event::Changed { .. } => "policy.changed",
+        }
+    }
+
+    fn begin(event: &Event, stamp: Stamp<'_>) -> Option<Self> {
+        let mut policy = Self::default();
+        policy.evolve(event, stamp);
+        Some(policy)
+    }
+
+    fn evolve(&mut self, event: &Event, stamp: Stamp<'_>) {
+        let Event::Changed { policy } = event;
+        *self = Self { as_of: stamp.seq, ..policy.clone() };
+    }
+
+    fn open(&self) -> bool {
+        true
+    }
+
+    fn status(&self) -> &'static str {
+        if self.paused { "paused" } else { "active" }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn caps_are_written_as_people_write_them() {
+        let worker = WorkerId::fresh();
+        let text = format!(
+            r#"{{"caps": [{{"project": "a", "max": 5}}, {{"pool": "gpu", "max": 2}},
+                {{"label": {{"key": "license", "value": "matlab"}}, "max": 1}},
+                {{"worker": "{worker}", "max": 3}}], "weights": {{"a": 3}}}}"#
+        );
+
+        let policy: Policy = serde_json::from_str(&text).unwrap();
+
+        let gates = [
+            (Gate::Project("a".into()), 5),
+            (Gate::Pool("gpu".into()), 2),
+            (Gate::Label("license".into(), "matlab".into()), 1),
+        ];
+        assert_eq!(policy.gates(), gates);
+        assert_eq!(policy.seats(worker, 8, false), 3);
+        assert_eq!(policy.seats(worker, 2, false), 2);
+        assert_eq!(policy.seats(worker, 8, true), 0);
+        assert_eq!(policy.seats(WorkerId::fresh(), 8, false), 8);
+    }
+
+    #[test]
+    fn pauses_come_and_go_and_stay_when_caps_change() {
+        let paused = Policy::default()
+            .with(Change::PausePool("gpu".into(), true))
+            .with(Change::Pause(true))
+            .with(Change::Set(Box::default()));
+        assert_eq!(paused.gates(), [(Gate::Org, 0), (Gate::Pool("gpu".into()), 0)]);
+
+        let resumed = paused.with(Change::Pause(false));
+        assert_eq!(resumed.with(Change::PausePool("gpu".into(), false)), Policy::default());
+    }
+}

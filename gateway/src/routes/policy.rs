@@ -1,0 +1,100 @@
+//! What an organisation lets run, as operators see and change it.
+
+use axum::Json as Answer;
+use fleetward_actors::fleet::models::table_version;
+use fleetward_actors::fleet::policy::{self, Change, Policy};
+use fleetward_actors::{Operator, Refusal};
+use fleetward_wire::policy::{Cap, Capped, ModelName, Pause, PolicyChange, PolicyView};
+use serde::Deserialize;
+
+use super::task_shapes::worker;
+use crate::auth::InOrg;
+use crate::extract::{Json, MaybeJson, Params};
+use crate::problem::Problem;
+
+/// The policy now.
+pub(super) async fn get(InOrg(operator): InOrg) -> Result<Answer<PolicyView>, Problem> {
+    Ok(Answer(view(operator.policy().await?)))
+}
+
+/// Other caps and weights.
+pub(super) async fn put(
+    InOrg(operator): InOrg,
+    Json { value: asked, .. }: Json<PolicyChange>,
+) -> Result<Answer<PolicyView>, Problem> {
+    let caps = asked.caps.iter().cloned().map(cap).collect::<Result<_, _>>()?;
+    let PolicyChange { weights, models, .. } = asked;
+    let policy = Policy { caps, weights, models, ..Policy::default() };
+    change(&operator, Change::Set(Box::new(policy))).await
+}
+
+/// Query of a model's name.
+#[derive(Debug, Deserialize)]
+pub(super) struct Name {
+    name: String,
+}
+
+/// The canonical name of a model.
+pub(super) async fn model(
+    InOrg(operator): InOrg,
+    Params(Name { name }): Params<Name>,
+) -> Result<Answer<ModelName>, Problem> {
+    let canonical = operator.canonical_model(&name).await?;
+    Ok(Answer(ModelName { name, canonical, table: table_version().to_owned() }))
+}
+
+/// Nothing more starts.
+pub(super) async fn pause(
+    InOrg(operator): InOrg,
+    MaybeJson(asked): MaybeJson<Pause>,
+) -> Result<Answer<PolicyView>, Problem> {
+    change(&operator, paused(asked, true)).await
+}
+
+/// Tasks start again.
+pub(super) async fn resume(
+    InOrg(operator): InOrg,
+    MaybeJson(asked): MaybeJson<Pause>,
+) -> Result<Answer<PolicyView>, Problem> {
+    change(&operator, paused(asked, false)).await
+}
+
+fn paused(asked: Pause, paused: bool) -> Change {
+    match asked.pool {
+        Some(pool) => Change::PausePool(pool, paused),
+        None => Change::Pause(paused),
+    }
+}
+
+async fn change(operator: &Operator, change: Change) -> Result<Answer<PolicyView>, Problem> {
+    Ok(Answer(view(operator.govern(change).await?)))
+}
+
+fn cap(asked: Cap) -> Result<policy::Cap, Refusal> {
+    let of = match asked.of {
+        Capped::Project(project) => policy::Capped::Project(project),
+        Capped::Pool(pool) => policy::Capped::Pool(pool),
+        Capped::Label { key, value } => policy::Capped::Label { key, value },
+        Capped::Worker(id) => policy::Capped::Worker(worker(&id)?),
+    };
+    Ok(policy::Cap { of, max: asked.max })
+}
+
+fn view(policy: Policy) -> PolicyView {
+    let cap = |cap: policy::Cap| Cap {
+        of: match cap.of {
+            policy::Capped::Project(project) => Capped::Project(project),
+            policy::Capped::Pool(pool) => Capped::Pool(pool),
+            policy::Capped::Label { key, value } => Capped::Label { key, value },
+            policy::Capped::Worker(id) => Capped::Worker(id.to_string()),
+        },
+        max: cap.max,
+    };
+    PolicyView {
+        paused: policy.paused,
+        paused_pools: policy.paused_pools,
+        caps: policy.caps.into_iter().map(cap).collect(),
+        weights: policy.weights,
+        models: policy.models,
+    }
+}
