@@ -167,7 +167,7 @@ impl ControlPlane {
         };
         let known = known.ok_or_else(|| Refusal::not_found("organisation"))?;
         self.cell(&known).await?;
-        Ok(Operator::new(self.clone(), known, caller.by.clone()))
+        Ok(Operator::new(self.clone(), known, caller))
     }
 
     /// Whether requests can be served: the store takes writes and the directory runs.

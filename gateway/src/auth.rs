@@ -1,4 +1,5 @@
-//! Who asks: operators by bearer token, workers by id and secret. Proved before a body is read.
+//! Who asks: operators by bearer token, workers by id and secret. Proved, and checked against what the route needs,
+//! before a body is read; the control plane checks again.
 
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
@@ -6,6 +7,7 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use fleetward_actors::id::OrgId;
 use fleetward_actors::plane::Caller;
+use fleetward_actors::system::org::Role;
 use fleetward_actors::{Operator, Session};
 
 use crate::edge::Edge;
@@ -24,6 +26,18 @@ pub(crate) struct Asking {
 
 /// A caller inside one organisation.
 pub(crate) struct InOrg(pub(crate) Operator);
+
+/// The same, who may change what happens to tasks.
+pub(crate) struct CanOperate(pub(crate) Operator);
+
+/// The same, who may change everything in the organisation.
+pub(crate) struct CanAdminister(pub(crate) Operator);
+
+/// A caller who may change tokens, of the organisation it asked for or of the system.
+pub(crate) struct AskingAdmin(pub(crate) Asking);
+
+/// A caller who may change the system.
+pub(crate) struct AskingSystem(pub(crate) Asking);
 
 /// A worker.
 pub(crate) struct AsWorker(pub(crate) Session);
@@ -50,6 +64,38 @@ impl FromRequestParts<Edge> for InOrg {
     }
 }
 
+impl FromRequestParts<Edge> for CanOperate {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Result<Self, Problem> {
+        in_org(parts, edge, Role::Operator).await.map(Self)
+    }
+}
+
+impl FromRequestParts<Edge> for CanAdminister {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Result<Self, Problem> {
+        in_org(parts, edge, Role::Admin).await.map(Self)
+    }
+}
+
+impl FromRequestParts<Edge> for AskingAdmin {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Result<Self, Problem> {
+        asking(parts, edge, Role::Admin).await.map(Self)
+    }
+}
+
+impl FromRequestParts<Edge> for AskingSystem {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Result<Self, Problem> {
+        asking(parts, edge, Role::System).await.map(Self)
+    }
+}
+
 impl FromRequestParts<Edge> for AsWorker {
     type Rejection = Problem;
 
@@ -62,6 +108,18 @@ impl FromRequestParts<Edge> for AsWorker {
         };
         Ok(Self(edge.plane.session(worker, secret).await?))
     }
+}
+
+async fn in_org(parts: &mut Parts, edge: &Edge, needed: Role) -> Result<Operator, Problem> {
+    let InOrg(operator) = InOrg::from_request_parts(parts, edge).await?;
+    operator.may(needed)?;
+    Ok(operator)
+}
+
+async fn asking(parts: &mut Parts, edge: &Edge, needed: Role) -> Result<Asking, Problem> {
+    let asking = Asking::from_request_parts(parts, edge).await?;
+    asking.caller.role.may(needed)?;
+    Ok(asking)
 }
 
 /// A header that is text; one that is not is refused rather than ignored.

@@ -17,7 +17,7 @@ pub(crate) enum TokenVerb {
         /// What to call it.
         #[arg(long)]
         name: String,
-        /// `admin` (of an organisation) or `system`.
+        /// `viewer`, `operator` or `admin` (of an organisation), or `system`.
         #[arg(long, default_value = "admin")]
         role: String,
         /// For how many seconds it is good [default: until it is revoked].

@@ -21,6 +21,7 @@ use crate::fleet::worker::Worker;
 use crate::fleet::{credentials, input};
 use crate::id::{KeyId, WorkerId};
 use crate::seal::CellKey;
+use crate::system::org::Role;
 use crate::system::principals::KnownOrg;
 
 /// What every enrollment key's text begins with.
@@ -110,6 +111,7 @@ impl Operator {
     /// # Errors
     /// When the request makes no sense.
     pub async fn create_key(&self, new: NewEnrollmentKey) -> Result<(Key, String), Error> {
+        self.may(Role::Admin)?;
         let max_uses = new.max_uses.unwrap_or(1);
         check(&new, max_uses)?;
         let seconds = new.expires_in_s.unwrap_or(DEFAULT_SECONDS);
@@ -134,6 +136,7 @@ impl Operator {
     /// # Errors
     /// When there is no such key.
     pub async fn revoke_key(&self, key: KeyId) -> Result<(), Error> {
+        self.may(Role::Admin)?;
         let by = self.by().clone();
         let asked = self.ask_registry(0, |reply| Message::RevokeKey { key, by, reply }).await??;
         match asked {

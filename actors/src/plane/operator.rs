@@ -12,9 +12,9 @@ use std::time::Duration;
 use fleetward_runtime::Reply;
 use fleetward_store::{CellId, Position, Query, Record};
 
-use super::ControlPlane;
 use super::delivery::first_of;
 use super::reading::{PAGE_MAX, away, state};
+use super::{Caller, ControlPlane};
 use crate::error::{Error, Refusal};
 use crate::fact::Fold;
 use crate::fleet::cell::OrgCell;
@@ -25,6 +25,7 @@ use crate::fleet::task::Task;
 use crate::fleet::worker::Worker;
 use crate::id::{TaskId, WorkerId};
 use crate::seal::Sealed;
+use crate::system::org::Role;
 use crate::system::principals::KnownOrg;
 pub use remedies::{AMEND_MAX, DEAD_SCAN, DeadGroup, DeadGroups, DeadLetters, Explanation};
 pub use submit::{NewSubmit, Receipt, SUBMIT_MAX};
@@ -35,6 +36,7 @@ pub struct Operator {
     plane: ControlPlane,
     known: Arc<KnownOrg>,
     by: Arc<str>,
+    role: Role,
 }
 
 /// A task as its organisation sees it.
@@ -53,8 +55,16 @@ impl std::fmt::Debug for Operator {
 }
 
 impl Operator {
-    pub(super) fn new(plane: ControlPlane, known: Arc<KnownOrg>, by: Arc<str>) -> Self {
-        Self { plane, known, by }
+    pub(super) fn new(plane: ControlPlane, known: Arc<KnownOrg>, caller: &Caller) -> Self {
+        Self { plane, known, by: caller.by.clone(), role: caller.role }
+    }
+
+    /// Whether the caller may do what `needed` may. Every call asks it itself.
+    ///
+    /// # Errors
+    /// When it may not.
+    pub fn may(&self, needed: Role) -> Result<(), Refusal> {
+        self.role.may(needed)
     }
 
     /// The organisation.
@@ -164,6 +174,7 @@ impl Operator {
         verdict: Verdict,
         reason: Option<String>,
     ) -> Result<Worker, Error> {
+        self.may(Role::Admin)?;
         if let Some(reason) = &reason {
             input::printable("reason", reason, input::REASON_MAX)?;
         }

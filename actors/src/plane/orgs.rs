@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{AdminToken, Caller, ControlPlane, DEFAULT_ORG, SYSTEM_CELL};
-use crate::error::{Error, Kind, Refusal};
+use crate::error::{Error, Refusal};
 use crate::fleet::{credentials, input};
 use crate::id::{OrgId, TokenId};
 use crate::seal::CellKey;
@@ -32,7 +32,7 @@ impl ControlPlane {
         name: &str,
         display_name: Option<String>,
     ) -> Result<(Org, AdminToken), Error> {
-        only_system(caller)?;
+        caller.role.may(Role::System)?;
         if let Some(name) = &display_name {
             input::name("display_name", name)?;
         }
@@ -62,6 +62,7 @@ impl ControlPlane {
         org: Option<OrgId>,
         new: NewOperatorToken,
     ) -> Result<(Token, AdminToken), Error> {
+        caller.role.may(Role::Admin)?;
         input::name("name", &new.name)?;
         let org = self.token_scope(caller, org, new.role)?;
         let text = credentials::operator_token();
@@ -78,6 +79,7 @@ impl ControlPlane {
     /// # Errors
     /// When there is no such token for this caller.
     pub async fn revoke_token(&self, caller: &Caller, token: TokenId) -> Result<(), Error> {
+        caller.role.may(Role::Admin)?;
         let (org, by) = (caller.org, caller.by.clone());
         let permit = self.permit(SYSTEM_CELL, 0)?;
         self.shared
@@ -93,6 +95,7 @@ impl ControlPlane {
     /// # Errors
     /// When the caller may not see them.
     pub async fn tokens(&self, caller: &Caller, org: Option<OrgId>) -> Result<Vec<Token>, Error> {
+        caller.role.may(Role::Admin)?;
         let org = caller.org.or(org);
         let permit = self.permit(SYSTEM_CELL, 0)?;
         let within = self.shared.config.answer_within;
@@ -148,7 +151,7 @@ impl ControlPlane {
         role: Role,
     ) -> Result<Option<OrgId>, Error> {
         if role == Role::System {
-            only_system(caller)?;
+            caller.role.may(Role::System)?;
             return Ok(None);
         }
         let default = || self.shared.principals.org_named(DEFAULT_ORG).map(|known| known.org.id);
@@ -188,12 +191,4 @@ impl ControlPlane {
             })
             .await?
     }
-}
-
-fn only_system(caller: &Caller) -> Result<(), Refusal> {
-    if caller.role == Role::System {
-        return Ok(());
-    }
-    let detail = "only an administrator of the system may do this";
-    Err(Refusal::new(Kind::Forbidden, "system_only", detail))
 }

@@ -3,6 +3,7 @@
 use fleetward_store::CellId;
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Kind, Refusal};
 use crate::fact::{Fold, Stamp};
 use crate::id::{OrgId, TokenId};
 
@@ -87,23 +88,48 @@ impl Fold for Org {
     }
 }
 
-/// What the holder of a token may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// What the holder of a token may do. Each may do what those before it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
+    /// See everything in one organisation.
+    Viewer,
+    /// Submit, cancel, retry and discard tasks, pause and resume.
+    Operator,
+    /// Keys, workers, tokens and the policy of one organisation.
+    Admin,
     /// Everything, in every organisation, and making organisations.
     System,
-    /// Everything in one organisation.
-    Admin,
 }
 
 impl Role {
     /// The word on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::System => "system",
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
             Self::Admin => "admin",
+            Self::System => "system",
         }
+    }
+
+    /// The role of this name.
+    pub fn named(word: &str) -> Option<Self> {
+        let all = [Self::Viewer, Self::Operator, Self::Admin, Self::System];
+        all.into_iter().find(|role| role.as_str() == word)
+    }
+
+    /// Whether it may do what `needed` may.
+    ///
+    /// # Errors
+    /// When it may not.
+    pub fn may(self, needed: Self) -> Result<(), Refusal> {
+        if self >= needed {
+            return Ok(());
+        }
+        let (needed, has) = (needed.as_str(), self.as_str());
+        let detail = format!("this needs a token with the role {needed}; this one is of a {has}");
+        Err(Refusal::new(Kind::Forbidden, "role_too_low", detail))
     }
 }
 

@@ -9,7 +9,7 @@ use fleetward_actors::plane::NewEnrollmentKey;
 use fleetward_wire::Done;
 use fleetward_wire::keys::{KeyCreate, KeyCreated, KeyList, KeyView};
 
-use crate::auth::InOrg;
+use crate::auth::{CanAdminister, InOrg};
 use crate::extract::{Json, Params, PathId, page};
 use crate::problem::Problem;
 use crate::routes::workers::ListQuery;
@@ -17,7 +17,7 @@ use crate::times::rfc3339;
 
 /// Makes a key; its text is answered this once.
 pub(super) async fn create(
-    InOrg(operator): InOrg,
+    CanAdminister(operator): CanAdminister,
     Json { value: asked, .. }: Json<KeyCreate>,
 ) -> Result<(StatusCode, Answer<KeyCreated>), Problem> {
     let mut pools = asked.pools.unwrap_or_default();
@@ -63,7 +63,7 @@ pub(super) async fn list(
 
 /// Takes a key back.
 pub(super) async fn revoke(
-    InOrg(operator): InOrg,
+    CanAdminister(operator): CanAdminister,
     PathId(key): PathId<KeyId>,
 ) -> Result<Answer<Done>, Problem> {
     operator.revoke_key(key).await?;

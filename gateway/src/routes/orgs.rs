@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use fleetward_actors::system::org::Org;
 use fleetward_wire::orgs::{OrgCreate, OrgCreated, OrgList, OrgView};
 
-use crate::auth::Asking;
+use crate::auth::{Asking, AskingSystem};
 use crate::edge::Edge;
 use crate::extract::Json;
 use crate::problem::Problem;
@@ -15,7 +15,7 @@ use crate::times::rfc3339;
 /// Makes an organisation and its first token, which is answered this once.
 pub(super) async fn create(
     State(edge): State<Edge>,
-    Asking { caller, .. }: Asking,
+    AskingSystem(Asking { caller, .. }): AskingSystem,
     Json { value: asked, .. }: Json<OrgCreate>,
 ) -> Result<(StatusCode, Answer<OrgCreated>), Problem> {
     let (org, token) = edge.plane.create_org(&caller, &asked.name, asked.display_name).await?;

@@ -8,7 +8,7 @@ use fleetward_wire::policy::{Cap, Capped, ModelName, Pause, PolicyChange, Policy
 use serde::Deserialize;
 
 use super::task_shapes::worker;
-use crate::auth::InOrg;
+use crate::auth::{CanAdminister, CanOperate, InOrg};
 use crate::extract::{Json, MaybeJson, Params};
 use crate::problem::Problem;
 
@@ -19,7 +19,7 @@ pub(super) async fn get(InOrg(operator): InOrg) -> Result<Answer<PolicyView>, Pr
 
 /// Other caps and weights.
 pub(super) async fn put(
-    InOrg(operator): InOrg,
+    CanAdminister(operator): CanAdminister,
     Json { value: asked, .. }: Json<PolicyChange>,
 ) -> Result<Answer<PolicyView>, Problem> {
     let caps = asked.caps.iter().cloned().map(cap).collect::<Result<_, _>>()?;
@@ -45,7 +45,7 @@ pub(super) async fn model(
 
 /// Nothing more starts.
 pub(super) async fn pause(
-    InOrg(operator): InOrg,
+    CanOperate(operator): CanOperate,
     MaybeJson(asked): MaybeJson<Pause>,
 ) -> Result<Answer<PolicyView>, Problem> {
     change(&operator, paused(asked, true)).await
@@ -53,7 +53,7 @@ pub(super) async fn pause(
 
 /// Tasks start again.
 pub(super) async fn resume(
-    InOrg(operator): InOrg,
+    CanOperate(operator): CanOperate,
     MaybeJson(asked): MaybeJson<Pause>,
 ) -> Result<Answer<PolicyView>, Problem> {
     change(&operator, paused(asked, false)).await

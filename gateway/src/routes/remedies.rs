@@ -15,14 +15,14 @@ use fleetward_wire::tasks::{History, Reason, ReportResult, TaskList, TaskView as
 
 use super::audit::event;
 use super::task_shapes::{standing, view};
-use crate::auth::InOrg;
+use crate::auth::{CanOperate, InOrg};
 use crate::extract::{MaybeJson, Params, PathId, page};
 use crate::problem::Problem;
 use crate::times::rfc3339;
 
 /// Takes a task back, whether somebody works on it or not.
 pub(super) async fn cancel(
-    InOrg(operator): InOrg,
+    CanOperate(operator): CanOperate,
     PathId(id): PathId<TaskId>,
     MaybeJson(said): MaybeJson<Reason>,
 ) -> Result<Answer<Wire>, Problem> {
@@ -31,7 +31,7 @@ pub(super) async fn cancel(
 
 /// Tries a dead letter again.
 pub(super) async fn retry(
-    InOrg(operator): InOrg,
+    CanOperate(operator): CanOperate,
     PathId(id): PathId<TaskId>,
 ) -> Result<Answer<Wire>, Problem> {
     one(&operator, id, Remedy::Retry).await
@@ -39,7 +39,7 @@ pub(super) async fn retry(
 
 /// Lets a dead letter go.
 pub(super) async fn discard(
-    InOrg(operator): InOrg,
+    CanOperate(operator): CanOperate,
     PathId(id): PathId<TaskId>,
     MaybeJson(said): MaybeJson<Reason>,
 ) -> Result<Answer<Wire>, Problem> {
@@ -95,7 +95,7 @@ pub(super) async fn groups(
 
 /// Tries many dead letters again.
 pub(super) async fn retry_many(
-    InOrg(operator): InOrg,
+    CanOperate(operator): CanOperate,
     MaybeJson(asked): MaybeJson<DeadLetterAction>,
 ) -> Result<Answer<DeadLetterOutcome>, Problem> {
     many(&operator, &asked, Remedy::Retry).await
@@ -103,7 +103,7 @@ pub(super) async fn retry_many(
 
 /// Lets many dead letters go.
 pub(super) async fn discard_many(
-    InOrg(operator): InOrg,
+    CanOperate(operator): CanOperate,
     MaybeJson(asked): MaybeJson<DeadLetterAction>,
 ) -> Result<Answer<DeadLetterOutcome>, Problem> {
     many(&operator, &asked, Remedy::Discard { reason: asked.note.clone() }).await

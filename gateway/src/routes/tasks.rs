@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::task_shapes::{new_submit, opened, view};
-use crate::auth::{InOrg, text};
+use crate::auth::{CanOperate, InOrg, text};
 use crate::edge::Edge;
 use crate::extract::{Json, Params, PathId, page};
 use crate::problem::Problem;
@@ -29,7 +29,7 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// Submits a task. Once this is answered, it is durable.
 pub(super) async fn submit(
-    InOrg(operator): InOrg,
+    CanOperate(operator): CanOperate,
     headers: HeaderMap,
     Json { value: asked, .. }: Json<TaskSubmit<Raw>>,
 ) -> Result<Response, Problem> {
@@ -47,7 +47,7 @@ pub(super) async fn submit(
 
 /// Submits many tasks, each with an answer of its own. Once this is answered, they are durable.
 pub(super) async fn submit_many(
-    InOrg(operator): InOrg,
+    CanOperate(operator): CanOperate,
     headers: HeaderMap,
     Json { value: asked, .. }: Json<TaskSubmitMany<Raw>>,
 ) -> Result<Answer<TasksSubmitted>, Problem> {

@@ -9,7 +9,7 @@ use fleetward_actors::system::org::{Role, Token};
 use fleetward_wire::Done;
 use fleetward_wire::tokens::{TokenCreate, TokenCreated, TokenList, TokenView};
 
-use crate::auth::Asking;
+use crate::auth::{Asking, AskingAdmin};
 use crate::edge::Edge;
 use crate::extract::{Json, PathId};
 use crate::problem::Problem;
@@ -18,7 +18,7 @@ use crate::times::rfc3339;
 /// Makes a token; its text is answered this once.
 pub(super) async fn create(
     State(edge): State<Edge>,
-    Asking { caller, org }: Asking,
+    AskingAdmin(Asking { caller, org }): AskingAdmin,
     Json { value: asked, .. }: Json<TokenCreate>,
 ) -> Result<(StatusCode, Answer<TokenCreated>), Problem> {
     let role = role(asked.role.as_deref())?;
@@ -36,7 +36,7 @@ pub(super) async fn create(
 /// The good tokens of an organisation, or (system token, no organisation named) of the system.
 pub(super) async fn list(
     State(edge): State<Edge>,
-    Asking { caller, org }: Asking,
+    AskingAdmin(Asking { caller, org }): AskingAdmin,
 ) -> Result<Answer<TokenList>, Problem> {
     let tokens: Vec<_> = edge.plane.tokens(&caller, org).await?.into_iter().map(view).collect();
     Ok(Answer(TokenList { total: tokens.len() as u64, tokens }))
@@ -45,7 +45,7 @@ pub(super) async fn list(
 /// Takes a token back.
 pub(super) async fn revoke(
     State(edge): State<Edge>,
-    Asking { caller, .. }: Asking,
+    AskingAdmin(Asking { caller, .. }): AskingAdmin,
     PathId(token): PathId<TokenId>,
 ) -> Result<Answer<Done>, Problem> {
     edge.plane.revoke_token(&caller, token).await?;
@@ -53,11 +53,9 @@ pub(super) async fn revoke(
 }
 
 fn role(word: Option<&str>) -> Result<Role, Problem> {
-    match word {
-        None | Some("admin") => Ok(Role::Admin),
-        Some("system") => Ok(Role::System),
-        Some(_) => Err(Problem::unprocessable("invalid_role", "role must be admin or system")),
-    }
+    let named = word.map_or(Some(Role::Admin), Role::named);
+    let detail = "role must be viewer, operator, admin or system";
+    named.ok_or_else(|| Problem::unprocessable("invalid_role", detail))
 }
 
 fn view(token: Token) -> TokenView {

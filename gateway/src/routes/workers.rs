@@ -10,7 +10,7 @@ use fleetward_wire::workers::{
 };
 use serde::Deserialize;
 
-use crate::auth::InOrg;
+use crate::auth::{CanAdminister, InOrg};
 use crate::extract::{MaybeJson, Params, PathId, page};
 use crate::problem::Problem;
 use crate::times::rfc3339;
@@ -69,7 +69,7 @@ pub(super) async fn get(
 
 /// Lets a worker work.
 pub(super) async fn approve(
-    InOrg(operator): InOrg,
+    CanAdminister(operator): CanAdminister,
     PathId(id): PathId<WorkerId>,
     MaybeJson(decision): MaybeJson<Decision>,
 ) -> Result<Json<StatusAnswer>, Problem> {
@@ -78,7 +78,7 @@ pub(super) async fn approve(
 
 /// Never lets it in.
 pub(super) async fn reject(
-    InOrg(operator): InOrg,
+    CanAdminister(operator): CanAdminister,
     PathId(id): PathId<WorkerId>,
     MaybeJson(decision): MaybeJson<Decision>,
 ) -> Result<Json<StatusAnswer>, Problem> {
@@ -87,7 +87,7 @@ pub(super) async fn reject(
 
 /// Throws it out.
 pub(super) async fn revoke(
-    InOrg(operator): InOrg,
+    CanAdminister(operator): CanAdminister,
     PathId(id): PathId<WorkerId>,
     MaybeJson(decision): MaybeJson<Decision>,
 ) -> Result<Json<StatusAnswer>, Problem> {
@@ -96,7 +96,7 @@ pub(super) async fn revoke(
 
 /// Gives it no new tasks until somebody approves it again, or revokes it.
 pub(super) async fn quarantine(
-    InOrg(operator): InOrg,
+    CanAdminister(operator): CanAdminister,
     PathId(id): PathId<WorkerId>,
     MaybeJson(decision): MaybeJson<Decision>,
 ) -> Result<Json<StatusAnswer>, Problem> {
@@ -105,7 +105,7 @@ pub(super) async fn quarantine(
 
 /// Gives it no new tasks.
 pub(super) async fn pause(
-    InOrg(operator): InOrg,
+    CanAdminister(operator): CanAdminister,
     PathId(id): PathId<WorkerId>,
     MaybeJson(decision): MaybeJson<Decision>,
 ) -> Result<Json<StatusAnswer>, Problem> {
@@ -114,7 +114,7 @@ pub(super) async fn pause(
 
 /// Gives it tasks again.
 pub(super) async fn resume(
-    InOrg(operator): InOrg,
+    CanAdminister(operator): CanAdminister,
     PathId(id): PathId<WorkerId>,
     MaybeJson(decision): MaybeJson<Decision>,
 ) -> Result<Json<StatusAnswer>, Problem> {

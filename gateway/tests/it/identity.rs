@@ -68,9 +68,9 @@ fn system_token_reaches_every_organisation_and_a_tenants_own_only_its_own() {
         let shown = |org: &serde_json::Value| org["display_name"] == named["display_name"];
         assert!(orgs["orgs"].as_array().unwrap().iter().any(shown), "{orgs}");
         let made = ours.send("POST", "/api/v1/orgs", Some(&json!({"name": "more"}))).await;
-        assert_eq!(made.problem(), (403, "system_only"));
+        assert_eq!(made.problem(), (403, "role_too_low"));
         let actors = ours.send("GET", "/api/v1/system/actors", None).await;
-        assert_eq!(actors.problem(), (403, "system_only"));
+        assert_eq!(actors.problem(), (403, "role_too_low"));
         let actors = server.admin.send("GET", "/api/v1/system/actors", None).await;
         assert!(actors.json["actors"].as_array().is_some_and(|actors| actors.len() > 5));
     });
@@ -90,7 +90,7 @@ fn token_is_good_until_it_is_revoked() {
         assert!(list.json["total"] == 2 && !list.text.contains(&token));
         let grand = json!({"name": "x", "role": "system"});
         let grand = ours.send("POST", "/api/v1/tokens", Some(&grand)).await;
-        assert_eq!(grand.problem(), (403, "system_only"));
+        assert_eq!(grand.problem(), (403, "role_too_low"));
 
         let id = made.json["id"].as_str().unwrap();
         let revoked = ours.send("DELETE", &format!("/api/v1/tokens/{id}"), None).await;

@@ -173,6 +173,12 @@ impl Client {
         self
     }
 
+    /// The same on new connections: those that wait end when the clock is moved far.
+    pub(crate) fn anew(&self) -> Self {
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self { http, ..self.clone() }
+    }
+
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| &**value).unwrap()
     }

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use fleetward_runtime::{Actor, Address, Context, Crash, Reply, StartError};
@@ -19,6 +20,10 @@ use crate::projector::{self, Progress, Rows, RowsError};
 const PAGE: ReadLimit = ReadLimit { events: 4_096, bytes: 16 << 20 };
 /// Open rows in one page.
 const OPEN_PAGE: usize = 4_096;
+/// From so many rows on, several threads read them: parsing a million takes seconds.
+const SHARED_ROWS: usize = 4_096;
+/// Most of those threads.
+const THREADS_MAX: usize = 8;
 /// How long an actor waits for its part: the keeper has it in memory.
 const HAND_OVER_WITHIN: Duration = Duration::from_secs(10);
 
@@ -121,12 +126,37 @@ impl Part {
     /// # Errors
     /// When a row is not what this build writes: the cell halts.
     pub fn states<F: Fold>(&self) -> Result<Vec<F>, StartError> {
-        let mut rows: Vec<_> = self.records.iter().filter(|row| row.kind == F::KIND).collect();
-        rows.sort_by_key(|row| row.created);
-        rows.into_iter()
-            .map(|row| fact::from_record::<F>(row).map_err(|error| halt(&error)))
-            .collect()
+        states_in(&self.records)
     }
+}
+
+fn states_in<F: Fold>(records: &[Record]) -> Result<Vec<F>, StartError> {
+    let mut rows: Vec<_> = records.iter().filter(|row| row.kind == F::KIND).collect();
+    rows.sort_by_key(|row| row.created);
+    if rows.len() < SHARED_ROWS {
+        return states_of(&rows);
+    }
+    // Nobody waits for this thread but the cell that starts, and the machine has others.
+    let threads =
+        thread::available_parallelism().map_or(1, |threads| threads.get().min(THREADS_MAX));
+    let parts: Vec<Result<Vec<F>, StartError>> = thread::scope(|scope| {
+        let read = |part| scope.spawn(move || states_of(part));
+        let parts: Vec<_> = rows.chunks(rows.len().div_ceil(threads)).map(read).collect();
+        parts.into_iter().map(|part| part.join().unwrap_or_else(|_| Err(panicked()))).collect()
+    });
+    let mut states = Vec::with_capacity(rows.len());
+    for part in parts {
+        states.extend(part?);
+    }
+    Ok(states)
+}
+
+fn states_of<F: Fold>(rows: &[&Record]) -> Result<Vec<F>, StartError> {
+    rows.iter().map(|row| fact::from_record(row).map_err(|error| halt(&error))).collect()
+}
+
+fn panicked() -> StartError {
+    StartError::Failed("reading a row panicked".to_owned())
 }
 
 impl Actor for State {
@@ -242,4 +272,36 @@ fn away(error: &dyn std::fmt::Display) -> StartError {
 
 fn halt(error: &Unfoldable) -> StartError {
     StartError::Halt(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::task::{Task, sample};
+
+    fn row(task: &Task, created: Position) -> Record {
+        Record {
+            cell: CellId(1),
+            kind: Cow::Borrowed(Task::KIND),
+            id: task.id.to_string(),
+            created,
+            updated: created,
+            open: true,
+            status: "pending".to_owned(),
+            body: serde_json::to_vec(task).unwrap().into(),
+            sealed: None,
+        }
+    }
+
+    #[test]
+    fn many_rows_are_read_in_order_and_a_bad_one_halts() {
+        let tasks: Vec<Task> =
+            (0..SHARED_ROWS as u64 + 9).map(|submitted| Task { submitted, ..sample() }).collect();
+        let mut rows: Vec<_> = tasks.iter().map(|task| row(task, task.submitted)).collect();
+        rows.reverse();
+
+        assert_eq!(states_in::<Task>(&rows).unwrap(), tasks);
+        rows[7].body = "no task".into();
+        assert!(matches!(states_in::<Task>(&rows), Err(StartError::Halt(_))));
+    }
 }

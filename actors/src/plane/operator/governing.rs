@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::fleet::input;
 use crate::fleet::policy::{Change, Policy};
 use crate::fleet::registry::Message;
+use crate::system::org::Role;
 
 impl Operator {
     /// What the organisation lets run now.
@@ -30,9 +31,15 @@ impl Operator {
     /// When it makes no sense.
     pub async fn govern(&self, change: Change) -> Result<Policy, Error> {
         match &change {
-            Change::Set(policy) => input::policy(policy)?,
-            Change::PausePool(pool, _) => input::name("pool", pool)?,
-            Change::Pause(_) => {}
+            Change::Set(policy) => {
+                self.may(Role::Admin)?;
+                input::policy(policy)?;
+            }
+            Change::PausePool(pool, _) => {
+                self.may(Role::Operator)?;
+                input::name("pool", pool)?;
+            }
+            Change::Pause(_) => self.may(Role::Operator)?,
         }
         let by = self.by().clone();
         self.ask_registry(0, |reply| Message::Govern { change, by, reply }).await

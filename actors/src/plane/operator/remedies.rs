@@ -17,6 +17,7 @@ use crate::id::TaskId;
 use crate::plane::audit::AuditEntry;
 use crate::plane::reading::{PAGE_MAX, away, state};
 use crate::seal::Sealed;
+use crate::system::org::Role;
 
 /// Most tasks of one call.
 pub const AMEND_MAX: usize = 1_000;
@@ -105,6 +106,7 @@ impl Operator {
         tasks: &[TaskId],
         remedy: Remedy,
     ) -> Result<Vec<Result<Task, Error>>, Error> {
+        self.may(Role::Operator)?;
         input::at_most("tasks", tasks.len(), AMEND_MAX)?;
         if let Remedy::Cancel { reason: Some(reason) } | Remedy::Discard { reason: Some(reason) } =
             &remedy

@@ -19,6 +19,7 @@ use crate::fleet::task::{Condition, Handling, Network, Requirement, Sandbox, Tas
 use crate::id::{TaskId, WorkerId};
 use crate::plane::reading::{away, state};
 use crate::seal::Sealed;
+use crate::system::org::Role;
 
 /// Most tasks of one call.
 pub const SUBMIT_MAX: usize = 1_000;
@@ -101,6 +102,7 @@ impl Operator {
         &self,
         new: Vec<NewSubmit>,
     ) -> Result<Vec<Result<Receipt, Error>>, Error> {
+        self.may(Role::Operator)?;
         if new.len() > SUBMIT_MAX {
             let detail = format!("a call submits at most {SUBMIT_MAX} tasks");
             return Err(Refusal::invalid("too_many", detail).into());
