@@ -3,14 +3,14 @@
 //! Looked for twice: in what the clients were answered, and in the journal, read from the store
 //! when the server is gone.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::{Result, bail, ensure};
 use fleetward_actors::id::TaskId;
 use fleetward_store::{CellId, ReadLimit, Store, StoredEvent};
 
-use crate::tally::{Mishap, Tally};
+use crate::tally::Tally;
 
 /// Events that are read at a time.
 const PAGE: ReadLimit = ReadLimit { events: 20_000, bytes: 32 << 20 };
@@ -19,13 +19,7 @@ const DIRECTORY: CellId = CellId(0);
 
 /// Results of each task.
 #[derive(Default)]
-pub(crate) struct Results {
-    of: HashMap<TaskId, u32>,
-    /// Tasks that nobody was told of, and how many of those there may be: their submits were answered with 503
-    /// `outcome_unknown`, and repeated without a key.
-    unknown: HashSet<TaskId>,
-    unknown_most: usize,
-}
+pub(crate) struct Results(HashMap<TaskId, u32>);
 
 /// Fails with what is wrong, and says how many tasks were looked at.
 pub(crate) async fn every_task_has_one_result(
@@ -33,12 +27,11 @@ pub(crate) async fn every_task_has_one_result(
     store: Option<Arc<dyn Store>>,
 ) -> Result<u64> {
     let (acknowledged, accepted) = tally.ledgers();
-    let unknown = tally.troubles(Mishap::Unknown) as usize;
-    let mut answered = Results::expect(&acknowledged, unknown)?;
+    let mut answered = Results::expect(&acknowledged)?;
     accepted.into_iter().try_for_each(|task| answered.add(task))?;
     answered.check("answers to workers")?;
     if let Some(store) = store {
-        let mut stored = Results::expect(&acknowledged, unknown)?;
+        let mut stored = Results::expect(&acknowledged)?;
         for cell in store.cells().await? {
             if cell.cell != DIRECTORY {
                 stored.read(&*store, cell.cell).await?;
@@ -50,16 +43,15 @@ pub(crate) async fn every_task_has_one_result(
 }
 
 impl Results {
-    fn expect(tasks: &[TaskId], unknown_most: usize) -> Result<Self> {
-        let of: HashMap<_, _> = tasks.iter().map(|task| (*task, 0)).collect();
-        ensure!(of.len() == tasks.len(), "two submits were answered with the same id");
-        Ok(Self { of, unknown: HashSet::new(), unknown_most })
+    fn expect(tasks: &[TaskId]) -> Result<Self> {
+        let results: HashMap<_, _> = tasks.iter().map(|task| (*task, 0)).collect();
+        ensure!(results.len() == tasks.len(), "two submits were answered with the same id");
+        Ok(Self(results))
     }
 
     fn add(&mut self, task: TaskId) -> Result<()> {
-        match self.of.get_mut(&task) {
+        match self.0.get_mut(&task) {
             Some(results) => *results += 1,
-            None if self.unknown.insert(task) && self.unknown.len() <= self.unknown_most => {}
             None => bail!("task {task} has a result, and its submit was never answered"),
         }
         Ok(())
@@ -85,12 +77,12 @@ impl Results {
     }
 
     fn check(&self, place: &str) -> Result<()> {
-        let wrong: Vec<_> = self.of.iter().filter(|(_, results)| **results != 1).collect();
+        let wrong: Vec<_> = self.0.iter().filter(|(_, results)| **results != 1).collect();
         let Some((task, results)) = wrong.first() else { return Ok(()) };
         bail!(
             "in {place} {} of {} tasks have not exactly one result: {task} has {results}",
             wrong.len(),
-            self.of.len()
+            self.0.len()
         )
     }
 }

@@ -99,9 +99,6 @@ impl Crew {
             let ids = match desk.submit(&tasks, &self.shape).await {
                 Ok(ids) => ids,
                 Err(trouble) => {
-                    if trouble.is_unknown() && !self.options.chaos {
-                        self.tally.trouble(Mishap::Unknown, tasks.len());
-                    }
                     self.forgive(trouble).await?;
                     continue;
                 }

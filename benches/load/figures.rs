@@ -73,8 +73,6 @@ pub(crate) struct Mishaps {
     pub(crate) forgotten: u64,
     /// Claims whose worker went away before the answer.
     pub(crate) left: u64,
-    /// Tasks submitted again because nobody knew whether they were there.
-    pub(crate) unknown: u64,
     /// Reports of attempts that were somebody else's by then.
     pub(crate) superseded: u64,
     /// Requests that had to be sent again.
@@ -170,7 +168,6 @@ impl Figures {
         row("server crashes", some(self.mishaps.crashes));
         row("tasks forgotten", some(self.mishaps.forgotten));
         row("claims left", some(self.mishaps.left));
-        row("submits of unknown outcome", some(self.mishaps.unknown));
         row("reports too late", some(self.mishaps.superseded));
         row("requests repeated", some(self.mishaps.retries));
         row("tasks with one result", number(self.checked as f64));
@@ -184,7 +181,6 @@ impl Mishaps {
             crashes: tally.troubles(Mishap::Crashed),
             forgotten: tally.troubles(Mishap::Forgotten),
             left: tally.troubles(Mishap::Left),
-            unknown: tally.troubles(Mishap::Unknown),
             superseded: tally.troubles(Mishap::Superseded),
             retries: tally.troubles(Mishap::Retried),
         }

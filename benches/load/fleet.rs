@@ -40,7 +40,7 @@ impl Fleet {
         }
         let desks = (0..options.submitters).map(|number| {
             let bearer = &orgs[number % orgs.len()].bearer;
-            Desk::http(server.address(), bearer, options.chaos)
+            Desk::http(server.address(), bearer, options.chaos || options.keys)
         });
         let desks = desks.collect();
         let seats = u32::try_from(options.seats())?;

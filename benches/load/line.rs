@@ -31,13 +31,6 @@ pub(crate) enum Trouble {
     Refused { status: u16, body: String },
 }
 
-impl Trouble {
-    /// Whether it says that what was asked for may have been done.
-    pub(crate) fn is_unknown(&self) -> bool {
-        matches!(self, Self::Busy(body) if body.contains("outcome_unknown"))
-    }
-}
-
 /// A connection that is opened when it is needed. An exchange that is abandoned closes it.
 pub(crate) struct Line {
     address: SocketAddr,

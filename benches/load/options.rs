@@ -75,6 +75,10 @@ pub(crate) struct Options {
     /// kill -9 the server when the backlog waits, and measure the time to the first claim.
     #[arg(long, requires = "backlog")]
     pub(crate) recover: bool,
+    /// Submit under idempotency keys, so that a submit of unknown outcome is repeated without doubling anything. Chaos
+    /// does; without it such an answer ends the run with an error.
+    #[arg(long)]
+    pub(crate) keys: bool,
     /// A canned comparison; the other options are what its setups have in common.
     #[arg(long, value_enum)]
     pub(crate) scenario: Option<Scenario>,

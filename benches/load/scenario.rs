@@ -84,7 +84,8 @@ impl Scenario {
                 setup.tasks = setup.tasks.min(2_000);
             })],
             Self::Retention => {
-                [50_000, large(5_000_000)].map(|tasks| with(&|setup| setup.tasks = tasks)).to_vec()
+                let setup = |tasks| with(&|setup| (setup.tasks, setup.keys) = (tasks, true));
+                [50_000, large(5_000_000)].map(setup).to_vec()
             }
             Self::All => EACH.iter().flat_map(|scenario| scenario.setups(base)).collect(),
         }

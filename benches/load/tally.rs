@@ -26,11 +26,9 @@ pub(crate) enum Mishap {
     Forgotten,
     /// A worker went away before its claim was answered.
     Left,
-    /// A task whose submit had no known outcome was submitted again without a key: it may be there twice.
-    Unknown,
 }
 
-const TROUBLES: usize = 6;
+const TROUBLES: usize = 5;
 
 /// The counts of one run.
 pub(crate) struct Tally {

@@ -4,6 +4,7 @@
 // It takes a minute of doing nothing, and its name lets it begin first.
 mod calm;
 mod crash;
+mod crowd;
 mod demo;
 mod dispatch;
 mod fencing;

@@ -1,5 +1,7 @@
 //! The dispatcher's memory: open tasks, who sits where, and the queues between them. Pure.
 
+mod sitting;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,40 +16,8 @@ use crate::fleet::registry::Seat;
 use crate::fleet::task::{self, Phase, Profile, Requirement, Task};
 use crate::id::{TaskId, WorkerId};
 use crate::seal::Sealed;
-
-/// A poll as its connection tells of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Parked {
-    /// Its number; unique in this process.
-    pub poll: u64,
-    /// The claim's own name.
-    pub request: Option<String>,
-    /// It looks once and does not wait.
-    pub once: bool,
-    /// Most tasks that it takes.
-    pub max: usize,
-}
-
-/// A worker that may work.
-#[derive(Debug)]
-struct Sitting {
-    profile: Arc<Profile>,
-    /// How the record names it.
-    by: Arc<str>,
-    /// How many tasks it may run; 0 while it is paused.
-    seats: usize,
-    declared: u32,
-    paused: bool,
-    as_of: Position,
-    /// Attempts it holds.
-    leases: BTreeMap<TaskId, u32>,
-    /// Its polls that wait in the matcher, by number, with their order there.
-    parked: BTreeMap<u64, u64>,
-    /// Its polls that wait for a free seat.
-    seatless: VecDeque<Parked>,
-    /// Its polls that a task is on its way to.
-    served: BTreeSet<u64>,
-}
+use sitting::Sitting;
+pub use sitting::{Parked, Seated};
 
 /// Tasks found for a poll.
 #[derive(Debug, PartialEq, Eq)]
@@ -235,8 +205,8 @@ impl Book {
     }
 
     /// A worker may work, as of a position. Older news is ignored. True when it is news.
-    pub fn seat(&mut self, seat: Seat) -> bool {
-        let Seat { worker, mut profile, seats: declared, paused, as_of } = seat;
+    pub fn seat(&mut self, mut seat: Seat) -> bool {
+        let (worker, as_of) = (seat.worker, seat.as_of);
         if self.sittings.get(&worker).is_some_and(|sitting| sitting.as_of >= as_of) {
             return false;
         }
@@ -249,24 +219,10 @@ impl Book {
             }
             None => self.orphans.remove(&worker).unwrap_or_default(),
         };
-        profile.pinned = self.pinned.contains(&worker).then_some(worker);
-        self.matcher.join(&profile);
-        let seats = self.policy.seats(worker, declared, paused);
-        self.sittings.insert(
-            worker,
-            Sitting {
-                profile: Arc::new(profile),
-                by: format!("worker:{worker}").into(),
-                seats,
-                declared,
-                paused,
-                as_of,
-                leases,
-                parked: BTreeMap::new(),
-                seatless: VecDeque::new(),
-                served: BTreeSet::new(),
-            },
-        );
+        seat.profile.pinned = self.pinned.contains(&worker).then_some(worker);
+        self.matcher.join(&seat.profile);
+        let seats = self.policy.seats(worker, seat.seats, seat.paused);
+        self.sittings.insert(worker, Sitting::new(seat, seats, leases));
         true
     }
 
@@ -423,14 +379,7 @@ impl Book {
 
     /// Every worker that may work: who, what it offers, the seats it may use, the attempts it holds, its parked polls.
     pub fn sittings(&self) -> impl Iterator<Item = Seated<'_>> {
-        self.sittings.iter().map(|(worker, sitting)| Seated {
-            worker: *worker,
-            profile: &sitting.profile,
-            seats: sitting.seats,
-            paused: sitting.paused,
-            leases: sitting.leases.len(),
-            polls: sitting.parked.len() + sitting.seatless.len(),
-        })
+        self.sittings.iter().map(|(worker, sitting)| sitting.seen(*worker))
     }
 
     /// Waiting tasks, when the oldest of those that go first was submitted, leased tasks, parked polls.
@@ -443,23 +392,6 @@ impl Book {
     }
 }
 
-/// A worker that may work.
-#[derive(Debug, Clone, Copy)]
-pub struct Seated<'a> {
-    /// Who.
-    pub worker: WorkerId,
-    /// What it offers.
-    pub profile: &'a Profile,
-    /// How many tasks it may run.
-    pub seats: usize,
-    /// It gets no new ones.
-    pub paused: bool,
-    /// How many it runs.
-    pub leases: usize,
-    /// How many polls it has waiting.
-    pub polls: usize,
-}
-
 /// A task's place in its queue. Its waiting begins when it may be worked on.
 fn order(task: &Task, priority_step: i64) -> Order {
     let since = task.handling.not_before.map_or(task.submitted_at, |at| at.max(task.submitted_at));
@@ -470,16 +402,6 @@ fn order(task: &Task, priority_step: i64) -> Order {
 /// Whether an event takes a waiting task out of its queue, if only to be queued anew.
 fn moves(event: &task::Event) -> bool {
     !matches!(event, task::Event::ReportRefused { .. } | task::Event::Progressed { .. })
-}
-
-impl Sitting {
-    /// Takes tasks for a poll that is not parked: as many as wait, within its limit and the free seats.
-    fn fill(&self, poll: &Poll, matcher: &mut Matcher) -> Vec<TaskId> {
-        let taken = self.leases.len() + self.parked.len();
-        let room = self.seats.saturating_sub(taken).clamp(1, poll.max.max(1));
-        let next = || matcher.take_task(&self.profile, poll.worker);
-        std::iter::from_fn(next).take(room).collect()
-    }
 }
 
 /// Sizes for metrics.

@@ -1,0 +1,101 @@
+//! A worker that may work: what it offers, what it holds, and its polls. Pure.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use fleetward_store::Position;
+
+use crate::fleet::dispatcher::matcher::{Matcher, Poll};
+use crate::fleet::registry::Seat;
+use crate::fleet::task::Profile;
+use crate::id::{TaskId, WorkerId};
+
+/// A poll as its connection tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parked {
+    /// Its number; unique in this process.
+    pub poll: u64,
+    /// The claim's own name.
+    pub request: Option<String>,
+    /// It looks once and does not wait.
+    pub once: bool,
+    /// Most tasks that it takes.
+    pub max: usize,
+}
+
+/// A worker that may work.
+#[derive(Debug)]
+pub(super) struct Sitting {
+    pub(super) profile: Arc<Profile>,
+    /// How the record names it.
+    pub(super) by: Arc<str>,
+    /// How many tasks it may run; 0 while it is paused.
+    pub(super) seats: usize,
+    pub(super) declared: u32,
+    pub(super) paused: bool,
+    pub(super) as_of: Position,
+    /// Attempts it holds.
+    pub(super) leases: BTreeMap<TaskId, u32>,
+    /// Its polls that wait in the matcher, by number, with their order there.
+    pub(super) parked: BTreeMap<u64, u64>,
+    /// Its polls that wait for a free seat.
+    pub(super) seatless: VecDeque<Parked>,
+    /// Its polls that a task is on its way to.
+    pub(super) served: BTreeSet<u64>,
+}
+
+/// A worker that may work.
+#[derive(Debug, Clone, Copy)]
+pub struct Seated<'a> {
+    /// Who.
+    pub worker: WorkerId,
+    /// What it offers.
+    pub profile: &'a Profile,
+    /// How many tasks it may run.
+    pub seats: usize,
+    /// It gets no new ones.
+    pub paused: bool,
+    /// How many it runs.
+    pub leases: usize,
+    /// How many polls it has waiting.
+    pub polls: usize,
+}
+
+impl Sitting {
+    /// A worker that has just sat down, with the attempts that it held before.
+    pub(super) fn new(seat: Seat, seats: usize, leases: BTreeMap<TaskId, u32>) -> Self {
+        let Seat { worker, profile, seats: declared, paused, as_of } = seat;
+        Self {
+            profile: Arc::new(profile),
+            by: format!("worker:{worker}").into(),
+            seats,
+            declared,
+            paused,
+            as_of,
+            leases,
+            parked: BTreeMap::new(),
+            seatless: VecDeque::new(),
+            served: BTreeSet::new(),
+        }
+    }
+
+    /// As others see it.
+    pub(super) fn seen(&self, worker: WorkerId) -> Seated<'_> {
+        Seated {
+            worker,
+            profile: &self.profile,
+            seats: self.seats,
+            paused: self.paused,
+            leases: self.leases.len(),
+            polls: self.parked.len() + self.seatless.len(),
+        }
+    }
+
+    /// Takes tasks for a poll that is not parked: as many as wait, within its limit and the free seats.
+    pub(super) fn fill(&self, poll: &Poll, matcher: &mut Matcher) -> Vec<TaskId> {
+        let taken = self.leases.len() + self.parked.len();
+        let room = self.seats.saturating_sub(taken).clamp(1, poll.max.max(1));
+        let next = || matcher.take_task(&self.profile, poll.worker);
+        std::iter::from_fn(next).take(room).collect()
+    }
+}
