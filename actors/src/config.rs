@@ -46,6 +46,9 @@ pub struct Config {
     pub projector_queue: usize,
     /// Their bytes.
     pub projector_queue_bytes: usize,
+    /// Events that the rows may be behind before submits of an organisation are refused for now: what ended stays in
+    /// memory, about 400 bytes an event, until the rows contain it.
+    pub projector_lag: u64,
     /// How long the projector lets events gather between two batches while nobody waits for rows: a task that ends
     /// within that time is written once.
     pub projector_pause: Duration,
@@ -79,6 +82,7 @@ impl Default for Config {
             payload_max: 1 << 20,
             projector_queue: 65_536,
             projector_queue_bytes: 64 << 20,
+            projector_lag: 1_000_000,
             projector_pause: Duration::from_millis(250),
             projector_cache: 65_536,
             budget: Budget { restarts: 5, within: Duration::from_secs(60) },

@@ -75,6 +75,9 @@ pub enum Error {
     /// Too much in flight for this organisation. Certainly not done; try again.
     #[error("too many requests of this organisation are in flight; try again")]
     OverShare,
+    /// The rows for listing are too far behind what happened. Certainly not done; try again.
+    #[error("the store is behind; try again later")]
+    Behind,
     /// Certainly not done; try again.
     #[error("not available: {0}")]
     Unavailable(String),

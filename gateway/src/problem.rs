@@ -123,6 +123,7 @@ impl From<Error> for Problem {
         match error {
             Error::Refused(refusal) => refusal.into(),
             Error::Busy => again("busy"),
+            Error::Behind => again("behind"),
             Error::OverShare => Self::new(StatusCode::TOO_MANY_REQUESTS, "over_share", text),
             Error::Unavailable(why) => {
                 tracing::debug!(%why, "not available");
@@ -156,6 +157,7 @@ mod tests {
     fn every_error_has_a_status_and_a_code() {
         let cases = [
             (Error::Busy, 503, "busy"),
+            (Error::Behind, 503, "behind"),
             (Error::OverShare, 429, "over_share"),
             (Error::Unavailable("store: secret host".into()), 503, "unavailable"),
             (Error::OutcomeUnknown, 503, "outcome_unknown"),

@@ -13,7 +13,7 @@ use super::error::Failed;
 use super::print;
 
 const FLEET: &str = "/api/v1/fleet";
-const FIELDS: [&str; 4] = ["paused", "paused_pools", "caps", "weights"];
+const FIELDS: [&str; 5] = ["paused", "paused_pools", "caps", "weights", "models"];
 
 #[derive(Subcommand)]
 pub(crate) enum PolicyVerb {

@@ -6,6 +6,7 @@ use fleetward_actors::fleet::key::Binding;
 use fleetward_actors::fleet::registry::rules::Verdict;
 use fleetward_actors::fleet::task::Phase;
 use fleetward_actors::plane::{AuditQuery, NewSubmit};
+use fleetward_actors::{Config, Error};
 use fleetward_runtime::testkit::World;
 use fleetward_store::memory::Memory;
 
@@ -270,5 +271,33 @@ fn caller_may_wait_for_the_end_of_a_task() {
         assert!(!open.task.is_closed(), "its time is over first");
         let again = plane.operator.task_when_closed(task, Duration::from_secs(3)).await.unwrap();
         assert!(again.task.is_closed(), "from its record");
+    });
+}
+
+#[test]
+fn submits_are_refused_while_the_rows_are_too_far_behind_and_reports_are_not() {
+    World::run(async |world| {
+        let store = Memory::new();
+        let config = Config { projector_lag: 8, ..Config::default() };
+        let plane = start_with(world, &store, config).await;
+        let worker = plane.worker("w").await;
+        let task = plane.submit("first").await;
+        let taken = take(&worker, named("c1")).await.unwrap();
+        plane.view(task).await;
+        let held = store.control().hold_projections();
+
+        let mut refused = None;
+        for _ in 0..20 {
+            refused = plane.operator.submit(new_task("more")).await.err();
+            if refused.is_some() {
+                break;
+            }
+        }
+
+        assert_eq!(refused, Some(Error::Behind));
+        complete(&worker, &taken).await.unwrap();
+        drop(held);
+        plane.operator.tasks(None, None, 1).await.unwrap();
+        plane.submit("again").await;
     });
 }

@@ -108,6 +108,10 @@ impl Operator {
             return Err(Refusal::invalid("too_many", detail).into());
         }
         let cell = self.cell().await?;
+        let behind = cell.positions.given().saturating_sub(cell.positions.projected());
+        if behind > self.plane.shared.config.projector_lag {
+            return Err(Error::Behind);
+        }
         let mut answers: Answers = Vec::with_capacity(new.len());
         let mut open: Vec<Placed> = Vec::with_capacity(new.len());
         for (place, new) in new.into_iter().enumerate() {
