@@ -1,13 +1,14 @@
 //! The registry of one organisation: enrollment keys and workers. Told by administrators and by processes that want
 //! to join; tells the journal, then the dispatcher and the connections what is true of each worker.
 
+mod message;
 pub mod rules;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleetward_runtime::{Actor, Address, Context, Crash, Reply, StartError, Timer};
+use fleetward_runtime::{Actor, Address, Context, Crash, StartError, Timer};
 use fleetward_store::Position;
 
 use super::cell::keeper;
@@ -26,6 +27,7 @@ use crate::fact::Fold;
 use crate::guard::guarded;
 use crate::id::{KeyId, WorkerId};
 use crate::journal::{CellLog, Draft};
+pub use message::Message;
 use rules::{Application, Rolls, Verdict};
 
 /// How often the dispatcher is told of all workers again, in case it missed a message, and the metrics are set.
@@ -98,81 +100,6 @@ pub enum Asked<T> {
     NotHere,
 }
 
-/// The protocol.
-#[derive(Debug)]
-pub enum Message {
-    /// From an administrator.
-    CreateKey {
-        /// What to make.
-        key: Box<NewKey>,
-        /// Who asks.
-        by: Arc<str>,
-        /// The key as it is now.
-        reply: Reply<Result<Key, Error>>,
-    },
-    /// From an administrator.
-    RevokeKey {
-        /// Which.
-        key: KeyId,
-        /// Who asks.
-        by: Arc<str>,
-        /// Done, or the record says more.
-        reply: Reply<Result<Asked<()>, Error>>,
-    },
-    /// From a process that wants to be a worker.
-    Register {
-        /// With which key.
-        key: KeyId,
-        /// SHA-256 of the key's text.
-        hash: String,
-        /// What it says.
-        application: Box<Application>,
-        /// The worker as it is now.
-        reply: Reply<Result<Asked<Worker>, Error>>,
-    },
-    /// From an administrator.
-    Decide {
-        /// About whom.
-        worker: WorkerId,
-        /// What.
-        verdict: Verdict,
-        /// Why.
-        reason: Option<String>,
-        /// Who asks.
-        by: Arc<str>,
-        /// The worker as it is now, or the record says more.
-        reply: Reply<Result<Asked<Worker>, Error>>,
-    },
-    /// From an administrator.
-    Govern {
-        /// What shall be different.
-        change: Change,
-        /// Who asks.
-        by: Arc<str>,
-        /// The policy as it is now.
-        reply: Reply<Policy>,
-    },
-    /// From a caller that asks for the policy.
-    Policy {
-        /// As it is now.
-        reply: Reply<Policy>,
-    },
-    /// From the dispatcher when it starts.
-    Roster {
-        /// Everyone who may work, and the policy.
-        reply: Reply<Roster>,
-    },
-    /// From a connection when it starts, and from callers that ask for one worker.
-    Look {
-        /// Which.
-        worker: WorkerId,
-        /// As it is now.
-        reply: Reply<Option<Worker>>,
-    },
-    /// Timer: tell the dispatcher of everyone again.
-    ReconcileDue,
-}
-
 /// The registry's memory.
 pub struct State {
     args: Args,
@@ -232,17 +159,7 @@ impl Actor for State {
     }
 
     fn label(message: &Message) -> &'static str {
-        match message {
-            Message::CreateKey { .. } => "CreateKey",
-            Message::RevokeKey { .. } => "RevokeKey",
-            Message::Register { .. } => "Register",
-            Message::Decide { .. } => "Decide",
-            Message::Govern { .. } => "Govern",
-            Message::Policy { .. } => "Policy",
-            Message::Roster { .. } => "Roster",
-            Message::Look { .. } => "Look",
-            Message::ReconcileDue => "ReconcileDue",
-        }
+        message.label()
     }
 
     fn inspect(&self) -> serde_json::Value {

@@ -1,0 +1,104 @@
+//! What the registry can be told.
+
+use std::sync::Arc;
+
+use fleetward_runtime::Reply;
+
+use super::rules::{Application, Verdict};
+use super::{Asked, NewKey, Roster};
+use crate::error::Error;
+use crate::fleet::key::Key;
+use crate::fleet::policy::{Change, Policy};
+use crate::fleet::worker::Worker;
+use crate::id::{KeyId, WorkerId};
+
+/// The protocol.
+#[derive(Debug)]
+pub enum Message {
+    /// From an administrator.
+    CreateKey {
+        /// What to make.
+        key: Box<NewKey>,
+        /// Who asks.
+        by: Arc<str>,
+        /// The key as it is now.
+        reply: Reply<Result<Key, Error>>,
+    },
+    /// From an administrator.
+    RevokeKey {
+        /// Which.
+        key: KeyId,
+        /// Who asks.
+        by: Arc<str>,
+        /// Done, or the record says more.
+        reply: Reply<Result<Asked<()>, Error>>,
+    },
+    /// From a process that wants to be a worker.
+    Register {
+        /// With which key.
+        key: KeyId,
+        /// SHA-256 of the key's text.
+        hash: String,
+        /// What it says.
+        application: Box<Application>,
+        /// The worker as it is now.
+        reply: Reply<Result<Asked<Worker>, Error>>,
+    },
+    /// From an administrator.
+    Decide {
+        /// About whom.
+        worker: WorkerId,
+        /// What.
+        verdict: Verdict,
+        /// Why.
+        reason: Option<String>,
+        /// Who asks.
+        by: Arc<str>,
+        /// The worker as it is now, or the record says more.
+        reply: Reply<Result<Asked<Worker>, Error>>,
+    },
+    /// From an administrator.
+    Govern {
+        /// What shall be different.
+        change: Change,
+        /// Who asks.
+        by: Arc<str>,
+        /// The policy as it is now.
+        reply: Reply<Policy>,
+    },
+    /// From a caller that asks for the policy.
+    Policy {
+        /// As it is now.
+        reply: Reply<Policy>,
+    },
+    /// From the dispatcher when it starts.
+    Roster {
+        /// Everyone who may work, and the policy.
+        reply: Reply<Roster>,
+    },
+    /// From a connection when it starts, and from callers that ask for one worker.
+    Look {
+        /// Which.
+        worker: WorkerId,
+        /// As it is now.
+        reply: Reply<Option<Worker>>,
+    },
+    /// Timer: tell the dispatcher of everyone again.
+    ReconcileDue,
+}
+
+impl Message {
+    pub(super) fn label(&self) -> &'static str {
+        match self {
+            Self::CreateKey { .. } => "CreateKey",
+            Self::RevokeKey { .. } => "RevokeKey",
+            Self::Register { .. } => "Register",
+            Self::Decide { .. } => "Decide",
+            Self::Govern { .. } => "Govern",
+            Self::Policy { .. } => "Policy",
+            Self::Roster { .. } => "Roster",
+            Self::Look { .. } => "Look",
+            Self::ReconcileDue => "ReconcileDue",
+        }
+    }
+}
