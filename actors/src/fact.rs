@@ -3,7 +3,7 @@
 //! A body is JSON with the event's kind inside, so it reads alone (`fleetward journal cat`) and survives added fields.
 
 use bytes::Bytes;
-use fleetward_store::{Codec, Event, Position, Record};
+use fleetward_store::{Codec, Event, Origin, Position, Record};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::borrow::Cow;
@@ -69,7 +69,7 @@ pub fn encode<F: Fold>(
     id: impl std::fmt::Display,
     event: &F::Event,
     at: i64,
-    by: Arc<str>,
+    (by, origin): (Arc<str>, Option<Arc<Origin>>),
     sealed: Option<Bytes>,
 ) -> Event {
     Event {
@@ -79,6 +79,7 @@ pub fn encode<F: Fold>(
         codec: Codec::Json,
         at,
         by,
+        origin,
         body: serde_json::to_vec(event).expect("events have string keys only").into(),
         sealed,
     }

@@ -8,6 +8,7 @@
 //! Each actor is a file that routes (`fleet/dispatcher.rs`) beside files of rules without async, clock or
 //! randomness (`fleet/dispatcher/report.rs`).
 
+pub mod cause;
 pub mod config;
 pub mod effect;
 pub mod error;
@@ -21,7 +22,9 @@ pub mod projector;
 pub mod seal;
 pub mod system;
 
+pub use cause::Cause;
 pub use config::Config;
 pub use error::{Error, Kind, Refusal};
 pub use fleetward_runtime::Moment;
+pub use fleetward_store::Origin;
 pub use plane::{ControlPlane, Operator, Options, Session};

@@ -18,8 +18,9 @@ use fleetward_runtime::{
     Address, ChildSpec, Clock, Drained, Exhausted, Faults, Permit, PermitLimits, Permits, Snapshot,
     StartError, Strategy, SupervisorSpec, System,
 };
-use fleetward_store::{CellId, Store};
+use fleetward_store::{CellId, Origin, Store};
 
+use crate::cause::Cause;
 use crate::config::Config;
 use crate::error::{Error, Kind, Refusal};
 use crate::fleet::cell::{Cells, Ground, OrgCell, keeper};
@@ -112,7 +113,16 @@ pub struct Caller {
     /// In which organisation; none for a system token.
     pub org: Option<OrgId>,
     /// How the record names the caller.
-    pub by: Arc<str>,
+    pub by: Cause,
+}
+
+impl Caller {
+    /// The same caller, asking by this request.
+    #[must_use]
+    pub fn by_request(mut self, origin: Option<Arc<Origin>>) -> Self {
+        self.by = self.by.by_request(origin);
+        self
+    }
 }
 
 impl std::fmt::Debug for ControlPlane {
@@ -148,7 +158,7 @@ impl ControlPlane {
             let detail = "the bearer token is not known, was revoked or has expired";
             return Err(Refusal::new(Kind::Unauthenticated, "bad_token", detail).into());
         };
-        let by = format!("token:{}", token.id).into();
+        let by = Cause::of(format!("token:{}", token.id));
         Ok(Caller { token: token.id, role: token.role, org: token.org, by })
     }
 

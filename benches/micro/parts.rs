@@ -116,7 +116,7 @@ fn dispatch(backlog: usize) -> Step {
     let mut poll = 0;
     Box::new(move || {
         poll += 1;
-        let parked = Parked { poll, request: None, once: false, max: 1 };
+        let parked = Parked { poll, request: None, once: false, max: 1, origin: None };
         book.set_polls(worker, &[parked]);
         let waited = match book.serve(worker) {
             Served::Match(found) => Some(found),
@@ -143,7 +143,7 @@ fn event() -> Step {
     let event = Event::Completed { attempt: 1, worker: WorkerId::fresh(), digest: "d".repeat(64) };
     Box::new(move || {
         let sealed = Some(Sealed::seal(&[7; PAYLOAD]).into_bytes());
-        let stored = encode::<Task>(task, &event, 0, by.clone(), sealed);
+        let stored = encode::<Task>(task, &event, 0, (by.clone(), None), sealed);
         decode::<Task>(1, &stored).unwrap();
     })
 }

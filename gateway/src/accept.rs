@@ -201,7 +201,8 @@ impl Desk {
             idle: options.idle_timeout,
             write: options.write_timeout,
         };
-        let wire = Arc::new(Wire::default());
+        let peer = stream.peer_addr().ok().map(|address| address.ip());
+        let wire = Arc::new(Wire::with(peer));
         (Socket::new(stream, Arc::clone(&wire), self.edge.clone(), times), wire)
     }
 }

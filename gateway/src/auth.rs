@@ -1,6 +1,9 @@
 //! Who asks: operators by bearer token, workers by id and secret. Proved, and checked against what the route needs,
 //! before a body is read; the control plane checks again.
 
+use std::convert::Infallible;
+use std::sync::Arc;
+
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
@@ -8,10 +11,11 @@ use axum::http::request::Parts;
 use fleetward_actors::id::OrgId;
 use fleetward_actors::plane::Caller;
 use fleetward_actors::system::org::Role;
-use fleetward_actors::{Operator, Session};
+use fleetward_actors::{Operator, Origin, Session};
 
 use crate::edge::Edge;
 use crate::problem::Problem;
+use crate::trail::origin;
 
 /// Which organisation a system token means: its id, or its name.
 const ORG_HEADER: &str = "x-fleetward-org";
@@ -39,6 +43,9 @@ pub(crate) struct AskingAdmin(pub(crate) Asking);
 /// A caller who may change the system.
 pub(crate) struct AskingSystem(pub(crate) Asking);
 
+/// What the events that a request causes say of it, for callers that prove nothing.
+pub(crate) struct AskedBy(pub(crate) Option<Arc<Origin>>);
+
 /// A worker.
 pub(crate) struct AsWorker(pub(crate) Session);
 
@@ -51,7 +58,7 @@ impl FromRequestParts<Edge> for Asking {
             Some(org) => Some(asked_for(edge, &caller, org)?),
             None => None,
         };
-        Ok(Self { caller, org })
+        Ok(Self { caller: caller.by_request(origin(parts)), org })
     }
 }
 
@@ -106,7 +113,16 @@ impl FromRequestParts<Edge> for AsWorker {
                           answered them";
             return Err(Problem::unauthenticated("missing_credentials", detail));
         };
-        Ok(Self(edge.plane.session(worker, secret).await?))
+        let session = edge.plane.session(worker, secret).await?;
+        Ok(Self(session.by_request(origin(parts))))
+    }
+}
+
+impl FromRequestParts<Edge> for AskedBy {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Edge) -> Result<Self, Infallible> {
+        Ok(Self(origin(parts)))
     }
 }
 

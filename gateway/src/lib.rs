@@ -15,7 +15,9 @@ mod problem;
 mod request_id;
 mod routes;
 mod socket;
+mod source;
 mod times;
+mod trail;
 pub mod translate;
 
 use std::time::Duration;
@@ -24,6 +26,7 @@ use fleetward_actors::ControlPlane;
 use tokio_util::sync::CancellationToken;
 
 pub use accept::serve;
+pub use source::{Cidr, NoCidr};
 
 /// Limits of the edge. What is beyond one is refused or waits; nothing grows without end.
 #[derive(Debug, Clone)]
@@ -47,6 +50,8 @@ pub struct GatewayOptions {
     pub body_memory: usize,
     /// How long a drain waits for what is in flight before it closes the connections.
     pub drain_within: Duration,
+    /// Proxies whose `X-Forwarded-For` is believed. From anybody else it is not looked at.
+    pub trusted_proxies: Vec<Cidr>,
 }
 
 impl Default for GatewayOptions {
@@ -62,6 +67,7 @@ impl Default for GatewayOptions {
             // Parsed JSON takes several times the room of its text.
             body_memory: 64 << 20,
             drain_within: Duration::from_secs(10),
+            trusted_proxies: Vec::new(),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! level debug on: entering one costs as much as parsing a small request.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
@@ -20,6 +21,8 @@ use uuid::Uuid;
 
 use crate::edge::Edge;
 use crate::problem::Problem;
+use crate::source;
+use crate::trail::Trail;
 
 /// The header that carries it, both ways.
 const HEADER: &str = "x-request-id";
@@ -28,21 +31,24 @@ const LONGEST: usize = 128;
 
 /// What is said of a request once it is answered.
 pub(crate) struct Asked {
-    id: String,
+    trail: Arc<Trail>,
     method: Method,
     began: Moment,
 }
 
 impl Asked {
-    pub(crate) fn of(request: &Request, edge: &Edge) -> Self {
+    /// Gives the request its trail.
+    pub(crate) fn of(request: &mut Request, edge: &Edge) -> Self {
         let id = given(request.headers()).unwrap_or_else(|| Uuid::now_v7().to_string());
-        Self { id, method: request.method().clone(), began: edge.plane.clock().now() }
+        let trail = Trail::new(id, source::of(request, &edge.options.trusted_proxies));
+        request.extensions_mut().insert(Arc::clone(&trail));
+        Self { trail, method: request.method().clone(), began: edge.plane.clock().now() }
     }
 }
 
 /// Runs one request that the router found a route for, or none.
-pub(crate) async fn layer(State(edge): State<Edge>, request: Request, next: Next) -> Response {
-    let asked = Asked::of(&request, &edge);
+pub(crate) async fn layer(State(edge): State<Edge>, mut request: Request, next: Next) -> Response {
+    let asked = Asked::of(&mut request, &edge);
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
     around(&edge, asked, route, next.run(request)).await
@@ -55,20 +61,21 @@ pub(crate) async fn around(
     route: &str,
     run: impl Future<Output = Response>,
 ) -> Response {
-    let Asked { id, method, began } = asked;
+    let Asked { trail, method, began } = asked;
+    let id = trail.id();
     let span = tracing::debug_span!("request", request_id = %id, %method, route);
     let mut response = caught(run).instrument(span).await;
     let problem = described(&mut response);
     let code = problem.as_ref().map(|problem| problem.code);
     if let Some(problem) = problem {
-        write(&mut response, problem.body(&id));
+        write(&mut response, problem.body(id));
     }
-    if let Ok(id) = HeaderValue::from_str(&id) {
+    if let Ok(id) = HeaderValue::from_str(id) {
         response.headers_mut().insert(HEADER, id);
     }
     let latency_ms = (edge.plane.clock().now() - began).as_secs_f64() * 1e3;
     let status = response.status();
-    Done { id: &id, method: &method, route, status, latency_ms, code }.tell();
+    Done { id, method: &method, route, status, latency_ms, code }.tell();
     response
 }
 

@@ -57,12 +57,12 @@ impl Routes {
     /// the request is kept here: a parked worker is a request that waits.
     pub(crate) fn answer(
         self,
-        request: Request,
+        mut request: Request,
     ) -> impl Future<Output = Result<Response, Infallible>> + use<> {
         match hot(&request) {
             Some(&(route, handler)) => {
                 let Self { edge, .. } = self;
-                let asked = Asked::of(&request, &edge);
+                let asked = Asked::of(&mut request, &edge);
                 let run = handler(request, edge.clone());
                 Either::Left(async move { Ok(request_id::around(&edge, asked, route, run).await) })
             }

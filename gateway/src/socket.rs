@@ -4,6 +4,7 @@
 //! would cut off every worker that sends a heartbeat as often.
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -45,6 +46,7 @@ pub(crate) struct Wire {
     /// To be told once everything before was taken by the socket; dropped with the connection.
     deliveries: Mutex<Vec<Delivery>>,
     delivering: AtomicBool,
+    peer: Option<IpAddr>,
 }
 
 /// Counts one request as in flight until it is dropped.
@@ -81,6 +83,16 @@ enum Stage {
 }
 
 impl Wire {
+    /// Of a connection with this peer.
+    pub(crate) fn with(peer: Option<IpAddr>) -> Self {
+        Self { peer: peer.map(|address| address.to_canonical()), ..Self::default() }
+    }
+
+    /// Whom it is connected with.
+    pub(crate) fn peer(&self) -> Option<IpAddr> {
+        self.peer
+    }
+
     /// Begins a request.
     pub(crate) fn begin(self: &Arc<Self>, version: Version) -> InFlight {
         self.multiplexed.store(version == Version::HTTP_2, Ordering::Relaxed);

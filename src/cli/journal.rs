@@ -128,6 +128,8 @@ fn shown(output: Output, stored: &StoredEvent) -> String {
             "kind": event.kind,
             "version": event.version,
             "by": &*event.by,
+            "request_id": event.origin.as_ref().map(|origin| &*origin.request),
+            "source": event.origin.as_ref().and_then(|origin| origin.source),
             "stream": &*event.stream,
             "body": body,
             "sealed_bytes": sealed,
@@ -137,8 +139,10 @@ fn shown(output: Output, stored: &StoredEvent) -> String {
         Output::Table => {
             let sealed = sealed.map(|bytes| format!(" +{bytes} sealed bytes"));
             let (kind, by, stream) = (&event.kind, &event.by, &event.stream);
+            let from = event.origin.as_ref().and_then(|origin| origin.source);
+            let from = from.map(|source| format!(" from {source}")).unwrap_or_default();
             format!(
-                "{} {time} {kind} by {by} {stream} {body}{}",
+                "{} {time} {kind} by {by}{from} {stream} {body}{}",
                 stored.seq,
                 sealed.unwrap_or_default()
             )

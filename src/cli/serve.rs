@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use fleetward_actors::plane::{AdminToken, Options};
 use fleetward_actors::{Config, ControlPlane};
-use fleetward_gateway::GatewayOptions;
+use fleetward_gateway::{Cidr, GatewayOptions};
 use tokio::net::TcpListener;
 
 use super::end::EndArgs;
@@ -26,6 +26,9 @@ pub(crate) struct ServeArgs {
     /// How long requests in flight and queues may take to end on SIGTERM.
     #[arg(long, value_name = "N", env = "FLEETWARD_DRAIN_SECONDS", default_value = "20", value_parser = seconds)]
     drain_seconds: Duration,
+    /// A proxy, `10.0.0.0/8` or an address, whose X-Forwarded-For says where requests come from; several with commas.
+    #[arg(long, value_name = "CIDR", env = "FLEETWARD_TRUSTED_PROXY", value_delimiter = ',')]
+    trusted_proxy: Vec<Cidr>,
     #[command(flatten)]
     terms: Terms,
     #[command(flatten)]
@@ -87,7 +90,9 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failed> {
         .map_err(|error| Failed::refused(format!("cannot listen on {listen}: {error}")))?;
     println!("listening on http://{}", listener.local_addr()?);
     std::io::stdout().flush()?;
-    let gateway = GatewayOptions { drain_within: drain, ..GatewayOptions::default() };
+    let trusted_proxies = args.trusted_proxy;
+    let gateway =
+        GatewayOptions { drain_within: drain, trusted_proxies, ..GatewayOptions::default() };
     fleetward_gateway::serve(plane.clone(), listener, gateway, shutdown).await?;
     let drained = plane.drain(drain).await;
     if !drained.is_clean() {

@@ -2,14 +2,14 @@
 //!
 //! Pure. The exact layout is fixed for ever: every stored hash depends on it.
 
-use std::fmt;
+use std::{fmt, net::IpAddr};
 
 use sha2::{Digest, Sha256};
 
 use crate::event::{CellId, Event, Position, StoredEvent};
 
 /// Keeps our hashes apart from any other use of SHA-256, and names the layout.
-const DOMAIN: &[u8] = b"fleetward journal chain 1";
+const DOMAIN: &[u8] = b"fleetward journal chain 2";
 
 /// A SHA-256 value. Shown as 64 lower-case hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -67,6 +67,14 @@ pub fn chain(previous: &Hash, cell: CellId, seq: Position, event: &Event) -> Has
     field(&event.at.to_be_bytes());
     field(event.by.as_bytes());
     field(&event.body);
+    if let Some(origin) = &event.origin {
+        field(origin.request.as_bytes());
+        match origin.source {
+            None => field(&[]),
+            Some(IpAddr::V4(address)) => field(&address.octets()),
+            Some(IpAddr::V6(address)) => field(&address.octets()),
+        }
+    }
     Hash(digest.finalize().into())
 }
 
@@ -125,7 +133,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::event::Codec;
+    use crate::event::{Codec, Origin};
 
     const CELL: CellId = CellId(7);
 
@@ -135,7 +143,7 @@ mod tests {
 
         assert_eq!(
             hash.to_string(),
-            "f8d0fc1e886fd6a112b664eac1171b88f82646bff54a6c69408a51295b930b71"
+            "9d17a1ee0299b49907f9e1e095c63b14732488c46d90280ce193a2ef49e8cacc"
         );
     }
 
@@ -153,6 +161,28 @@ mod tests {
         let right = Event { stream: "task/1".into(), kind: "ab".into(), ..event("x") };
 
         assert_ne!(chain(&genesis(CELL), CELL, 1, &left), chain(&genesis(CELL), CELL, 1, &right));
+    }
+
+    #[test]
+    fn origin_is_covered() {
+        let plain = event("opened");
+        let from = |request: &str, source: Option<&str>| {
+            let source = source.map(|address| address.parse().unwrap());
+            let origin = Origin { request: request.into(), source };
+            Event { origin: Some(origin.into()), ..plain.clone() }
+        };
+        let all = [
+            plain.clone(),
+            from("", None),
+            from("r", None),
+            from("r", Some("1.2.3.4")),
+            from("r", Some("::ffff:1.2.3.4")),
+        ];
+
+        let hashes: std::collections::HashSet<_> =
+            all.iter().map(|event| chain(&genesis(CELL), CELL, 1, event)).collect();
+
+        assert_eq!(hashes.len(), all.len());
     }
 
     #[test]
@@ -211,6 +241,7 @@ mod tests {
             codec: Codec::Json,
             at: 1_700_000_000_000_000,
             by: "ann".into(),
+            origin: None,
             body: Bytes::from_static(b"{}"),
             sealed: None,
         }

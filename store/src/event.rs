@@ -1,6 +1,6 @@
 //! Events: what happened, as its author made it and as it stands in the journal.
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{borrow::Cow, fmt, net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 
@@ -51,6 +51,16 @@ impl Codec {
     }
 }
 
+/// The request from outside that made an event happen. Covered by the chain. Events of one request share it, and
+/// cost one byte each for that.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Origin {
+    /// The id of the request.
+    pub request: Box<str>,
+    /// The address that it came from, as far as the author knows.
+    pub source: Option<IpAddr>,
+}
+
 /// An event as its author made it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Event {
@@ -67,6 +77,8 @@ pub struct Event {
     pub at: i64,
     /// Who made it happen.
     pub by: Arc<str>,
+    /// By which request, if it was one.
+    pub origin: Option<Arc<Origin>>,
     /// What is covered by the chain.
     pub body: Bytes,
     /// Encrypted part. Outside the chain, so that it can be encrypted again or expire.
@@ -101,7 +113,13 @@ impl Event {
                 self.size()
             ));
         }
-        let names = [("stream", &*self.stream), ("kind", &*self.kind), ("by", &*self.by)];
+        let request = self.origin.as_ref().map_or("", |origin| &origin.request);
+        let names = [
+            ("stream", &*self.stream),
+            ("kind", &*self.kind),
+            ("by", &*self.by),
+            ("request", request),
+        ];
         names.into_iter().find_map(|(field, name)| unstorable_name(field, name))
     }
 }
@@ -124,6 +142,7 @@ impl fmt::Debug for Event {
             .field("codec", &self.codec)
             .field("at", &self.at)
             .field("by", &self.by)
+            .field("origin", &self.origin)
             .field("body", &Length(Some(&self.body)))
             .field("sealed", &Length(self.sealed.as_ref()))
             .finish()

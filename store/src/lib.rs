@@ -23,6 +23,7 @@
 //!     codec: Codec::Json,
 //!     at: 1_700_000_000_000_000,
 //!     by: "ann".into(),
+//!     origin: None,
 //!     body: r#"{"key":"spare"}"#.into(),
 //!     sealed: None,
 //! };
@@ -56,7 +57,9 @@ pub mod testing;
 
 pub use chain::{Break, BrokenAt, Hash, chain, genesis, verify};
 pub use error::{AppendError, ConnectError, ProjectError, ReadError, Unavailable};
-pub use event::{CellId, Codec, EVENT_LIMIT_BYTES, Event, NAME_LIMIT_BYTES, Position, StoredEvent};
+pub use event::{
+    CellId, Codec, EVENT_LIMIT_BYTES, Event, NAME_LIMIT_BYTES, Origin, Position, StoredEvent,
+};
 pub use journal::{CellAppend, CellHead, Journal, ReadLimit};
 pub use records::{Projection, Query, Record, Records};
 pub use store::{Store, connect};

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleetward_runtime::{Actor, Address, Context, Crash, Family, Moment, Reply, StartError, Timer};
-use fleetward_store::Position;
+use fleetward_store::{Origin, Position};
 
 use super::cell::keeper;
 use super::dispatcher::{self, book::Parked};
@@ -57,6 +57,7 @@ struct Waiting {
     request: Option<String>,
     once: bool,
     max: usize,
+    origin: Option<Arc<Origin>>,
     reply: Reply<PollAnswer>,
 }
 
@@ -182,7 +183,7 @@ impl State {
     }
 
     fn park(&mut self, poll: Poll, reply: Reply<PollAnswer>, cx: &Context<Message>) {
-        let Poll { id, wait, request, max, .. } = poll;
+        let Poll { id, wait, request, max, origin, .. } = poll;
         let same = |waiting: &Waiting| request.is_some() && waiting.request == request;
         if let Some(at) = self.polls.iter().position(same) {
             self.polls.remove(at).reply.send(PollAnswer::Empty);
@@ -192,7 +193,7 @@ impl State {
         }
         let once = wait.is_zero();
         let until = cx.clock().now() + if once { LOOK_ONCE } else { wait };
-        self.polls.push(Waiting { id, until, request, once, max, reply });
+        self.polls.push(Waiting { id, until, request, once, max, origin, reply });
     }
 
     /// Tells the dispatcher which polls there are: a state, harmless to repeat.
@@ -202,6 +203,7 @@ impl State {
             request: waiting.request.clone(),
             once: waiting.once,
             max: waiting.max,
+            origin: waiting.origin.clone(),
         });
         let (worker, parked) = (self.args.worker, parked.collect());
         let connection = cx.address().clone();

@@ -24,6 +24,7 @@ use super::cell::keeper;
 use super::connection::{self, Connections, Grant, Granted};
 use super::registry;
 use super::task::{Ending, Event, Task};
+use crate::cause::Cause;
 use crate::config::Config;
 use crate::effect::Effect;
 use crate::error::Error;
@@ -102,20 +103,23 @@ impl Actor for State {
     fn handle(&mut self, message: Message, cx: &mut Context<Message>) -> Result<(), Crash> {
         match message {
             Message::Submit { tasks, by, reply } => self.submit(tasks, &by, reply, cx),
-            Message::Report { reports, reply } => self.report(reports, reply, cx),
-            Message::HandBack { task, claimant, reply } => {
-                let outcome = self.hand_back(task, claimant, cx);
+            Message::Report { reports, origin, reply } => {
+                self.report(reports, origin, reply, cx);
+            }
+            Message::HandBack { task, claimant, origin, reply } => {
+                let outcome = self.hand_back(task, claimant, origin, cx);
                 self.log.answer(reply, outcome);
             }
-            Message::Progress { task, claimant, percent, sealed, digest, reply } => {
-                let outcome = self.progress(task, claimant, (percent, sealed, digest), cx);
+            Message::Progress { task, claimant, percent, sealed, digest, origin, reply } => {
+                let said = (percent, sealed, digest);
+                let outcome = self.progress(task, claimant, said, origin, cx);
                 self.log.answer(reply, outcome);
             }
             Message::Amend { subjects, remedy, by, reply } => {
                 self.amend(subjects, &remedy, &by, reply, cx);
             }
-            Message::RefusedFromRecord { known, claimant, refusal } => {
-                self.refused_from_record(known, claimant, &refusal, cx);
+            Message::RefusedFromRecord { known, claimant, refusal, origin } => {
+                self.refused_from_record(known, (claimant, origin), &refusal, cx);
             }
             Message::Explain { task, reply } => {
                 let now = cx.clock().wall_us();
@@ -177,7 +181,7 @@ impl State {
     fn submit(
         &mut self,
         tasks: Vec<NewTask>,
-        by: &Arc<str>,
+        by: &Cause,
         reply: Reply<Vec<Result<Submitted, Error>>>,
         cx: &Context<Message>,
     ) {
@@ -203,7 +207,7 @@ impl State {
         draft.submit();
     }
 
-    fn accept(&mut self, new: NewTask, by: &Arc<str>, draft: &mut Draft<'_>) {
+    fn accept(&mut self, new: NewTask, by: &Cause, draft: &mut Draft<'_>) {
         let event = Event::Submitted {
             task: new.id,
             wants: new.wants,
@@ -250,8 +254,9 @@ impl State {
     }
 
     fn claim(&mut self, Match { poll, tasks }: Match, draft: &mut Draft<'_>) {
-        let Poll { worker, poll, request, .. } = poll;
-        let by = self.book.author(worker);
+        let Poll { worker, poll, request, origin, .. } = poll;
+        // The poll may have come long before what it is answered with.
+        let by = Cause::of(self.book.author(worker)).by_request(origin);
         let claim = |id| self.claim_one(id, worker, (&request, &by), draft);
         let tasks: Vec<_> = tasks.into_iter().filter_map(claim).collect();
         if let Some(to) = self.args.connections.get(&worker) {
@@ -264,7 +269,7 @@ impl State {
         &mut self,
         id: TaskId,
         worker: WorkerId,
-        (request, by): (&Option<String>, &Arc<str>),
+        (request, by): (&Option<String>, &Cause),
         draft: &mut Draft<'_>,
     ) -> Option<Granted> {
         let task = self.book.task(id)?;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleetward_runtime::{Actor, Address, Context, Crash, StartError, Timer};
-use fleetward_store::Position;
+use fleetward_store::{Origin, Position};
 
 use super::cell::keeper;
 use super::connection::{self, Connections};
@@ -20,6 +20,7 @@ use super::models::ModelNames;
 use super::policy::{self, Change, POLICY_ID, Policy};
 use super::task::Profile;
 use super::worker::{Standing, Worker};
+use crate::cause::Cause;
 use crate::config::Config;
 use crate::effect::Effect;
 use crate::error::{Error, Refusal};
@@ -136,8 +137,8 @@ impl Actor for State {
                 let outcome = self.revoke_key(key, &by, cx);
                 self.log.answer(reply, outcome);
             }
-            Message::Register { key, hash, application, reply } => {
-                let outcome = self.register(key, &hash, *application, cx);
+            Message::Register { key, hash, application, origin, reply } => {
+                let outcome = self.register(key, &hash, (*application, origin), cx);
                 self.log.answer(reply, outcome);
             }
             Message::Decide { worker, verdict, reason, by, reply } => {
@@ -168,12 +169,7 @@ impl Actor for State {
 }
 
 impl State {
-    fn create_key(
-        &mut self,
-        new: NewKey,
-        by: &Arc<str>,
-        cx: &Context<Message>,
-    ) -> Result<Key, Error> {
+    fn create_key(&mut self, new: NewKey, by: &Cause, cx: &Context<Message>) -> Result<Key, Error> {
         let NewKey { id, name, hash, max_uses, expires_at, binding } = new;
         let created = key::Event::Created { key: id, name, hash, max_uses, expires_at, binding };
         let mut draft = self.log.begin(cx.clock().wall_us());
@@ -186,7 +182,7 @@ impl State {
     fn revoke_key(
         &mut self,
         id: KeyId,
-        by: &Arc<str>,
+        by: &Cause,
         cx: &Context<Message>,
     ) -> Result<Asked<()>, Error> {
         let Some(key) = self.rolls.keys.get(&id) else { return Ok(Asked::NotHere) };
@@ -203,7 +199,7 @@ impl State {
         &mut self,
         key: KeyId,
         hash: &str,
-        application: Application,
+        (application, origin): (Application, Option<Arc<Origin>>),
         cx: &Context<Message>,
     ) -> Result<Asked<Worker>, Error> {
         if !self.rolls.keys.contains_key(&key) {
@@ -213,7 +209,7 @@ impl State {
         let accepted = guarded(cx, "decide/register", || {
             rules::register(&self.rolls, key, hash, application, now)
         })?;
-        let by: Arc<str> = format!("key:{key}").into();
+        let by = Cause::of(format!("key:{key}")).by_request(origin);
         let mut draft = self.log.begin(now);
         let stamp = draft.push::<Key>(key, &accepted.key, &by, None);
         self.rolls.apply_key(key, &accepted.key, stamp);
@@ -232,7 +228,7 @@ impl State {
         &mut self,
         id: WorkerId,
         (verdict, reason): (Verdict, Option<String>),
-        by: &Arc<str>,
+        by: &Cause,
         cx: &Context<Message>,
     ) -> Result<Asked<Worker>, Error> {
         let Some(worker) = self.rolls.workers.get(&id) else { return Ok(Asked::NotHere) };
@@ -268,7 +264,7 @@ impl State {
         }
     }
 
-    fn govern(&mut self, change: Change, by: &Arc<str>, cx: &Context<Message>) -> Policy {
+    fn govern(&mut self, change: Change, by: &Cause, cx: &Context<Message>) -> Policy {
         let new = self.rolls.policy.with(change);
         if new == self.rolls.policy {
             return new;
@@ -329,7 +325,7 @@ impl State {
     fn expire(&mut self, cx: &Context<Message>) {
         let now = cx.clock().wall_us();
         let patience = self.args.config.pending_for;
-        let by: Arc<str> = "system".into();
+        let by = Cause::system();
         for worker in rules::overdue(&self.rolls, now, patience) {
             let reason = Some("nobody approved it in time".to_owned());
             if let Err(error) = self.decide(worker, (Verdict::Reject, reason), &by, cx) {

@@ -181,6 +181,7 @@ mod tests {
             codec: Codec::Json,
             at: n as i64,
             by: "b".into(),
+            origin: None,
             body: vec![0; 10].into(),
             sealed: None,
         };

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fleetward_runtime::{Address, Reply};
-use fleetward_store::{CellId, Event, Position};
+use fleetward_store::{CellId, Event, Origin, Position};
 
 use super::Message;
+use crate::cause::{CauseRef, Request};
 use crate::effect::Effect;
 use crate::fact::{self, Fold, Stamp};
 use crate::seal::Sealed;
@@ -73,6 +74,7 @@ struct Tail {
 pub struct Draft<'a> {
     log: &'a CellLog,
     tail: MutexGuard<'a, Tail>,
+    origin: Option<Arc<Origin>>,
     events: Vec<Event>,
     effects: Vec<Effect>,
 }
@@ -109,7 +111,7 @@ impl CellLog {
     pub fn begin(&self, now: i64) -> Draft<'_> {
         let mut tail = self.lock();
         tail.at = tail.at.max(now);
-        Draft { log: self, tail, events: Vec::new(), effects: Vec::new() }
+        Draft { log: self, tail, origin: None, events: Vec::new(), effects: Vec::new() }
     }
 
     /// Answers once everything that the answer may rest on is durable.
@@ -138,17 +140,29 @@ impl CellLog {
 }
 
 impl Draft<'_> {
-    /// Adds an event and says where it stands. The caller applies it to its memory.
+    /// The request that this entry is about: its events come from there, but for those whose cause says otherwise.
+    #[must_use]
+    pub fn asked_by(self, origin: Option<Arc<Origin>>) -> Self {
+        Self { origin, ..self }
+    }
+
+    /// Adds an event and says where it stands. The caller applies it to its memory. `cause` is a [`crate::Cause`], or
+    /// the name alone of who did it.
     pub fn push<'b, F: Fold>(
         &mut self,
         id: impl std::fmt::Display,
         event: &F::Event,
-        by: &'b Arc<str>,
+        cause: impl Into<CauseRef<'b>>,
         sealed: Option<Sealed>,
     ) -> Stamp<'b> {
+        let CauseRef { by, request } = cause.into();
+        let origin = match request {
+            Request::Entry => self.origin.clone(),
+            Request::Own(origin) => origin.cloned(),
+        };
         let at = self.tail.at;
         let sealed = sealed.map(Sealed::into_bytes);
-        self.events.push(fact::encode::<F>(id, event, at, by.clone(), sealed));
+        self.events.push(fact::encode::<F>(id, event, at, (by.clone(), origin), sealed));
         self.tail.last += 1;
         self.log.positions.given.store(self.tail.last, Ordering::Release);
         Stamp { seq: self.tail.last, at, by }

@@ -1,7 +1,9 @@
 //! The record of what happened, read from the journal itself.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use fleetward_store::{Position, ReadLimit, StoredEvent};
+use fleetward_store::{Origin, Position, ReadLimit, StoredEvent};
 
 use super::Operator;
 use super::reading::PAGE_MAX;
@@ -44,6 +46,8 @@ pub struct AuditEntry {
     pub at: i64,
     /// Who.
     pub by: String,
+    /// By which request, and from where, if it was one.
+    pub origin: Option<Arc<Origin>>,
     /// What is in the open.
     pub body: serde_json::Value,
     /// Its hash in the chain, hex.
@@ -104,6 +108,7 @@ impl From<&StoredEvent> for AuditEntry {
             subject: subject.to_owned(),
             at: event.at,
             by: event.by.to_string(),
+            origin: event.origin.clone(),
             body: serde_json::from_slice(&event.body).unwrap_or_default(),
             hash: stored.hash.to_string(),
         }

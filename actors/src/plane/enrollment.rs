@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use fleetward_store::{CellId, Position};
+use fleetward_store::{CellId, Origin, Position};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +65,8 @@ pub struct Enrollment {
     pub networks: BTreeSet<Network>,
     /// How many tasks at once.
     pub max_concurrent: u32,
+    /// By which request it asks.
+    pub origin: Option<Arc<Origin>>,
 }
 
 impl Default for Enrollment {
@@ -78,6 +80,7 @@ impl Default for Enrollment {
             images: Vec::new(),
             networks: BTreeSet::new(),
             max_concurrent: 1,
+            origin: None,
         }
     }
 }
@@ -192,8 +195,9 @@ impl ControlPlane {
         let hash = credentials::hash(key);
         let permit = self.permit(cell.cell, 0)?;
         let within = self.shared.config.answer_within;
+        let (asked, origin) = (hash.clone(), enrollment.origin);
         let register =
-            |reply| Message::Register { key: id, hash: hash.clone(), application, reply };
+            |reply| Message::Register { key: id, hash: asked, application, origin, reply };
         match cell.registry.call_with_permit(permit, within, register).await?? {
             Asked::Found(worker) => Ok(Registered { worker, secret, org: known.org.id }),
             Asked::NotHere => Err(self.refuse_key(&cell, id, &hash).await?.into()),

@@ -15,6 +15,7 @@ use fleetward_store::{CellId, Position, Query, Record};
 use super::delivery::first_of;
 use super::reading::{PAGE_MAX, away, state};
 use super::{Caller, ControlPlane};
+use crate::cause::Cause;
 use crate::error::{Error, Refusal};
 use crate::fact::Fold;
 use crate::fleet::cell::OrgCell;
@@ -35,7 +36,7 @@ pub use submit::{NewSubmit, Receipt, SUBMIT_MAX};
 pub struct Operator {
     plane: ControlPlane,
     known: Arc<KnownOrg>,
-    by: Arc<str>,
+    by: Cause,
     role: Role,
 }
 
@@ -210,7 +211,7 @@ impl Operator {
         self.known.org.cell()
     }
 
-    pub(super) fn by(&self) -> &Arc<str> {
+    pub(super) fn by(&self) -> &Cause {
         &self.by
     }
 

@@ -1,8 +1,7 @@
 //! Organisations and operators' tokens: what administrators of the system, and of an organisation, may do.
 
-use std::sync::Arc;
-
 use super::{AdminToken, Caller, ControlPlane, DEFAULT_ORG, SYSTEM_CELL};
+use crate::cause::Cause;
 use crate::error::{Error, Refusal};
 use crate::fleet::{credentials, input};
 use crate::id::{OrgId, TokenId};
@@ -107,14 +106,14 @@ impl ControlPlane {
 
     pub(super) async fn ensure_default_org(&self) -> Result<(), Error> {
         if self.shared.principals.org_named(DEFAULT_ORG).is_none() {
-            self.send_org((DEFAULT_ORG, None), None, &"system".into()).await?;
+            self.send_org((DEFAULT_ORG, None), None, &Cause::system()).await?;
         }
         Ok(())
     }
 
     pub(super) async fn ensure_admin_token(&self, text: &str) -> Result<(), Error> {
         let token = self.new_token(text, "administrator", Role::System, None);
-        self.send_token(token, &"system".into()).await.map(drop)
+        self.send_token(token, &Cause::system()).await.map(drop)
     }
 
     /// A system token for a store that has none, so that somebody can begin. Its text is returned this once.
@@ -165,7 +164,7 @@ impl ControlPlane {
         NewToken { id, name: name.to_owned(), role, org: None, hash, expires_at }
     }
 
-    async fn send_token(&self, token: NewToken, by: &Arc<str>) -> Result<Token, Error> {
+    async fn send_token(&self, token: NewToken, by: &Cause) -> Result<Token, Error> {
         let (token, by) = (Box::new(token), by.clone());
         let permit = self.permit(SYSTEM_CELL, 0)?;
         self.shared
@@ -180,7 +179,7 @@ impl ControlPlane {
         &self,
         (name, display_name): (&str, Option<String>),
         token: Option<Box<NewToken>>,
-        by: &Arc<str>,
+        by: &Cause,
     ) -> Result<Org, Error> {
         let (name, by, key) = (name.to_owned(), by.clone(), CellKey::fresh());
         let permit = self.permit(SYSTEM_CELL, 0)?;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fleetward_runtime::Address;
+use fleetward_store::Origin;
 use subtle::ConstantTimeEq;
 
 use super::ControlPlane;
@@ -36,6 +37,7 @@ pub struct Session {
     known: Arc<KnownOrg>,
     worker: WorkerId,
     secret_hash: String,
+    origin: Option<Arc<Origin>>,
 }
 
 /// A sign of life.
@@ -64,13 +66,19 @@ impl ControlPlane {
         let cell = credentials::cell_of_secret(secret).ok_or_else(unknown_worker)?;
         let known = self.shared.principals.org_of(cell).ok_or_else(unknown_worker)?;
         let secret_hash = credentials::hash(secret);
-        let session = Session { plane: self.clone(), known, worker, secret_hash };
+        let session = Session { plane: self.clone(), known, worker, secret_hash, origin: None };
         session.enter().await?;
         Ok(session)
     }
 }
 
 impl Session {
+    /// The same worker, asking by this request.
+    #[must_use]
+    pub fn by_request(self, origin: Option<Arc<Origin>>) -> Self {
+        Self { origin, ..self }
+    }
+
     /// The worker.
     pub fn worker(&self) -> WorkerId {
         self.worker

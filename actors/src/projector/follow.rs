@@ -123,6 +123,7 @@ mod tests {
             codec: Codec::Json,
             at: 0,
             by: "b".into(),
+            origin: None,
             body: Default::default(),
             sealed: None,
         };

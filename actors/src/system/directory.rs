@@ -8,6 +8,7 @@ use fleetward_runtime::{Actor, Context, Crash, Reply, StartError};
 
 use super::org::{Org, OrgEvent, Role, Token, TokenEvent};
 use super::principals::{Change, KnownOrg, Principals};
+use crate::cause::Cause;
 use crate::effect::Effect;
 use crate::error::{Error, Kind, Refusal};
 use crate::fact::Fold;
@@ -60,7 +61,7 @@ pub enum Message {
         /// Its first token, if it gets one.
         token: Option<Box<NewToken>>,
         /// Who asks.
-        by: Arc<str>,
+        by: Cause,
         /// As it is now.
         reply: Reply<Result<Org, Error>>,
     },
@@ -69,7 +70,7 @@ pub enum Message {
         /// What to make.
         token: Box<NewToken>,
         /// Who asks.
-        by: Arc<str>,
+        by: Cause,
         /// As it is now.
         reply: Reply<Result<Token, Error>>,
     },
@@ -80,7 +81,7 @@ pub enum Message {
         /// Only of this organisation; none: any.
         org: Option<OrgId>,
         /// Who asks.
-        by: Arc<str>,
+        by: Cause,
         /// Done.
         reply: Reply<Result<(), Error>>,
     },
@@ -166,7 +167,7 @@ impl State {
         (name, display_name): (String, Option<String>),
         key: CellKey,
         token: Option<Box<NewToken>>,
-        by: &Arc<str>,
+        by: &Cause,
         cx: &Context<Message>,
     ) -> Result<Org, Error> {
         guarded(cx, "decide/org", || may_be_called(&name, self.orgs.values()))?;
@@ -190,7 +191,7 @@ impl State {
     fn create_token(
         &mut self,
         new: NewToken,
-        by: &Arc<str>,
+        by: &Cause,
         cx: &Context<Message>,
     ) -> Result<Token, Error> {
         if let Some(token) =
@@ -205,7 +206,7 @@ impl State {
         Ok(token)
     }
 
-    fn push_token(&mut self, new: NewToken, by: &Arc<str>, draft: &mut Draft<'_>) -> Token {
+    fn push_token(&mut self, new: NewToken, by: &Cause, draft: &mut Draft<'_>) -> Token {
         let NewToken { id, name, role, org, hash, expires_at } = new;
         let event = TokenEvent::Created { token: id, name, role, org, hash, expires_at };
         let stamp = draft.push::<Token>(id, &event, by, None);
@@ -219,7 +220,7 @@ impl State {
         &mut self,
         id: TokenId,
         org: Option<OrgId>,
-        by: &Arc<str>,
+        by: &Cause,
         cx: &Context<Message>,
     ) -> Result<(), Error> {
         let may = |token: &&mut Token| org.is_none() || token.org == org;

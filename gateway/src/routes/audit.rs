@@ -52,6 +52,8 @@ pub(super) fn event(entry: AuditEntry) -> AuditEvent {
         r#type: entry.kind,
         at: rfc3339(entry.at),
         by: entry.by,
+        request_id: entry.origin.as_ref().map(|origin| origin.request.to_string()),
+        source: entry.origin.and_then(|origin| Some(origin.source?.to_string())),
         worker_id,
         subject_kind: entry.subject_kind,
         subject: entry.subject,

@@ -20,7 +20,7 @@ use fleetward_wire::workers::{Capabilities, Heartbeat, HeartbeatAnswer, Register
 use fleetward_wire::{Done, Raw, Secret};
 
 use super::task_shapes::{network, sandbox};
-use crate::auth::{AsWorker, text};
+use crate::auth::{AsWorker, AskedBy, text};
 use crate::body::DeliveryBody;
 use crate::edge::Edge;
 use crate::extract::{Json, MaybeJson, PathId};
@@ -36,6 +36,7 @@ const LONGEST_POLL: Duration = Duration::from_secs(60);
 /// Makes a worker of a process that has an enrollment key.
 pub(super) async fn register(
     State(edge): State<Edge>,
+    AskedBy(origin): AskedBy,
     headers: HeaderMap,
     Json { value: asked, .. }: Json<Register>,
 ) -> Result<(StatusCode, Answer<Registered>), Problem> {
@@ -54,6 +55,7 @@ pub(super) async fn register(
         images: asked.images,
         networks: asked.networks.into_iter().map(network).collect(),
         max_concurrent: asked.max_concurrent,
+        origin,
     };
     let joined = edge.plane.register(key, enrollment).await?;
     let (worker, config) = (joined.worker, edge.plane.config());

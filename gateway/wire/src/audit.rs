@@ -32,6 +32,12 @@ pub struct AuditEvent {
     pub at: Timestamp,
     /// Who did it.
     pub by: String,
+    /// The id of the request that it came with.
+    #[serde(default)]
+    pub request_id: Option<String>,
+    /// The address that the request came from.
+    #[serde(default)]
+    pub source: Option<String>,
     /// The worker it is about.
     #[serde(default)]
     pub worker_id: Option<String>,

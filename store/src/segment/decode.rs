@@ -7,11 +7,11 @@ use std::{ops::RangeInclusive, str, sync::Arc};
 
 use bytes::Bytes;
 
-use super::{FORMAT, Segment, number};
+use super::{FORMAT, Segment, number, origin};
 use crate::{
     chain::Hash,
     error::ReadError,
-    event::{CellId, Codec, Event, Position, StoredEvent},
+    event::{CellId, Codec, Event, Origin, Position, StoredEvent},
 };
 
 const HASH_BYTES: usize = 32;
@@ -47,6 +47,8 @@ struct Decoder<'a> {
     body: Option<&'a [u8]>,
     sealed: Option<&'a [u8]>,
     names: Vec<Name<'a>>,
+    /// The last one that was named.
+    origin: Option<Arc<Origin>>,
     at: i64,
 }
 
@@ -62,6 +64,7 @@ struct Outline<'a> {
     stream: usize,
     kind: usize,
     by: usize,
+    has_origin: bool,
     version: u16,
     codec: Codec,
     at: i64,
@@ -72,7 +75,8 @@ struct Outline<'a> {
 
 impl<'a> Decoder<'a> {
     fn new(segment: &'a Segment) -> Self {
-        Self { segment, body: None, sealed: segment.sealed.as_deref(), names: Vec::new(), at: 0 }
+        let sealed = segment.sealed.as_deref();
+        Self { segment, body: None, sealed, names: Vec::new(), origin: None, at: 0 }
     }
 
     /// The next event; the last must be the end of the segment.
@@ -87,6 +91,7 @@ impl<'a> Decoder<'a> {
         let codec = next_number(&mut body)?;
         let at = self.at.wrapping_add(number::unfold_sign(next_number(&mut body)?));
         let by = self.name(&mut body)?;
+        let has_origin = self.origin(&mut body)?;
         let length = next_number(&mut body)?;
         let contents = take(&mut body, length)?;
         let hash = take(&mut body, HASH_BYTES as u64)?;
@@ -100,6 +105,7 @@ impl<'a> Decoder<'a> {
             stream,
             kind,
             by,
+            has_origin,
             version: version
                 .try_into()
                 .map_err(|_| format!("version {version} is out of range"))?,
@@ -123,6 +129,19 @@ impl<'a> Decoder<'a> {
         Ok(self.names.len() - 1)
     }
 
+    /// Whether there is one; it is the last one then.
+    fn origin(&mut self, body: &mut &'a [u8]) -> Result<bool, Reason> {
+        match origin::read(body).ok_or_else(cut_off)? {
+            origin::Read::None => return Ok(false),
+            origin::Read::Same if self.origin.is_none() => {
+                return Err("the origin of it is missing".into());
+            }
+            origin::Read::Same => {}
+            origin::Read::New(origin) => self.origin = Some(origin.into()),
+        }
+        Ok(true)
+    }
+
     fn fill(&mut self, cell: CellId, seq: Position, outline: &Outline<'a>) -> StoredEvent {
         let event = Event {
             stream: self.names[outline.stream].share(),
@@ -131,6 +150,7 @@ impl<'a> Decoder<'a> {
             codec: outline.codec,
             at: outline.at,
             by: self.names[outline.by].share(),
+            origin: self.origin.clone().filter(|_| outline.has_origin),
             // Read and let go: it may hold on to the whole segment for that long.
             body: self.segment.body.slice_ref(outline.body),
             // May wait in memory with the thing it belongs to, and must cost what it counts.

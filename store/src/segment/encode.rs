@@ -1,13 +1,13 @@
 //! Cutting a run of events into segments. Pure.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 
-use super::{FORMAT, Segment, number};
+use super::{FORMAT, Segment, number, origin};
 use crate::{
     chain::Hash,
-    event::{Event, Position},
+    event::{Event, Origin, Position},
 };
 
 /// Cuts a run that begins at `first` into segments of at most `limit` bytes. An event that is
@@ -40,6 +40,7 @@ struct Encoder<'a> {
     sealed: Vec<u8>,
     /// The names so far, by number.
     names: HashMap<&'a str, u64>,
+    origin: Option<&'a Arc<Origin>>,
     at: i64,
     end: End,
 }
@@ -60,6 +61,7 @@ impl<'a> Encoder<'a> {
             body: vec![FORMAT],
             sealed: Vec::new(),
             names: HashMap::new(),
+            origin: None,
             at: 0,
             end: End::default(),
         }
@@ -73,6 +75,7 @@ impl<'a> Encoder<'a> {
         number::write(&mut self.body, number::fold_sign(event.at.wrapping_sub(self.at)));
         self.at = event.at;
         self.push_name(&event.by);
+        self.push_origin(event.origin.as_ref());
         number::write(&mut self.body, event.body.len() as u64);
         self.body.extend_from_slice(&event.body);
         self.body.extend_from_slice(hash.as_bytes());
@@ -101,6 +104,17 @@ impl<'a> Encoder<'a> {
         }
     }
 
+    fn push_origin(&mut self, given: Option<&'a Arc<Origin>>) {
+        match given {
+            None => self.body.push(origin::NONE),
+            Some(given) if self.origin == Some(given) => self.body.push(origin::SAME),
+            Some(given) => {
+                origin::write(&mut self.body, given);
+                self.origin = Some(given);
+            }
+        }
+    }
+
     /// Bytes of the row if it ended here.
     fn len(&self) -> usize {
         self.end.body + if self.end.any_sealed { self.end.sealed } else { 0 }
@@ -115,7 +129,7 @@ impl<'a> Encoder<'a> {
         self.body.truncate(1);
         self.sealed.clear();
         self.names.clear();
-        (self.at, self.end) = (0, End::default());
+        (self.at, self.end, self.origin) = (0, End::default(), None);
         Segment { first, last: self.first - 1, body, sealed }
     }
 }

@@ -1,12 +1,14 @@
 //! What comes out of segments is what went in, and nothing that is damaged does harm.
 
+use std::sync::Arc;
+
 use proptest::{collection::vec, option, prelude::*};
 
 use super::*;
 use crate::{
     chain::{chain, genesis, verify},
     error::ReadError,
-    event::{CellId, Codec, Event, StoredEvent},
+    event::{CellId, Codec, Event, Origin, StoredEvent},
     journal::ReadLimit,
 };
 
@@ -135,6 +137,7 @@ fn layout_of_a_segment_never_changes() {
         codec: Codec::Json,
         at,
         by: "ann".into(),
+        origin: None,
         body: "{}".into(),
         sealed: sealed.map(Bytes::from),
     };
@@ -142,9 +145,9 @@ fn layout_of_a_segment_never_changes() {
 
     let segment = cut_run(&run, usize::MAX).remove(0);
 
-    let mut expected = b"\x01\x0ctask/1\x0copened\x01\x01\xd0\x0f\x06ann\x02{}".to_vec();
+    let mut expected = b"\x02\x0ctask/1\x0copened\x01\x01\xd0\x0f\x06ann\x00\x02{}".to_vec();
     expected.extend(run[0].hash.as_bytes());
-    expected.extend(b"\x01\x03\x01\x01\x03\x05\x02{}");
+    expected.extend(b"\x01\x03\x01\x01\x03\x05\x00\x02{}");
     expected.extend(run[1].hash.as_bytes());
     assert_eq!(segment.body, expected);
     assert_eq!(segment.sealed, Some(Bytes::from_static(b"\x00\x05hush")));
@@ -183,19 +186,45 @@ fn run() -> impl Strategy<Value = Vec<StoredEvent>> {
     let name = prop_oneof![Just("a".to_owned()), Just(String::new()), "[a-zü/]{0,40}"];
     let part = vec(any::<u8>(), 0..60);
     let event = (name.clone(), name.clone(), name, any::<(u16, bool, i64)>(), part.clone());
-    let event = (event, option::of(part)).prop_map(
-        |((stream, kind, by, (version, json, at), body), sealed)| Event {
+    let event = (event, option::of(part), origin()).prop_map(
+        |((stream, kind, by, (version, json, at), body), sealed, origin)| Event {
             stream: stream.into(),
             kind: kind.into(),
             version,
             codec: if json { Codec::Json } else { Codec::Bincode },
             at,
             by: by.into(),
+            origin,
             body: body.into(),
             sealed: sealed.map(Bytes::from),
         },
     );
     vec(event, 0..25).prop_map(chained)
+}
+
+/// Few different ones, so that neighbours often have the same.
+fn origin() -> impl Strategy<Value = Option<Arc<Origin>>> {
+    let id = "018f0000-0000-7000-8000-0000000000ab";
+    let request = prop_oneof![Just(id.to_owned()), Just(id.to_uppercase()), "[a-c]{0,2}"];
+    let source = prop_oneof![Just("1.2.3.4"), Just("::ffff:1.2.3.4")];
+    let source = option::of(source.prop_map(|address| address.parse().unwrap()));
+    let origin = (request, source)
+        .prop_map(|(request, source)| Arc::new(Origin { request: request.into(), source }));
+    option::of(origin)
+}
+
+#[test]
+fn request_costs_21_bytes_once() {
+    let request = "018f0000-0000-7000-8000-0000000000ab".into();
+    let origin = Arc::new(Origin { request, source: Some([10, 0, 0, 1].into()) });
+    let length = |origins: [Option<&Arc<Origin>>; 2]| {
+        let events = origins.map(|origin| Event { origin: origin.cloned(), ..event("s", "") });
+        cut_run(&chained(events.into()), usize::MAX)[0].len()
+    };
+
+    let none = length([None, None]);
+    assert_eq!(length([Some(&origin), None]) - none, 21);
+    assert_eq!(length([Some(&origin), Some(&origin)]) - none, 21);
 }
 
 fn event(stream: &str, body: &'static str) -> Event {
@@ -206,6 +235,7 @@ fn event(stream: &str, body: &'static str) -> Event {
         codec: Codec::Json,
         at: 0,
         by: "ann".into(),
+        origin: None,
         body: body.into(),
         sealed: None,
     }

@@ -77,6 +77,7 @@ pub(crate) fn event(body: &str) -> Event {
         codec: Codec::Json,
         at: 1_700_000_000_000_000,
         by: "ann".into(),
+        origin: None,
         body: body.to_owned().into(),
         sealed: None,
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleetward_runtime::Reply;
-use fleetward_store::Position;
+use fleetward_store::{Origin, Position};
 
 use crate::fleet::task::Requirement;
 use crate::fleet::worker::Standing;
@@ -63,6 +63,8 @@ pub struct Poll {
     pub request: Option<String>,
     /// Which start of the worker's process this is.
     pub boot: Option<String>,
+    /// By which request.
+    pub origin: Option<Arc<Origin>>,
 }
 
 /// What becomes of a poll.

@@ -293,9 +293,9 @@ impl Book {
         let mut empty = Vec::new();
         let Some(sitting) = self.sittings.get_mut(&worker) else { return Served::Empty(empty) };
         while sitting.leases.len() + sitting.parked.len() < sitting.seats
-            && let Some(Parked { poll, request, once, max }) = sitting.seatless.pop_front()
+            && let Some(Parked { poll, request, once, max, origin }) = sitting.seatless.pop_front()
         {
-            let poll = Poll { worker, poll, request, max };
+            let poll = Poll { worker, poll, request, max, origin };
             let tasks = sitting.fill(&poll, &mut self.matcher);
             if !tasks.is_empty() {
                 sitting.served.insert(poll.poll);

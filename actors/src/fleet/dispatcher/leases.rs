@@ -1,9 +1,10 @@
 //! How attempts end, and who may hold them: the dispatcher's half that connections and the registry talk to.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use fleetward_runtime::{Address, Context};
-use fleetward_store::Position;
+use fleetward_store::{Origin, Position};
 
 use super::report::{self, Claimant};
 use super::{Message, State};
@@ -20,13 +21,14 @@ impl State {
         &mut self,
         id: TaskId,
         claimant: Claimant,
+        origin: Option<Arc<Origin>>,
         cx: &Context<Message>,
     ) -> Result<Asked<()>, Error> {
         let Some(task) = self.book.task(id) else { return Ok(Asked::NotHere) };
         let attempt = report::owned(task, claimant)?;
-        self.end(id, attempt, Some(claimant.worker), Ending::HandedBack, cx);
         let log = self.log.clone();
-        let mut draft = log.begin(cx.clock().wall_us());
+        let mut draft = log.begin(cx.clock().wall_us()).asked_by(origin);
+        self.end_in(&mut draft, (id, attempt), Some(claimant.worker), Ending::HandedBack);
         self.seats_freed(claimant.worker, vec![(id, attempt)], &mut draft);
         self.place_woken(&mut draft);
         draft.submit();
@@ -43,15 +45,31 @@ impl State {
         why: Ending,
         cx: &Context<Message>,
     ) {
+        let log = self.log.clone();
+        let mut draft = log.begin(cx.clock().wall_us());
+        self.end_in(&mut draft, (id, attempt), worker, why);
+        self.place_woken(&mut draft);
+        draft.submit();
+    }
+
+    fn end_in(
+        &mut self,
+        draft: &mut Draft<'_>,
+        (id, attempt): (TaskId, u32),
+        worker: Option<WorkerId>,
+        why: Ending,
+    ) {
         let lease = self.book.task(id).and_then(Task::lease);
         let holds = |lease: &&Attempt| {
             lease.number == attempt && worker.is_none_or(|worker| lease.worker == worker)
         };
         let Some(worker) = lease.filter(holds).map(|lease| lease.worker) else { return };
-        let log = self.log.clone();
-        let mut draft = log.begin(cx.clock().wall_us());
+        let by = match why {
+            Ending::HandedBack => self.book.author(worker),
+            _ => self.by_system.clone(),
+        };
         let returned = Event::Returned { attempt, worker, why };
-        let stamp = draft.push::<Task>(id, &returned, &self.by_system, None);
+        let stamp = draft.push::<Task>(id, &returned, &by, None);
         self.book.apply(id, &returned, stamp);
         if why == Ending::Lapsed {
             metrics::counter!("fleetward_leases_lapsed_total").increment(1);
@@ -62,12 +80,10 @@ impl State {
             let failed = Event::Failed { attempt, worker, why, digest: None, group: None };
             let stamp = draft.push::<Task>(id, &failed, &self.by_system, None);
             self.book.apply(id, &failed, stamp);
-            self.tell_watchers(id, &mut draft);
+            self.tell_watchers(id, draft);
         } else {
-            self.place(&[id], &mut draft);
+            self.place(&[id], draft);
         }
-        self.place_woken(&mut draft);
-        draft.submit();
     }
 
     /// A worker has seats again: its connection learns it, and polls that waited for a seat are served.

@@ -19,6 +19,8 @@ mod sides;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use fleetward_store::Origin;
+
 use crate::fleet::task::{Profile, Requirement};
 use crate::id::{TaskId, WorkerId};
 use gates::Gates;
@@ -45,6 +47,8 @@ pub struct Poll {
     pub request: Option<String>,
     /// Most tasks that it takes.
     pub max: usize,
+    /// By which request.
+    pub origin: Option<Arc<Origin>>,
 }
 
 /// The queues of one cell.

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use fleetward_runtime::{Address, Reply};
-use fleetward_store::Position;
+use fleetward_store::{Origin, Position};
 
 use super::book::Parked;
 use super::remedy::Remedy;
 use super::report::{Claimant, Status};
+use crate::cause::Cause;
 use crate::error::{Error, Refusal};
 use crate::fleet::connection;
 use crate::fleet::policy::Policy;
@@ -103,8 +104,8 @@ pub enum Message {
     Submit {
         /// What.
         tasks: Vec<NewTask>,
-        /// Who.
-        by: Arc<str>,
+        /// Who, by which request.
+        by: Cause,
         /// What became of each.
         reply: Reply<Vec<Result<Submitted, Error>>>,
     },
@@ -112,6 +113,8 @@ pub enum Message {
     Report {
         /// What it says, of one task each.
         reports: Vec<Report>,
+        /// By which request.
+        origin: Option<Arc<Origin>>,
         /// Each is accepted, or its record says more.
         reply: Reply<Vec<Result<Asked<()>, Error>>>,
     },
@@ -121,6 +124,8 @@ pub enum Message {
         task: TaskId,
         /// Who.
         claimant: Claimant,
+        /// By which request.
+        origin: Option<Arc<Origin>>,
         /// Done, or the record says more.
         reply: Reply<Result<Asked<()>, Error>>,
     },
@@ -136,6 +141,8 @@ pub enum Message {
         sealed: Sealed,
         /// Its keyed digest.
         digest: String,
+        /// By which request.
+        origin: Option<Arc<Origin>>,
         /// Taken, or the record says more.
         reply: Reply<Result<Asked<()>, Error>>,
     },
@@ -145,8 +152,8 @@ pub enum Message {
         subjects: Vec<Subject>,
         /// What to do.
         remedy: Remedy,
-        /// Who.
-        by: Arc<str>,
+        /// Who, by which request.
+        by: Cause,
         /// What became of each.
         reply: Reply<Vec<Result<Amended, Error>>>,
     },
@@ -158,6 +165,8 @@ pub enum Message {
         claimant: Claimant,
         /// Why.
         refusal: Refusal,
+        /// By which request.
+        origin: Option<Arc<Origin>>,
     },
     /// From a caller that asks why a task stands where it stands.
     Explain {

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use fleetward_runtime::{Context, Reply};
+use fleetward_store::Origin;
 
 use super::message::{Amended, Known, Subject};
 use super::remedy::{self, Remedy};
 use super::report::Claimant;
 use super::{Message, State};
+use crate::cause::Cause;
 use crate::effect::Effect;
 use crate::error::Error;
 use crate::fleet::policy::Policy;
@@ -22,7 +24,7 @@ impl State {
         &mut self,
         subjects: Vec<Subject>,
         remedy: &Remedy,
-        by: &Arc<str>,
+        by: &Cause,
         reply: Reply<Vec<Result<Amended, Error>>>,
         cx: &Context<Message>,
     ) {
@@ -65,7 +67,7 @@ impl State {
         &mut self,
         id: TaskId,
         remedy: Remedy,
-        by: &Arc<str>,
+        by: &Cause,
         draft: &mut Draft<'_>,
         cx: &Context<Message>,
     ) -> Result<Amended, Error> {
@@ -164,7 +166,7 @@ impl State {
     pub(super) fn refused_from_record(
         &mut self,
         known: Known,
-        claimant: Claimant,
+        (claimant, origin): (Claimant, Option<Arc<Origin>>),
         refusal: &crate::error::Refusal,
         cx: &Context<Message>,
     ) {
@@ -180,7 +182,7 @@ impl State {
         let Some(task) = self.book.task(id) else { return };
         let Some(attempt) = super::report::is_noteworthy(task, claimant, refusal) else { return };
         let log = self.log.clone();
-        let mut draft = log.begin(cx.clock().wall_us());
+        let mut draft = log.begin(cx.clock().wall_us()).asked_by(origin);
         self.note_refusal(id, (attempt, claimant), refusal.code, &mut draft);
         draft.submit();
     }

@@ -1,8 +1,10 @@
 //! What workers say of the attempts that they hold: the ends, and how far they are.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use fleetward_runtime::{Context, Reply};
+use fleetward_store::Origin;
 
 use super::report::{self, Claimant, Judgement, Status};
 use super::{Message, Report, State};
@@ -39,11 +41,12 @@ impl State {
     pub(super) fn report(
         &mut self,
         reports: Vec<Report>,
+        origin: Option<Arc<Origin>>,
         reply: Reply<Vec<Result<Asked<()>, Error>>>,
         cx: &Context<Message>,
     ) {
         let log = self.log.clone();
-        let mut draft = log.begin(cx.clock().wall_us());
+        let mut draft = log.begin(cx.clock().wall_us()).asked_by(origin);
         let mut freed: BTreeMap<WorkerId, Vec<_>> = BTreeMap::new();
         let mut outcomes = Vec::with_capacity(reports.len());
         for report in reports {
@@ -129,6 +132,7 @@ impl State {
         id: TaskId,
         claimant: Claimant,
         (percent, sealed, digest): (Option<u8>, Sealed, String),
+        origin: Option<Arc<Origin>>,
         cx: &Context<Message>,
     ) -> Result<Asked<()>, Error> {
         let Some(task) = self.book.task(id) else { return Ok(Asked::NotHere) };
@@ -136,7 +140,7 @@ impl State {
         let attempt = guarded(cx, "decide/progress", || progressing(task, claimant, now))?;
         let worker = claimant.worker;
         let log = self.log.clone();
-        let mut draft = log.begin(now);
+        let mut draft = log.begin(now).asked_by(origin);
         let event = Event::Progressed { attempt, worker, percent, digest };
         let by = self.book.author(worker);
         let stamp = draft.push::<Task>(id, &event, &by, Some(sealed));

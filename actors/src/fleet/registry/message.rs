@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use fleetward_runtime::Reply;
+use fleetward_store::Origin;
 
 use super::rules::{Application, Verdict};
 use super::{Asked, NewKey, Roster};
+use crate::cause::Cause;
 use crate::error::Error;
 use crate::fleet::key::Key;
 use crate::fleet::policy::{Change, Policy};
@@ -20,7 +22,7 @@ pub enum Message {
         /// What to make.
         key: Box<NewKey>,
         /// Who asks.
-        by: Arc<str>,
+        by: Cause,
         /// The key as it is now.
         reply: Reply<Result<Key, Error>>,
     },
@@ -29,7 +31,7 @@ pub enum Message {
         /// Which.
         key: KeyId,
         /// Who asks.
-        by: Arc<str>,
+        by: Cause,
         /// Done, or the record says more.
         reply: Reply<Result<Asked<()>, Error>>,
     },
@@ -41,6 +43,8 @@ pub enum Message {
         hash: String,
         /// What it says.
         application: Box<Application>,
+        /// By which request.
+        origin: Option<Arc<Origin>>,
         /// The worker as it is now.
         reply: Reply<Result<Asked<Worker>, Error>>,
     },
@@ -53,7 +57,7 @@ pub enum Message {
         /// Why.
         reason: Option<String>,
         /// Who asks.
-        by: Arc<str>,
+        by: Cause,
         /// The worker as it is now, or the record says more.
         reply: Reply<Result<Asked<Worker>, Error>>,
     },
@@ -62,7 +66,7 @@ pub enum Message {
         /// What shall be different.
         change: Change,
         /// Who asks.
-        by: Arc<str>,
+        by: Cause,
         /// The policy as it is now.
         reply: Reply<Policy>,
     },

@@ -83,7 +83,8 @@ impl Session {
         let connection = self.connection(&cell).await?;
         let wait = claim.wait.min(self.plane.shared.config.poll_max);
         let id = POLLS.fetch_add(1, Ordering::Relaxed);
-        let poll = Poll { id, wait, max: most, request: claim.request, boot: claim.boot };
+        let Claim { request, boot, .. } = claim;
+        let poll = Poll { id, wait, max: most, request, boot, origin: self.origin.clone() };
         let (reply, answered) = Reply::channel();
         connection.send(connection::Message::Poll { poll, reply }).map_err(CallError::from)?;
         let parked = ParkedPoll { connection: &connection, id, waiting: true };

@@ -125,7 +125,8 @@ impl Session {
         let claimant = self.claimant(task, attempt, claim_token)?;
         let permit = self.plane.permit(cell.cell, 0)?;
         let within = self.plane.shared.config.answer_within;
-        let say = |reply| dispatcher::Message::HandBack { task, claimant, reply };
+        let origin = self.origin.clone();
+        let say = |reply| dispatcher::Message::HandBack { task, claimant, origin, reply };
         match cell.dispatcher.call_with_permit(permit, within, say).await?? {
             Asked::Found(()) => Ok(()),
             Asked::NotHere => self.closed(&cell, task).await.map(drop),
@@ -174,12 +175,14 @@ impl Session {
         let (sealed, digest) = (Sealed::seal(&said), self.known.key.digest(&said));
         let permit = self.plane.permit(cell.cell, said.len())?;
         let within = self.plane.shared.config.answer_within;
+        let origin = self.origin.clone();
         let say = |reply| dispatcher::Message::Progress {
             task,
             claimant,
             percent,
             sealed,
             digest,
+            origin,
             reply,
         };
         match cell.dispatcher.call_with_permit(permit, within, say).await?? {
@@ -200,7 +203,8 @@ impl Session {
         let sealed = |report: &dispatcher::Report| report.sealed.as_ref().map_or(0, Sealed::len);
         let permit = self.plane.permit(cell.cell, reports.iter().map(sealed).sum())?;
         let within = self.plane.shared.config.answer_within;
-        let say = |reply| dispatcher::Message::Report { reports, reply };
+        let origin = self.origin.clone();
+        let say = |reply| dispatcher::Message::Report { reports, origin, reply };
         Ok(cell.dispatcher.call_with_permit(permit, within, say).await?)
     }
 
@@ -241,7 +245,9 @@ impl Session {
                 if is_noteworthy(&known, claimant, &refusal).is_some() {
                     let known = Known { task: Box::new(known), as_of };
                     let refusal = refusal.clone();
-                    let say = dispatcher::Message::RefusedFromRecord { known, claimant, refusal };
+                    let origin = self.origin.clone();
+                    let say =
+                        dispatcher::Message::RefusedFromRecord { known, claimant, refusal, origin };
                     // A cell that restarts at this moment loses a line of history and no work.
                     let _ = cell.dispatcher.send(say);
                 }

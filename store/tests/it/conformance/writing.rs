@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fleetward_store::{
-    AppendError, CellAppend, CellHead, CellId, Codec, EVENT_LIMIT_BYTES, Event, chain, genesis,
-    verify,
+    AppendError, CellAppend, CellHead, CellId, Codec, EVENT_LIMIT_BYTES, Event, Origin, chain,
+    genesis, verify,
 };
 
 use super::on_every_backend;
@@ -35,6 +35,10 @@ async fn appended_event_comes_back_with_every_field(world: World) {
         codec: Codec::Bincode,
         at: -1,
         by: "worker w\"1'".into(),
+        origin: Some(Arc::new(Origin {
+            request: "req/ü 1".into(),
+            source: Some(std::net::Ipv6Addr::LOCALHOST.into()),
+        })),
         body: Bytes::from_static(b"{\"a\":1}"),
         sealed: Some(Bytes::from_static(b"\x00secret")),
     };

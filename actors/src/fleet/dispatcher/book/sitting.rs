@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use fleetward_store::Position;
+use fleetward_store::{Origin, Position};
 
 use crate::fleet::dispatcher::matcher::{Matcher, Poll};
 use crate::fleet::registry::Seat;
@@ -21,6 +21,8 @@ pub struct Parked {
     pub once: bool,
     /// Most tasks that it takes.
     pub max: usize,
+    /// By which request.
+    pub origin: Option<Arc<Origin>>,
 }
 
 /// A worker that may work.

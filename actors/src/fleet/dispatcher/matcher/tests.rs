@@ -21,7 +21,7 @@ fn profile(pool: &str, labels: &[(&str, &str)]) -> Profile {
 }
 
 fn poll(number: u64) -> Poll {
-    Poll { worker: WorkerId::fresh(), poll: number, request: None, max: 1 }
+    Poll { worker: WorkerId::fresh(), poll: number, request: None, max: 1, origin: None }
 }
 
 #[test]
