@@ -115,7 +115,7 @@ async fn append(log: CellLog) {
     {
         let by: Arc<str> = "bench".into();
         let mut draft = log.begin(0);
-        let sealed = Some(Sealed::seal(&[7; PAYLOAD]));
+        let sealed = Some(Sealed::from_bytes(bytes::Bytes::from_static(&[7; PAYLOAD])));
         draft.push::<Key>(KeyId::fresh(), &Event::Revoked {}, &by, sealed);
         draft.allow(Effect::Answer(reply.with(())));
         draft.submit();

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use fleetward::actors::seal::MasterKey;
 use fleetward::plane::{AdminToken, NewSubmit, Options};
 use fleetward::{ControlPlane, Outcome, from_fn};
 
@@ -13,8 +14,10 @@ const TOKEN: &str = "fwt_a-token-of-your-own";
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
     let url = format!("sqlite://{}", folder.path().join("fleet.db").display());
+    // In life: in a file apart from the store, see `fleetward::master_key`.
+    let key = MasterKey::fresh();
     let task = {
-        let plane = start(&url).await?;
+        let plane = start(&url, &key).await?;
         let operator = plane.operator(&plane.authenticate(TOKEN)?, None).await?;
         let new = NewSubmit { payload: r#"{"numbers":[1,2,3,4]}"#.into(), ..NewSubmit::default() };
         let task = operator.submit(new).await?.task;
@@ -24,7 +27,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     println!("the control plane is gone; only {url} is left");
 
-    let plane = start(&url).await?;
+    let plane = start(&url, &key).await?;
     let operator = plane.operator(&plane.authenticate(TOKEN)?, None).await?;
     let sum = from_fn(|task, _cx| async move {
         let numbers = task.payload.expose()["numbers"].as_array().cloned().unwrap_or_default();
@@ -41,8 +44,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     if result.as_ref() == b"10" { Ok(()) } else { Err("the sum is wrong".into()) }
 }
 
-async fn start(url: &str) -> Result<ControlPlane, Box<dyn std::error::Error>> {
+async fn start(url: &str, key: &MasterKey) -> Result<ControlPlane, Box<dyn std::error::Error>> {
     let store = fleetward::store::connect(url).await?;
     let admin_token = Some(AdminToken(TOKEN.to_owned()));
-    Ok(ControlPlane::start(store, Options { admin_token, ..Options::default() }).await?)
+    let options = Options { admin_token, master_key: Some(key.clone()), ..Options::default() };
+    Ok(ControlPlane::start(store, options).await?)
 }

@@ -19,6 +19,7 @@ mod error;
 mod journal;
 mod keys;
 mod logs;
+mod master_key;
 mod models;
 mod orgs;
 mod policy;
@@ -92,6 +93,9 @@ enum Verb {
     /// The record of what happened.
     #[command(subcommand)]
     Audit(audit::AuditVerb),
+    /// The key that everything secret in a store is sealed with.
+    #[command(subcommand)]
+    MasterKey(master_key::MasterKeyVerb),
     /// Read the journal of a store, without a server.
     #[command(subcommand)]
     Journal(journal::JournalVerb),
@@ -166,6 +170,7 @@ async fn run(cli: Cli) -> Result<(), Failed> {
         Verb::Org(verb) => orgs::run(verb, &cli.client).await,
         Verb::Token(verb) => tokens::run(verb, &cli.client).await,
         Verb::Audit(verb) => audit::run(verb, &cli.client).await,
+        Verb::MasterKey(verb) => master_key::run(verb),
         Verb::Journal(verb) => journal::run(verb, cli.client.output).await,
         Verb::Doctor(args) => doctor::run(args, &cli.client).await,
         Verb::DemoStep => demo::step::run(),

@@ -9,7 +9,8 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-//! // `sqlite://fleet.db` and `postgres://...` keep what happens; `memory:` is for tests.
+//! // `sqlite://fleet.db` and `postgres://...` keep what happens, and need a `master_key` in the options (see
+//! // `fleetward::master_key`); `memory:` is for tests.
 //! let store = fleetward::store::connect("memory:").await?;
 //! let admin = Some(AdminToken("fwt_made-up".into()));
 //! let plane = ControlPlane::start(store, Options { admin_token: admin, ..Options::default() }).await?;
@@ -33,6 +34,7 @@
 //! ```
 
 pub mod in_process;
+pub mod master_key;
 
 /// The README's programs are compiled with the tests.
 #[cfg(doctest)]

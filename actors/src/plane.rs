@@ -5,6 +5,8 @@
 mod audit;
 mod delivery;
 mod enrollment;
+mod envelope;
+mod master_key;
 mod opener;
 mod operator;
 mod orgs;
@@ -27,12 +29,14 @@ use crate::fleet::cell::{Cells, Ground, OrgCell, keeper};
 use crate::id::{OrgId, TokenId};
 use crate::journal::{self, Outage, Positions};
 use crate::projector::{self, Progress};
+use crate::seal::MasterKey;
 use crate::system::directory;
 use crate::system::org::Role;
 use crate::system::principals::{KnownOrg, Principals};
 pub use audit::{AuditEntry, AuditQuery};
 pub use delivery::Delivery;
 pub use enrollment::{Enrollment, NewEnrollmentKey, Registered};
+pub use envelope::Envelope;
 pub use operator::{
     AMEND_MAX, DEAD_SCAN, DeadGroup, DeadGroups, DeadLetters, Explanation, NewSubmit, Operator,
     Receipt, SUBMIT_MAX, TaskView,
@@ -58,6 +62,8 @@ pub struct Options {
     pub faults: Faults,
     /// A system token that is made good, if it is not yet.
     pub admin_token: Option<AdminToken>,
+    /// What the keys in the store are sealed with. Only a store in memory does without: it gets a fresh one.
+    pub master_key: Option<MasterKey>,
 }
 
 /// The text of a token.
@@ -79,6 +85,15 @@ pub enum BootError {
     /// See what it says of the store.
     #[error("the actors did not start: {0}")]
     Start(#[from] StartError),
+    /// Name the master key of the store, or make one for a new store, and keep it apart from the store.
+    #[error("{0} needs a master key: what is secret in it is sealed with that")]
+    NoMasterKey(String),
+    /// Name the master key that the store was made with.
+    #[error("the master key is not the one that {0} was made with")]
+    WrongMasterKey(String),
+    /// See what it says of the store.
+    #[error("the store cannot be read: {0}")]
+    Store(#[from] fleetward_store::ReadError),
     /// The first commands failed.
     #[error("the directory did not answer: {0}")]
     Directory(#[from] Error),
@@ -101,6 +116,7 @@ struct Shared {
     principals: Arc<Principals>,
     projector: projector::Handle,
     permits: Permits<CellId>,
+    master: MasterKey,
 }
 
 /// Who asks, proved by a token.
@@ -140,7 +156,8 @@ impl ControlPlane {
         options.config.check()?;
         let clock = options.clock.clone().unwrap_or_else(Clock::real);
         let admin = options.admin_token.clone();
-        let plane = Self { shared: Arc::new(boot(store, options, clock).await?) };
+        let master = master_key::of(store.as_ref(), options.master_key.clone()).await?;
+        let plane = Self { shared: Arc::new(boot(store, options, clock, master).await?) };
         plane.ensure_default_org().await?;
         if let Some(AdminToken(text)) = admin {
             plane.ensure_admin_token(&text).await?;
@@ -257,7 +274,12 @@ impl ControlPlane {
     }
 }
 
-async fn boot(store: Arc<dyn Store>, options: Options, clock: Clock) -> Result<Shared, StartError> {
+async fn boot(
+    store: Arc<dyn Store>,
+    options: Options,
+    clock: Clock,
+    master: MasterKey,
+) -> Result<Shared, StartError> {
     let config = Arc::new(options.config);
     let outage = Arc::new(Outage::default());
     let progress = Arc::new(Progress::new());
@@ -297,7 +319,7 @@ async fn boot(store: Arc<dyn Store>, options: Options, clock: Clock) -> Result<S
         .child(ChildSpec::supervisor("followers", followers))
         .child(ChildSpec::supervisor(
             "directory",
-            system_cell(&ground, &directory, &system_positions, &principals),
+            system_cell(&ground, &directory, &system_positions, (&principals, &master)),
         ))
         .child(ChildSpec::family("cells", &cells))
         .child(ChildSpec::actor::<opener::State>("opener", Address::new("opener"), opener_args));
@@ -320,6 +342,7 @@ async fn boot(store: Arc<dyn Store>, options: Options, clock: Clock) -> Result<S
         principals,
         projector,
         permits,
+        master,
     })
 }
 
@@ -328,12 +351,13 @@ fn system_cell(
     ground: &Ground,
     directory: &Address<directory::Message>,
     positions: &Arc<Positions>,
-    principals: &Arc<Principals>,
+    (principals, master): (&Arc<Principals>, &MasterKey),
 ) -> SupervisorSpec {
     let address = Address::new("directory keeper");
     let args = directory::Args {
         keeper: keeper::Handle::new(address.clone()),
         principals: principals.clone(),
+        master: master.clone(),
     };
     let keeper_args = ground.keeper(SYSTEM_CELL, positions);
     ground

@@ -1,114 +1,163 @@
-//! Payloads, results and error texts on their way through the actors: bytes that nobody can print.
+//! What is secret on its way through the actors and into the store: encrypted bytes that nobody can print.
 //!
-//! A `Sealed` is made and opened in a caller's `Handle`, never in an actor. The first byte names how the
-//! rest is written, so that encrypted values can follow plain ones in the same journal.
+//! A [`Sealed`] is made and opened in a caller's handle, never in an actor: payloads, results, error texts and progress
+//! with a key of the organisation's [`Ring`], keys themselves with the [`MasterKey`]. It is bound to its organisation,
+//! to the thing it belongs to and to its purpose, and opens nowhere else.
+
+mod cell_key;
+mod master;
+mod ring;
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+pub use fleetward_seal::{BadKey, Bound, Key};
 
-/// The rest of the value is the plaintext itself.
-const PLAIN: u8 = 0;
+pub use cell_key::CellKey;
+pub use master::MasterKey;
+pub use ring::{KeyChange, KeyState, Ring, RingKey};
+
+/// The rest of the value is the number of a key (4 bytes, the highest first) and a Fernet token without its base64.
+const FERNET: u8 = 1;
+/// Bytes before the token.
+const HEAD: usize = 5;
+/// The number that stands for the master key in front of a token. Keys of rings begin at 1.
+const MASTER: u32 = 0;
 
 /// A value that leaves a cell only towards the one who may read it. It has no `Serialize` and no content in `Debug`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Sealed(Bytes);
+#[derive(Clone)]
+pub struct Sealed {
+    bytes: Bytes,
+    /// Counts it as on its way, until it has a position: a key is not retired meanwhile.
+    on_its_way: Option<Arc<()>>,
+}
 
-/// A sealed value that this build cannot read.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("sealed value is in format {0:?}, which this build does not know")]
-pub struct Unreadable(Option<u8>);
+/// What a value is for. One that is sealed for one purpose does not open for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// The secret of a cell.
+    CellKey,
+    /// A key of a ring.
+    PayloadKey,
+    /// What a task's worker gets.
+    Payload,
+    /// The output of a completed task.
+    Result,
+    /// The error text of a failed attempt.
+    Error,
+    /// A word of progress.
+    Progress,
+}
+
+/// A sealed value that does not open here. There is no fallback: whoever meets it answers an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// Run the build that wrote it, or a newer one.
+    #[error("sealed value is in format {0:?}, which this build does not know")]
+    Format(Option<u8>),
+    /// The ring has no such key, or it is retired.
+    #[error("sealed value needs key {0}, which is retired or not of this organisation")]
+    Key(u32),
+    /// Another key made it, it was changed, or it was moved here from elsewhere.
+    #[error("sealed value does not open with key {0}: it was changed, or belongs elsewhere")]
+    Broken(u32),
+}
+
+impl Purpose {
+    /// The word in what a value is bound to.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::CellKey => "cell key",
+            Self::PayloadKey => "payload key",
+            Self::Payload => "payload",
+            Self::Result => "result",
+            Self::Error => "error",
+            Self::Progress => "progress",
+        }
+    }
+}
 
 impl Sealed {
-    /// Seals `plaintext`.
-    pub fn seal(plaintext: &[u8]) -> Self {
-        let mut bytes = Vec::with_capacity(plaintext.len() + 1);
-        bytes.push(PLAIN);
-        bytes.extend_from_slice(plaintext);
-        Self(bytes.into())
+    fn new(number: u32, key: &Key, bound: Bound, value: &[u8]) -> Self {
+        Self { bytes: written(number, &key.seal(bound, value)), on_its_way: None }
     }
 
-    /// Opens it again.
+    fn open(&self, key: &Key, bound: Bound) -> Result<Bytes, Unreadable> {
+        let (number, token) = self.token()?;
+        key.open(bound, &token).map_err(|_| Unreadable::Broken(number))
+    }
+
+    /// The number of its key, and the token as text.
+    fn token(&self) -> Result<(u32, String), Unreadable> {
+        let number = self.key()?;
+        Ok((number, fleetward_seal::to_text(&self.bytes[HEAD..])))
+    }
+
+    /// The number of the key that it needs; 0 is the master key.
     ///
     /// # Errors
     /// When a newer build sealed it in a format that is unknown here.
-    pub fn open(&self) -> Result<Bytes, Unreadable> {
-        match self.0.first() {
-            Some(&PLAIN) => Ok(self.0.slice(1..)),
-            other => Err(Unreadable(other.copied())),
+    pub fn key(&self) -> Result<u32, Unreadable> {
+        match (self.bytes.first(), self.bytes.get(1..HEAD)) {
+            (Some(&FERNET), Some(number)) => {
+                Ok(u32::from_be_bytes(number.try_into().expect("four bytes are a number")))
+            }
+            (format, _) => Err(Unreadable::Format(format.copied())),
         }
     }
 
     /// The bytes for the store.
     pub fn into_bytes(self) -> Bytes {
-        self.0
+        self.bytes
+    }
+
+    /// The bytes for the store, and what is to be held until they have a position.
+    pub(crate) fn into_parts(self) -> (Bytes, Option<Arc<()>>) {
+        (self.bytes, self.on_its_way)
     }
 
     /// What the store gave back.
     pub fn from_bytes(bytes: Bytes) -> Self {
-        Self(bytes)
+        Self { bytes, on_its_way: None }
+    }
+
+    /// A copy to be kept: it does not hold its key.
+    pub fn kept(&self) -> Self {
+        Self::from_bytes(self.bytes.clone())
     }
 
     /// Size in bytes, as stored.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.bytes.len()
     }
 
     /// True for a value without even a format byte.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.bytes.is_empty()
     }
 }
+
+fn written(number: u32, token: &str) -> Bytes {
+    let raw = fleetward_seal::to_raw(token).expect("a token is base64");
+    let mut bytes = Vec::with_capacity(HEAD + raw.len());
+    bytes.push(FERNET);
+    bytes.extend_from_slice(&number.to_be_bytes());
+    bytes.extend_from_slice(&raw);
+    bytes.into()
+}
+
+impl PartialEq for Sealed {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for Sealed {}
 
 impl fmt::Debug for Sealed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Sealed({} bytes)", self.0.len())
-    }
-}
-
-/// The secret of one cell: signs claim tokens and enrollment keys, and keys the digests of sealed values.
-#[derive(Clone, PartialEq, Eq)]
-pub struct CellKey([u8; 32]);
-
-impl CellKey {
-    /// A fresh random key.
-    pub fn fresh() -> Self {
-        Self(rand::random())
-    }
-
-    /// The key from its stored form.
-    pub fn from_sealed(sealed: &Sealed) -> Option<Self> {
-        sealed.open().ok()?.as_ref().try_into().ok().map(Self)
-    }
-
-    /// The key in the form that is stored.
-    pub fn sealed(&self) -> Sealed {
-        Sealed::seal(&self.0)
-    }
-
-    /// HMAC-SHA-256 (RFC 2104) over length-prefixed parts, separated by `purpose`.
-    pub fn mac(&self, purpose: &str, parts: &[&[u8]]) -> [u8; 32] {
-        let mut mac =
-            Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes a key of any length");
-        for part in std::iter::once(purpose.as_bytes()).chain(parts.iter().copied()) {
-            mac.update(&(part.len() as u64).to_be_bytes());
-            mac.update(part);
-        }
-        mac.finalize().into_bytes().into()
-    }
-
-    /// The digest of a plaintext that may stand in the open beside its sealed form: without the key
-    /// nobody can test a guess against it.
-    pub fn digest(&self, plaintext: &[u8]) -> String {
-        hex::encode(self.mac("digest", &[plaintext]))
-    }
-}
-
-impl fmt::Debug for CellKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("CellKey")
+        write!(f, "Sealed({} bytes)", self.bytes.len())
     }
 }
 
@@ -117,27 +166,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sealed_value_opens_to_what_was_sealed() {
-        assert_eq!(Sealed::seal(b"abc").open().unwrap().as_ref(), b"abc");
-    }
-
-    #[test]
     fn unknown_format_is_refused() {
-        assert_eq!(
-            Sealed::from_bytes(Bytes::from_static(&[9, 1])).open(),
-            Err(Unreadable(Some(9)))
-        );
-        assert_eq!(Sealed::from_bytes(Bytes::new()).open(), Err(Unreadable(None)));
+        let format = |bytes: &'static [u8]| Sealed::from_bytes(Bytes::from_static(bytes)).key();
+        assert_eq!(format(&[0, 1]), Err(Unreadable::Format(Some(0))), "never plain");
+        assert_eq!(format(&[9, 1, 1, 1, 1, 1]), Err(Unreadable::Format(Some(9))));
+        assert_eq!(format(&[1, 0, 0]), Err(Unreadable::Format(Some(1))));
+        assert_eq!(format(&[]), Err(Unreadable::Format(None)));
+        assert_eq!(format(&[1, 0, 0, 1, 2]), Ok(258));
     }
 
     #[test]
     fn debug_shows_no_content() {
-        assert_eq!(format!("{:?}", Sealed::seal(b"hunter2")), "Sealed(8 bytes)");
-    }
-
-    #[test]
-    fn parts_of_a_mac_do_not_run_together() {
-        let key = CellKey([7; 32]);
-        assert_ne!(key.mac("p", &[b"ab", b"c"]), key.mac("p", &[b"a", b"bc"]));
+        let sealed = Sealed::new(3, &Key::fresh(), Bound::to("p", &[]), b"hunter2");
+        assert_eq!(format!("{sealed:?}"), "Sealed(94 bytes)");
+        assert!(!sealed.bytes.windows(7).any(|part| part == b"hunter2"));
     }
 }

@@ -2,4 +2,5 @@
 
 pub mod directory;
 pub mod org;
+pub mod payload_key;
 pub mod principals;

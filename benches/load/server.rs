@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -101,6 +102,13 @@ impl Drop for Server {
     }
 }
 
+/// The file with the key of the stores that are measured: the same for every life of a server.
+fn master_key() -> Result<PathBuf> {
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("master-key-of-loads");
+    fleetward::master_key::kept(&file)?;
+    Ok(file)
+}
+
 fn spawn(url: &str, listen: &str, arguments: &[String]) -> Result<(Child, SocketAddr)> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fleetward"));
     // Nothing of this process's environment may change what is measured.
@@ -113,6 +121,7 @@ fn spawn(url: &str, listen: &str, arguments: &[String]) -> Result<(Child, Socket
         .args(["serve", "--database-url", url, "--listen", listen, "--drain-seconds", "5"])
         .args(arguments)
         .env("FLEETWARD_ADMIN_TOKEN", ADMIN)
+        .env("FLEETWARD_MASTER_KEY_FILE", master_key()?)
         .env("FLEETWARD_LOG", "error")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

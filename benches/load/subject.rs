@@ -37,7 +37,8 @@ impl Subject {
             Mode::Inprocess => {
                 let store = fleetward_store::connect(&url).await?;
                 let admin_token = Some(AdminToken(ADMIN.to_owned()));
-                let options = PlaneOptions { admin_token, ..PlaneOptions::default() };
+                let master_key = Some(fleetward_actors::seal::MasterKey::fresh());
+                let options = PlaneOptions { admin_token, master_key, ..PlaneOptions::default() };
                 Ok(Self::Here(ControlPlane::start(store, options).await?))
             }
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use fleetward_actors::effect::Effect;
 use fleetward_actors::fact::{Stamp, decode, encode};
 use fleetward_actors::fleet::dispatcher::book::{Book, Parked, Served};
@@ -10,12 +11,12 @@ use fleetward_actors::fleet::dispatcher::matcher::{Matcher, Order};
 use fleetward_actors::fleet::key::Binding;
 use fleetward_actors::fleet::registry::Seat;
 use fleetward_actors::fleet::task::{Event, Handling, Profile, Requirement, Task};
-use fleetward_actors::id::{TaskId, WorkerId};
+use fleetward_actors::id::{OrgId, TaskId, WorkerId};
 use fleetward_actors::journal::CellLog;
 use fleetward_actors::plane::{
     AdminToken, Claim, Enrollment, NewEnrollmentKey, NewSubmit, Options as PlaneOptions, Outcome,
 };
-use fleetward_actors::seal::Sealed;
+use fleetward_actors::seal::{Key, KeyChange, KeyState, Purpose, Ring, Sealed};
 use fleetward_actors::{ControlPlane, Operator, Session};
 use fleetward_runtime::{
     Actor, Address, ChildSpec, Context, Crash, Options, Reply, StartError, Strategy,
@@ -54,6 +55,8 @@ pub(crate) const PARTS: &[Part] = &[
     Part { name: "dispatch: a task for a parked poll", times: 500, make: || dispatch(0) },
     Part { name: "dispatch: a task, 10,000 wait", times: 500, make: || dispatch(10_000) },
     Part { name: "event: encode and decode", times: 2_000, make: event },
+    Part { name: "seal: a payload", times: 1_000, make: seal },
+    Part { name: "open: a payload", times: 1_000, make: open },
     Part { name: "mailbox: 64 messages, an answer each", times: 100, make: mailbox },
     Part { name: "append: 64 events, group commit", times: 100, make: append },
     Part { name: "token check: a worker", times: 1_000, make: worker_check },
@@ -141,11 +144,30 @@ fn dispatch(backlog: usize) -> Step {
 fn event() -> Step {
     let (task, by): (_, Arc<str>) = (TaskId::fresh(), "worker:1".into());
     let event = Event::Completed { attempt: 1, worker: WorkerId::fresh(), digest: "d".repeat(64) };
+    let sealed = ring().seal(Purpose::Result, b"a task", &[7; PAYLOAD]).into_bytes();
     Box::new(move || {
-        let sealed = Some(Sealed::seal(&[7; PAYLOAD]).into_bytes());
+        let sealed = Some(sealed.clone());
         let stored = encode::<Task>(task, &event, 0, (by.clone(), None), sealed);
         decode::<Task>(1, &stored).unwrap();
     })
+}
+
+fn ring() -> Ring {
+    let key = Some(Arc::new(Key::fresh()));
+    Ring::new(OrgId::fresh(), vec![KeyChange { number: 1, state: KeyState::Primary, key }])
+}
+
+/// A payload into what is stored.
+fn seal() -> Step {
+    let ring = ring();
+    Box::new(move || drop(ring.seal(Purpose::Payload, b"the id of a task", &[7; PAYLOAD])))
+}
+
+/// What is stored into a payload.
+fn open() -> Step {
+    let ring = ring();
+    let sealed = ring.seal(Purpose::Payload, b"the id of a task", &[7; PAYLOAD]).kept();
+    Box::new(move || drop(ring.open(Purpose::Payload, b"the id of a task", &sealed).unwrap()))
 }
 
 struct Echo;
@@ -210,7 +232,7 @@ fn append_one(log: &CellLog, by: &Arc<str>) -> fleetward_runtime::Answered<()> {
     let mut draft = log.begin(0);
     let claimed =
         Event::Claimed { attempt: 1, worker: WorkerId(Default::default()), request: None };
-    let sealed = Some(Sealed::seal(&[7; PAYLOAD]));
+    let sealed = Some(Sealed::from_bytes(Bytes::from_static(&[7; PAYLOAD])));
     draft.push::<Task>(TaskId::fresh(), &claimed, by, sealed);
     draft.allow(Effect::Answer(reply.with(())));
     draft.submit();

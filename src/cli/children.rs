@@ -72,13 +72,14 @@ impl Drop for Child {
 
 /// Starts a server and waits until it listens; answers where.
 pub(super) async fn serve(
-    url: &str,
+    (url, master_key): (&str, &Path),
     listen: &str,
     token: &str,
     extra: &[&str],
 ) -> Result<(Child, String), Failed> {
     let mut command = this_binary()?;
     command.args(["serve", "--database-url", url, "--listen", listen]).args(extra);
+    command.arg("--master-key-file").arg(master_key);
     command.env("FLEETWARD_ADMIN_TOKEN", token).stdout(Stdio::piped());
     let mut child = Child::start(&mut command)?;
     let said = child.process.stdout.take().ok_or_else(|| Failed::wrong("it has no output"))?;

@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use clap::Args;
+use fleetward::master_key;
 use fleetward_actors::fleet::credentials::operator_token;
 use serde_json::json;
 
@@ -32,7 +33,9 @@ pub(crate) async fn run(args: DevArgs) -> Result<(), Failed> {
     let token = kept_token(&folder.join("admin-token"))?;
     let stop = stop_on_signal()?;
     let url = format!("sqlite://{}", folder.join("fleetward.db").display());
-    let (mut server, base) = children::serve(&url, &args.listen, &token, &[]).await?;
+    let key = folder.join("master-key");
+    master_key::kept(&key).map_err(Failed::refused)?;
+    let (mut server, base) = children::serve((&url, &key), &args.listen, &token, &[]).await?;
     println!("server      {base}");
     println!("admin token {token}");
     println!("store       {url}");

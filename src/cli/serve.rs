@@ -4,13 +4,14 @@ use std::io::Write;
 use std::time::Duration;
 
 use clap::Args;
-use fleetward_actors::plane::{AdminToken, Options};
+use fleetward_actors::plane::{AdminToken, BootError, Options};
 use fleetward_actors::{Config, ControlPlane};
 use fleetward_gateway::{Cidr, GatewayOptions};
 use tokio::net::TcpListener;
 
 use super::end::EndArgs;
 use super::error::{Failed, chain};
+use super::master_key::MasterKeyArgs;
 
 #[derive(Args)]
 pub(crate) struct ServeArgs {
@@ -23,6 +24,8 @@ pub(crate) struct ServeArgs {
     /// A system token that shall be good. Without it, a store that has none gets one, printed once.
     #[arg(long, env = "FLEETWARD_ADMIN_TOKEN", hide_env_values = true)]
     admin_token: Option<String>,
+    #[command(flatten)]
+    master_key: MasterKeyArgs,
     /// How long requests in flight and queues may take to end on SIGTERM.
     #[arg(long, value_name = "N", env = "FLEETWARD_DRAIN_SECONDS", default_value = "20", value_parser = seconds)]
     drain_seconds: Duration,
@@ -81,7 +84,13 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failed> {
     let (listen, drain) = (args.listen, args.drain_seconds);
     let shutdown = args.end.asked()?;
     fleetward_gateway::metrics::install();
-    let plane = start(&url, config, args.admin_token.clone()).await?;
+    let options = Options {
+        config,
+        admin_token: args.admin_token.clone().map(AdminToken),
+        master_key: args.master_key.read()?,
+        ..Options::default()
+    };
+    let plane = start(&url, options).await?;
     if args.admin_token.is_none() {
         print_first_token(&plane).await?;
     }
@@ -101,16 +110,18 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failed> {
     Ok(())
 }
 
-async fn start(
-    url: &str,
-    config: Config,
-    admin_token: Option<String>,
-) -> Result<ControlPlane, Failed> {
+async fn start(url: &str, options: Options) -> Result<ControlPlane, Failed> {
     let store = fleetward_store::connect(url).await?;
     tracing::info!(store = store.describe(), "store opened");
-    let admin_token = admin_token.map(AdminToken);
-    let options = Options { config, admin_token, ..Options::default() };
-    ControlPlane::start(store, options).await.map_err(|error| Failed::Unavailable(chain(&error)))
+    ControlPlane::start(store, options).await.map_err(|error| match &error {
+        BootError::NoMasterKey(_) => {
+            let how = "make one with `fleetward master-key new FILE`, keep a copy apart from the store, and name it: \
+                       --master-key-file FILE";
+            Failed::refused(format!("{error}; {how}"))
+        }
+        BootError::WrongMasterKey(_) => Failed::refused(error),
+        _ => Failed::Unavailable(chain(&error)),
+    })
 }
 
 /// A store without any system token gets one: somebody must be able to begin.

@@ -22,7 +22,8 @@ async fn thousand_parked_workers_cost_no_query() {
 async fn story(place: Place) {
     let store = fleetward_store::connect(&place.url()).await.unwrap();
     let admin = Some(fleetward_actors::plane::AdminToken(ADMIN.to_owned()));
-    let options = Options { admin_token: admin, ..Options::default() };
+    let master_key = Some(fleetward_actors::seal::MasterKey::fresh());
+    let options = Options { admin_token: admin, master_key, ..Options::default() };
     let plane = ControlPlane::start(store.clone(), options).await.unwrap();
     let operator = plane.operator(&plane.authenticate(ADMIN).unwrap(), None).await.unwrap();
     let binding = Binding { auto_approve: true, ..Binding::default() };

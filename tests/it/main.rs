@@ -16,4 +16,5 @@ mod organisations;
 mod orphans;
 mod outage;
 mod python_worker;
+mod sealing;
 mod settings;

@@ -218,7 +218,7 @@ impl State {
         };
         let stamp = draft.push::<Task>(new.id, &event, by, Some(new.payload.clone()));
         self.book.apply(new.id, &event, stamp);
-        self.book.keep_payload(new.id, new.payload, self.args.config.payload_memory);
+        self.book.keep_payload(new.id, new.payload.kept(), self.args.config.payload_memory);
     }
 
     /// Gives tasks that wait for work to the polls that fit, or a place in their queues.

@@ -161,7 +161,8 @@ impl Draft<'_> {
             Request::Own(origin) => origin.cloned(),
         };
         let at = self.tail.at;
-        let sealed = sealed.map(Sealed::into_bytes);
+        // Held to the end of this call: until its position is given, a value counts as on its way.
+        let (sealed, _held) = sealed.map(Sealed::into_parts).unzip();
         self.events.push(fact::encode::<F>(id, event, at, (by.clone(), origin), sealed));
         self.tail.last += 1;
         self.log.positions.given.store(self.tail.last, Ordering::Release);

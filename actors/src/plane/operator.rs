@@ -13,6 +13,7 @@ use fleetward_runtime::Reply;
 use fleetward_store::{CellId, Position, Query, Record};
 
 use super::delivery::first_of;
+use super::envelope::Envelope;
 use super::reading::{PAGE_MAX, away, state};
 use super::{Caller, ControlPlane};
 use crate::cause::Cause;
@@ -25,7 +26,7 @@ use crate::fleet::registry::{self, Asked, rules::Verdict};
 use crate::fleet::task::Task;
 use crate::fleet::worker::Worker;
 use crate::id::{TaskId, WorkerId};
-use crate::seal::Sealed;
+use crate::seal::{Purpose, Sealed};
 use crate::system::org::Role;
 use crate::system::principals::KnownOrg;
 pub use remedies::{AMEND_MAX, DEAD_SCAN, DeadGroup, DeadGroups, DeadLetters, Explanation};
@@ -46,7 +47,7 @@ pub struct TaskView {
     /// The task.
     pub task: Task,
     /// The output or the error text of a closed one; the last error of one that is tried again.
-    pub result: Option<Sealed>,
+    pub result: Option<Envelope>,
 }
 
 impl std::fmt::Debug for Operator {
@@ -85,14 +86,14 @@ impl Operator {
         let live = cell.dispatcher.call_with_permit(permit, within, look).await?;
         if let Some(task) = live.filter(|task| !task.is_closed()) {
             let result = match task.error_at {
-                Some(position) => self.sealed_at(position).await?,
+                Some(position) => self.sealed_at(position, id, Purpose::Error).await?,
                 None => None,
             };
             return Ok(TaskView { task, result });
         }
         self.caught_up().await?;
         let row = self.plane.row(self.number(), Task::KIND, id.to_string()).await?;
-        view(&row.ok_or_else(|| Refusal::not_found("task"))?)
+        self.view(&row.ok_or_else(|| Refusal::not_found("task"))?)
     }
 
     /// One task, once it is closed or `wait` is over (cut to the longest wait of a poll).
@@ -121,7 +122,7 @@ impl Operator {
         before: Option<Position>,
         limit: usize,
     ) -> Result<Vec<TaskView>, Error> {
-        self.list::<Task>(status, before, limit).await?.iter().map(view).collect()
+        self.list::<Task>(status, before, limit).await?.iter().map(|row| self.view(row)).collect()
     }
 
     /// Workers, newest first, with the time each was last heard of (microseconds UTC). `before` is the `created`
@@ -248,12 +249,25 @@ impl Operator {
         self.plane.rows(query).await
     }
 
-    /// What is sealed beside an event.
-    async fn sealed_at(&self, position: Position) -> Result<Option<Sealed>, Error> {
+    /// What is sealed beside an event of a task.
+    async fn sealed_at(
+        &self,
+        position: Position,
+        task: TaskId,
+        purpose: Purpose,
+    ) -> Result<Option<Envelope>, Error> {
         let read = self.plane.shared.store.read_at(self.number(), &[position]).await;
         let events = read.map_err(|error| Error::Unavailable(format!("store: {error}")))?;
         let sealed = events.into_iter().next().and_then(|stored| stored.event.sealed);
-        Ok(sealed.map(Sealed::from_bytes))
+        let envelope = |bytes| Envelope::new(&self.known, task, purpose, Sealed::from_bytes(bytes));
+        Ok(sealed.map(envelope))
+    }
+
+    fn view(&self, row: &Record) -> Result<TaskView, Error> {
+        let task = state::<Task>(row)?;
+        let sealed = row.sealed.clone().map(Sealed::from_bytes);
+        let result = sealed.map(|sealed| Envelope::of(&self.known, &task, sealed));
+        Ok(TaskView { task, result })
     }
 
     async fn worker_row(&self, id: WorkerId) -> Result<Worker, Error> {
@@ -261,9 +275,4 @@ impl Operator {
         let row = self.plane.row(self.number(), Worker::KIND, id.to_string()).await?;
         state(&row.ok_or_else(|| Refusal::not_found("worker"))?)
     }
-}
-
-fn view(row: &Record) -> Result<TaskView, Error> {
-    let task = state::<Task>(row)?;
-    Ok(TaskView { task, result: row.sealed.clone().map(Sealed::from_bytes) })
 }

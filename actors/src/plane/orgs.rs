@@ -1,13 +1,16 @@
 //! Organisations and operators' tokens: what administrators of the system, and of an organisation, may do.
 
+use std::sync::Arc;
+
 use super::{AdminToken, Caller, ControlPlane, DEFAULT_ORG, SYSTEM_CELL};
 use crate::cause::Cause;
 use crate::error::{Error, Refusal};
 use crate::fleet::{credentials, input};
 use crate::id::{OrgId, TokenId};
-use crate::seal::CellKey;
-use crate::system::directory::{Message, NewToken};
+use crate::seal::{CellKey, Key, Purpose};
+use crate::system::directory::{FIRST_KEY, Message, NewOrg, NewToken};
 use crate::system::org::{Org, Role, Token};
+use crate::system::payload_key::PayloadKey;
 
 /// A token to be made.
 #[derive(Debug, Clone)]
@@ -181,13 +184,30 @@ impl ControlPlane {
         token: Option<Box<NewToken>>,
         by: &Cause,
     ) -> Result<Org, Error> {
-        let (name, by, key) = (name.to_owned(), by.clone(), CellKey::fresh());
+        let (by, new) = (by.clone(), Box::new(self.new_org(name, display_name)));
         let permit = self.permit(SYSTEM_CELL, 0)?;
         self.shared
             .directory
             .call_with_permit(permit, self.shared.config.answer_within, |reply| {
-                Message::CreateOrg { name, display_name, key, token, by, reply }
+                Message::CreateOrg { new, token, by, reply }
             })
             .await?
+    }
+
+    /// An organisation with fresh keys.
+    fn new_org(&self, name: &str, display_name: Option<String>) -> NewOrg {
+        let (id, key, payload_key) = (OrgId::fresh(), CellKey::fresh(), Key::fresh());
+        let master = &self.shared.master;
+        let (purpose, subject) = (Purpose::PayloadKey, PayloadKey::subject(FIRST_KEY));
+        let text = payload_key.expose().as_bytes();
+        NewOrg {
+            id,
+            name: name.to_owned(),
+            display_name,
+            sealed_key: master.seal(Purpose::CellKey, id, &[], key.as_bytes()),
+            key,
+            sealed_payload_key: master.seal(purpose, id, &subject, text),
+            payload_key: Arc::new(payload_key),
+        }
     }
 }

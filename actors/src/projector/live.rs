@@ -12,6 +12,7 @@ use crate::fleet::policy::Policy;
 use crate::fleet::task::Task;
 use crate::fleet::worker::Worker;
 use crate::system::org::{Org, Token};
+use crate::system::payload_key::PayloadKey;
 
 /// A stream of any kind that this build knows.
 pub struct Live(Box<dyn Folding>);
@@ -50,6 +51,7 @@ impl Live {
             Policy::KIND => Known::<Policy>::begin(stored),
             Org::KIND => Known::<Org>::begin(stored),
             Token::KIND => Known::<Token>::begin(stored),
+            PayloadKey::KIND => Known::<PayloadKey>::begin(stored),
             _ => Err(unfoldable(stored.seq, &stored.event, "a stream of an unknown kind")),
         }
     }
@@ -66,6 +68,7 @@ impl Live {
             Policy::KIND => Known::<Policy>::read(row),
             Org::KIND => Known::<Org>::read(row),
             Token::KIND => Known::<Token>::read(row),
+            PayloadKey::KIND => Known::<PayloadKey>::read(row),
             kind => Err(Unfoldable {
                 seq: row.updated,
                 stream: format!("{kind}/{}", row.id),

@@ -140,7 +140,12 @@ impl Rows {
 fn begins(event: &Event) -> bool {
     matches!(
         event.kind.as_ref(),
-        "task.submitted" | "worker.registered" | "key.created" | "org.created" | "token.created"
+        "task.submitted"
+            | "worker.registered"
+            | "key.created"
+            | "org.created"
+            | "token.created"
+            | "payload_key.added"
     )
 }
 

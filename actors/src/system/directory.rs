@@ -1,12 +1,15 @@
-//! The directory: organisations and operators' tokens, the one actor of the system cell besides its keeper. Told by
+//! The directory: organisations with their key rings, and operators' tokens; the one actor of the system cell besides its keeper. Told by
 //! administrators; tells the journal, then the index that every request is checked against.
 
-use std::collections::HashMap;
+mod opening;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use fleetward_runtime::{Actor, Context, Crash, Reply, StartError};
 
 use super::org::{Org, OrgEvent, Role, Token, TokenEvent};
+use super::payload_key::{PayloadKey, PayloadKeyEvent};
 use super::principals::{Change, KnownOrg, Principals};
 use crate::cause::Cause;
 use crate::effect::Effect;
@@ -16,8 +19,10 @@ use crate::fleet::cell::keeper;
 use crate::guard::guarded;
 use crate::id::{OrgId, TokenId};
 use crate::journal::{CellLog, Draft};
-use crate::seal::{CellKey, Sealed};
+use crate::seal::{CellKey, Key, KeyChange, KeyState, MasterKey, Ring, Sealed};
 
+/// The number of the first key of a ring.
+pub const FIRST_KEY: u32 = 1;
 /// Longest name of an organisation, in characters.
 const NAME_MAX: usize = 63;
 
@@ -28,6 +33,27 @@ pub struct Args {
     pub keeper: keeper::Handle,
     /// What requests are checked against.
     pub principals: Arc<Principals>,
+    /// Opens the keys that it finds.
+    pub master: MasterKey,
+}
+
+/// An organisation to be made, with its keys and their sealed forms.
+#[derive(Debug, Clone)]
+pub struct NewOrg {
+    /// Its id.
+    pub id: OrgId,
+    /// Its name.
+    pub name: String,
+    /// Its name for people.
+    pub display_name: Option<String>,
+    /// The secret of its cell.
+    pub key: CellKey,
+    /// The same, for the record.
+    pub sealed_key: Sealed,
+    /// The first key of its ring.
+    pub payload_key: Arc<Key>,
+    /// The same, for the record.
+    pub sealed_payload_key: Sealed,
 }
 
 /// A token to be made.
@@ -52,12 +78,8 @@ pub struct NewToken {
 pub enum Message {
     /// From an administrator of the system.
     CreateOrg {
-        /// Its name.
-        name: String,
-        /// Its name for people.
-        display_name: Option<String>,
-        /// The secret of its cell.
-        key: CellKey,
+        /// What to make.
+        new: Box<NewOrg>,
         /// Its first token, if it gets one.
         token: Option<Box<NewToken>>,
         /// Who asks.
@@ -100,6 +122,7 @@ pub struct State {
     log: CellLog,
     orgs: HashMap<OrgId, Org>,
     tokens: HashMap<TokenId, Token>,
+    payload_keys: BTreeMap<(OrgId, u32), PayloadKey>,
 }
 
 impl Actor for State {
@@ -107,15 +130,9 @@ impl Actor for State {
     type Message = Message;
 
     async fn start(args: Args, _cx: &mut Context<Message>) -> Result<Self, StartError> {
-        let part = args.keeper.take(&[Org::KIND, Token::KIND]).await?;
-        for record in part.records.iter().filter(|record| record.kind == Org::KIND) {
-            let org = crate::fact::from_record::<Org>(record)
-                .map_err(|error| StartError::Halt(error.to_string()))?;
-            let sealed = record.sealed.clone().map(Sealed::from_bytes);
-            let key = sealed.as_ref().and_then(CellKey::from_sealed).ok_or_else(|| {
-                StartError::Halt(format!("the key of organisation {} cannot be read", org.name))
-            })?;
-            args.principals.apply(Change::Org(Box::new(KnownOrg { org, key })));
+        let part = args.keeper.take(&[Org::KIND, Token::KIND, PayloadKey::KIND]).await?;
+        for known in opening::organisations(&part, &args.master)? {
+            args.principals.apply(Change::Org(Box::new(known)));
         }
         let orgs = part.states::<Org>()?.into_iter().map(|org| (org.id, org)).collect();
         let tokens: HashMap<_, _> =
@@ -123,13 +140,15 @@ impl Actor for State {
         for token in tokens.values() {
             args.principals.apply(Change::Token(Box::new(token.clone())));
         }
-        Ok(Self { args, log: part.log, orgs, tokens })
+        let keys = part.states::<PayloadKey>()?.into_iter();
+        let payload_keys = keys.map(|key| ((key.org, key.number), key)).collect();
+        Ok(Self { args, log: part.log, orgs, tokens, payload_keys })
     }
 
     fn handle(&mut self, message: Message, cx: &mut Context<Message>) -> Result<(), Crash> {
         match message {
-            Message::CreateOrg { name, display_name, key, token, by, reply } => {
-                let outcome = self.create_org((name, display_name), key, token, &by, cx);
+            Message::CreateOrg { new, token, by, reply } => {
+                let outcome = self.create_org(*new, token, &by, cx);
                 self.log.answer(reply, outcome);
             }
             Message::CreateToken { token, by, reply } => {
@@ -164,22 +183,30 @@ impl Actor for State {
 impl State {
     fn create_org(
         &mut self,
-        (name, display_name): (String, Option<String>),
-        key: CellKey,
+        new: NewOrg,
         token: Option<Box<NewToken>>,
         by: &Cause,
         cx: &Context<Message>,
     ) -> Result<Org, Error> {
+        let NewOrg { id, name, display_name, key, sealed_key, payload_key, sealed_payload_key } =
+            new;
         guarded(cx, "decide/org", || may_be_called(&name, self.orgs.values()))?;
-        let id = OrgId::fresh();
         let cell = self.orgs.values().map(|org| org.cell).max().unwrap_or(0) + 1;
         let log = self.log.clone();
         let mut draft = log.begin(cx.clock().wall_us());
         let event = OrgEvent::Created { org: id, name, display_name, cell };
-        let stamp = draft.push::<Org>(id, &event, by, Some(key.sealed()));
+        let stamp = draft.push::<Org>(id, &event, by, Some(sealed_key));
         let org = Org::begin(&event, stamp).expect("a creation begins an organisation");
         self.orgs.insert(id, org.clone());
-        let known = KnownOrg { org: org.clone(), key };
+        let (number, primary) = (FIRST_KEY, true);
+        let event = PayloadKeyEvent::Added { org: id, number, primary };
+        let subject = PayloadKey::id(id, number);
+        let stamp = draft.push::<PayloadKey>(&subject, &event, by, Some(sealed_payload_key));
+        let first = PayloadKey::begin(&event, stamp).expect("an addition begins a key");
+        self.payload_keys.insert((id, number), first);
+        let change = KeyChange { number, state: KeyState::Primary, key: Some(payload_key) };
+        let ring = Arc::new(Ring::new(id, vec![change]));
+        let known = KnownOrg { org: org.clone(), key, ring };
         self.allow(&mut draft, Change::Org(Box::new(known)));
         if let Some(token) = token {
             self.push_token(NewToken { org: Some(id), ..*token }, by, &mut draft);

@@ -9,7 +9,7 @@ use fleetward_store::CellId;
 use super::org::{Org, Token};
 use crate::fleet::credentials;
 use crate::id::OrgId;
-use crate::seal::CellKey;
+use crate::seal::{CellKey, KeyChange, Ring};
 
 /// An organisation and the secret of its cell.
 #[derive(Debug, Clone)]
@@ -18,6 +18,8 @@ pub struct KnownOrg {
     pub org: Org,
     /// The secret of its cell.
     pub key: CellKey,
+    /// What its payloads are sealed with.
+    pub ring: Arc<Ring>,
 }
 
 /// What is true now.
@@ -27,6 +29,13 @@ pub enum Change {
     Org(Box<KnownOrg>),
     /// Of a token.
     Token(Box<Token>),
+    /// Of keys of an organisation's ring, all at once.
+    PayloadKeys {
+        /// Whose.
+        org: OrgId,
+        /// What became of them.
+        keys: Vec<KeyChange>,
+    },
 }
 
 /// The index.
@@ -72,11 +81,22 @@ impl Principals {
     pub(crate) fn apply(&self, change: Change) {
         match change {
             Change::Org(known) => {
-                let known = Arc::new(*known);
+                let mut known = *known;
                 let id = known.org.id;
+                if let Some(earlier) = self.org(id) {
+                    // The directory started anew. Whoever holds the ring goes on holding the one that changes.
+                    earlier.ring.apply(known.ring.changes());
+                    known.ring = earlier.ring.clone();
+                }
+                let known = Arc::new(known);
                 self.orgs.insert(id, known.clone());
                 self.cells.insert(known.org.cell(), id);
                 self.names.insert(known.org.name.clone(), id);
+            }
+            Change::PayloadKeys { org, keys } => {
+                if let Some(known) = self.org(org) {
+                    known.ring.apply(keys);
+                }
             }
             Change::Token(token) => {
                 if token.revoked {

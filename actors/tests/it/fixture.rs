@@ -11,10 +11,13 @@ use fleetward_actors::plane::{
     AdminToken, Caller, Claim, Delivery, Enrollment, Heartbeat, NewEnrollmentKey, NewSubmit, Offer,
     Outcome, TaskView,
 };
+use fleetward_actors::seal::MasterKey;
 use fleetward_actors::{Config, ControlPlane, Error, Operator, Options, Session};
 use fleetward_runtime::testkit::World;
 use fleetward_store::memory::Memory;
 
+/// The same in every life of a store.
+const MASTER_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 pub(crate) const ADMIN: &str = "fwt_admin-token-of-the-tests";
 
 pub(crate) struct Plane {
@@ -34,6 +37,7 @@ pub(crate) async fn start_with(world: &World, store: &Memory, config: Config) ->
         clock: Some(world.clock().clone()),
         faults: world.faults().clone(),
         admin_token: Some(AdminToken(ADMIN.to_owned())),
+        master_key: Some(MasterKey::parse(MASTER_KEY).unwrap()),
     };
     let plane = ControlPlane::start(Arc::new(store.clone()), options).await.unwrap();
     world.adopt(plane.system());

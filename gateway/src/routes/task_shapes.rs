@@ -6,8 +6,7 @@ use fleetward_actors::fleet::task::{
     Condition, Failure, Handling, Network, Operator, PRIORITY_DEFAULT, Phase, Retry, Sandbox, Task,
 };
 use fleetward_actors::id::WorkerId;
-use fleetward_actors::plane::{NewSubmit, TaskView};
-use fleetward_actors::seal::Sealed;
+use fleetward_actors::plane::{Envelope, NewSubmit, TaskView};
 use fleetward_wire::tasks::{
     LabelCondition, LabelOperator, ProgressView, RetryPolicy, TaskStatus, TaskSubmit,
     TaskView as Wire,
@@ -157,7 +156,7 @@ pub(super) fn standing(task: &Task) -> (TaskStatus, Option<i64>) {
 type Ends = (Option<Secret<Value>>, Option<Secret>);
 
 /// The output of a completed task, the error text of a failed one.
-fn result_of(task: &Task, result: Option<Sealed>) -> Result<Ends, Problem> {
+fn result_of(task: &Task, result: Option<Envelope>) -> Result<Ends, Problem> {
     let opened = result.map(|sealed| opened(&task.id.to_string(), &sealed)).transpose()?;
     let text = || opened.as_ref().map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     Ok(match &task.phase {
@@ -180,7 +179,7 @@ fn result_of(task: &Task, result: Option<Sealed>) -> Result<Ends, Problem> {
 }
 
 /// What is sealed of a task.
-pub(super) fn opened(task: &str, sealed: &Sealed) -> Result<Bytes, Problem> {
+pub(super) fn opened(task: &str, sealed: &Envelope) -> Result<Bytes, Problem> {
     sealed.open().map_err(|error| {
         let id = uuid::Uuid::now_v7().to_string();
         tracing::error!(%id, %error, task, "what is sealed of a task cannot be opened");

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use fleetward::master_key;
 use fleetward_actors::fleet::credentials::operator_token;
 
 use crate::cli::children::{self, Child};
@@ -27,7 +28,9 @@ impl Stage {
         let token = operator_token();
         let mut extra = TERMS.to_vec();
         extra.extend(["--log", "error"]);
-        let (server, base) = children::serve(url, "127.0.0.1:0", &token, &extra).await?;
+        let key = folder.join("master-key");
+        master_key::kept(&key).map_err(Failed::refused)?;
+        let (server, base) = children::serve((url, &key), "127.0.0.1:0", &token, &extra).await?;
         Ok(Self { folder: folder.to_owned(), base, token, workers: BTreeMap::new(), server })
     }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use fleetward_store::{Position, Query, ReadLimit};
 
-use super::{Operator, TaskView, view};
+use super::{Operator, TaskView};
 use crate::error::{Error, Refusal};
 use crate::fact::Fold;
 use crate::fleet::dispatcher::remedy::{self, Remedy};
@@ -14,9 +14,10 @@ use crate::fleet::dispatcher::{self, Amended, Known, Subject};
 use crate::fleet::input;
 use crate::fleet::task::{Failure, Phase, Task};
 use crate::id::TaskId;
+use crate::plane::Envelope;
 use crate::plane::audit::AuditEntry;
 use crate::plane::reading::{PAGE_MAX, away, state};
-use crate::seal::Sealed;
+use crate::seal::Purpose;
 use crate::system::org::Role;
 
 /// Most tasks of one call.
@@ -271,7 +272,7 @@ impl Operator {
             before = Some(last.created);
             seen += rows.len();
             for row in &rows {
-                if !take(view(row)?) {
+                if !take(self.view(row)?) {
                     return Ok(true);
                 }
             }
@@ -317,9 +318,9 @@ impl Operator {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub async fn progress(&self, task: &Task) -> Result<Option<Sealed>, Error> {
+    pub async fn progress(&self, task: &Task) -> Result<Option<Envelope>, Error> {
         match &task.progress {
-            Some(progress) => self.sealed_at(progress.seq).await,
+            Some(progress) => self.sealed_at(progress.seq, task.id, Purpose::Progress).await,
             None => Ok(None),
         }
     }

@@ -18,7 +18,7 @@ use crate::fleet::models::ModelNames;
 use crate::fleet::task::{Condition, Handling, Network, Requirement, Sandbox, Task};
 use crate::id::{TaskId, WorkerId};
 use crate::plane::reading::{away, state};
-use crate::seal::Sealed;
+use crate::seal::Purpose;
 use crate::system::org::Role;
 
 /// Most tasks of one call.
@@ -176,7 +176,7 @@ impl Operator {
             id: task.id,
             wants: task.wants.clone(),
             handling: task.handling.clone(),
-            payload: Sealed::seal(&task.payload),
+            payload: self.known.ring.seal(Purpose::Payload, task.id.0.as_bytes(), &task.payload),
             digest: self.known.key.digest(&task.payload),
             payload_bytes: task.payload.len() as u64,
             request: task.request.clone(),

@@ -14,7 +14,8 @@ use crate::fleet::input;
 use crate::fleet::task::Requirement;
 use crate::id::TaskId;
 use crate::plane::delivery::{Delivery, ParkedPoll, first_of};
-use crate::seal::Sealed;
+use crate::plane::envelope::unreadable;
+use crate::seal::{Purpose, Sealed};
 
 /// Most tasks that one claim takes.
 pub const CLAIM_MAX: usize = 1_000;
@@ -119,13 +120,18 @@ impl Session {
     fn offer(&self, granted: Granted) -> Result<Offer, Error> {
         let Granted { task, attempt, wants, payload, claimed_at, .. } = granted;
         let sealed = payload.ok_or_else(|| internal(&"a task has no payload"))?;
-        let payload = sealed.open().map_err(|error| internal(&error))?;
+        let opened = self.known.ring.open(Purpose::Payload, task.0.as_bytes(), &sealed);
+        let payload = opened.map_err(|error| unreadable(task, error))?;
         let claim_token = self.claim_token(task, attempt);
         Ok(Offer { task, attempt, claim_token, wants, payload, claimed_at })
     }
 
-    /// Reads the payloads that were not in memory, all at once.
+    /// Reads the payloads that were not in memory, all at once. One that has been in memory for so long that its key
+    /// is retired was sealed again in the store.
     async fn read_payloads(&self, granted: &mut [Granted]) -> Result<(), Error> {
+        for granted in granted.iter_mut() {
+            granted.payload = granted.payload.take().filter(|sealed| self.known.ring.knows(sealed));
+        }
         let missing = |granted: &&Granted| granted.payload.is_none();
         let mut positions: Vec<_> =
             granted.iter().filter(missing).map(|granted| granted.submitted).collect();

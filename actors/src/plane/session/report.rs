@@ -16,7 +16,7 @@ use crate::fleet::registry::Asked;
 use crate::fleet::task::Task;
 use crate::id::TaskId;
 use crate::plane::reading::state;
-use crate::seal::Sealed;
+use crate::seal::{Purpose, Sealed};
 
 /// Most reports of one call.
 pub const REPORT_MAX: usize = 1_000;
@@ -144,7 +144,12 @@ impl Session {
             }
         };
         input::size(field, bytes.len(), self.plane.shared.config.payload_max)?;
-        let (sealed, digest) = (Some(Sealed::seal(&bytes)), Some(self.known.key.digest(&bytes)));
+        let purpose = match status {
+            Status::Completed => Purpose::Result,
+            Status::Failed => Purpose::Error,
+        };
+        let sealed = Some(self.known.ring.seal(purpose, task.0.as_bytes(), &bytes));
+        let digest = Some(self.known.key.digest(&bytes));
         Ok(dispatcher::Report { task, claimant, status, sealed, digest, group, retryable })
     }
 
@@ -172,7 +177,8 @@ impl Session {
             let detail = "percent must be between 0 and 100";
             return Err(Refusal::invalid("invalid_percent", detail).into());
         }
-        let (sealed, digest) = (Sealed::seal(&said), self.known.key.digest(&said));
+        let sealed = self.known.ring.seal(Purpose::Progress, task.0.as_bytes(), &said);
+        let digest = self.known.key.digest(&said);
         let permit = self.plane.permit(cell.cell, said.len())?;
         let within = self.plane.shared.config.answer_within;
         let origin = self.origin.clone();

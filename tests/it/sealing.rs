@@ -1,0 +1,76 @@
+//! What is secret is not in the store, and opens with the right master key alone.
+
+use serde_json::json;
+
+use crate::fixture::*;
+
+/// Stands in every secret of the story.
+const CANARY: &str = "canary-7f3a9c";
+
+/// One seat's command: it says how far it is, and answers with the payload.
+const ECHO: &str = "cat";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn store_holds_no_payload_and_no_result() {
+    let place = Place::sqlite();
+    let Place::Sqlite(folder) = &place else { unreachable!() };
+    let mut server = Server::start(&place.url());
+    let client = server.client();
+    let key = client.key(1).await;
+    let keys = tempfile::tempdir().unwrap();
+    let worker = WorkerProcess {
+        server: &server.base,
+        key: &key,
+        folder: keys.path(),
+        name: "w",
+        seats: 1,
+        exec: ECHO,
+    };
+    let (_worker, _log) = worker.start();
+
+    let submitted =
+        client.post("/api/v1/fleet/tasks", json!({"payload": {"secret": CANARY}})).await;
+    let result = client.result(submitted["run_id"].as_str().unwrap()).await;
+    assert!(result["output"].as_str().unwrap().contains(CANARY), "{result}");
+
+    server.process.kill9();
+    let mut looked_at = 0;
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        let found = bytes.windows(CANARY.len()).any(|part| part == CANARY.as_bytes());
+        assert!(!found, "a file of the store holds a payload");
+        looked_at += bytes.len();
+    }
+    assert!(looked_at > 10_000, "something was looked at");
+    let shown = fleetward().args(["journal", "cat", "--database-url", &place.url()]).output();
+    let shown = String::from_utf8(shown.unwrap().stdout).unwrap();
+    assert!(shown.contains("task.completed") && !shown.contains(CANARY), "{shown}");
+}
+
+#[test]
+fn server_starts_with_the_master_key_of_its_store_alone() {
+    let (place, folder) = (Place::sqlite(), tempfile::tempdir().unwrap());
+    Server::start(&place.url()).process.kill9();
+    let other = folder.path().join("other");
+    let made = fleetward().args(["master-key", "new"]).arg(&other).output().unwrap();
+    assert!(made.status.success());
+
+    let url = place.url();
+    let serve = || {
+        let mut command = fleetward();
+        command.args(["serve", "--listen", "127.0.0.1:0", "--database-url", &url]);
+        command
+    };
+    let table = [
+        (serve().env_remove("FLEETWARD_MASTER_KEY_FILE").output(), "needs a master key"),
+        (serve().arg("--master-key-file").arg(&other).output(), "is not the one"),
+        (serve().arg("--master-key-file").arg(folder.path()).output(), "directory"),
+        (fleetward().args(["master-key", "new"]).arg(&other).output(), "exists"),
+    ];
+    for (output, expected) in table {
+        let output = output.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(expected), "{said}");
+    }
+}
