@@ -26,6 +26,7 @@ mod policy;
 mod print;
 mod serve;
 mod settings;
+mod suspicions;
 mod tasks;
 mod tokens;
 mod worker;
@@ -68,6 +69,9 @@ enum Verb {
     /// Enrollment keys.
     #[command(subcommand)]
     Key(keys::KeyVerb),
+    /// Workers that are suspicious, deaf or mute.
+    #[command(subcommand)]
+    Suspicion(suspicions::SuspicionVerb),
     /// Tasks.
     #[command(subcommand)]
     Task(tasks::TaskVerb),
@@ -161,6 +165,7 @@ async fn run(cli: Cli) -> Result<(), Failed> {
         Verb::Demo(args) => demo::run(args).await,
         Verb::Worker(verb) => worker::run(verb, &cli.client).await,
         Verb::Key(verb) => keys::run(verb, &cli.client).await,
+        Verb::Suspicion(verb) => suspicions::run(verb, &cli.client).await,
         Verb::Task(verb) => tasks::run(verb, &cli.client).await,
         Verb::DeadLetter(verb) => dead_letters::run(verb, &cli.client).await,
         Verb::Model(verb) => models::run(verb, &cli.client).await,

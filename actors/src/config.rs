@@ -54,6 +54,8 @@ pub struct Config {
     pub projector_pause: Duration,
     /// Records that the projector keeps in memory between batches.
     pub projector_cache: usize,
+    /// How often the anomaly detector looks at every worker. Its windows span ten looks.
+    pub sweep: Duration,
     /// Crashes that a cell, or a part of it, may have within the time before it halts.
     pub budget: Budget,
     /// Pause before a restart.
@@ -85,6 +87,7 @@ impl Default for Config {
             projector_lag: 1_000_000,
             projector_pause: Duration::from_millis(250),
             projector_cache: 65_536,
+            sweep: Duration::from_secs(60),
             budget: Budget { restarts: 5, within: Duration::from_secs(60) },
             backoff: Backoff {
                 first: Duration::from_millis(50),
@@ -110,6 +113,7 @@ impl Config {
             (self.heartbeat.is_zero(), "the heartbeat interval must be longer than zero"),
             (self.start_lease <= self.heartbeat, "the start lease must outlast a heartbeat"),
             (self.lease < self.start_lease, "the lease must be at least the start lease"),
+            (self.sweep.is_zero(), "the anomaly detector must look at times"),
             (self.attempt_cap == 0, "the attempt cap must be at least 1"),
             (self.batch_events == 0, "a write must hold at least one event"),
         ];

@@ -1,5 +1,6 @@
 //! The fleet of one organisation: keys, workers, tasks, and the connections between them.
 
+pub mod anomaly;
 pub mod cell;
 pub mod connection;
 pub mod credentials;
@@ -10,5 +11,7 @@ pub mod key;
 pub mod models;
 pub mod policy;
 pub mod registry;
+pub mod suspicion;
 pub mod task;
+pub mod watch;
 pub mod worker;

@@ -39,7 +39,7 @@ pub use enrollment::{Enrollment, NewEnrollmentKey, Registered};
 pub use envelope::Envelope;
 pub use operator::{
     AMEND_MAX, DEAD_SCAN, DeadGroup, DeadGroups, DeadLetters, Explanation, NewSubmit, Operator,
-    Receipt, SUBMIT_MAX, TaskView,
+    Receipt, SUBMIT_MAX, SUSPECTS_MAX, TaskView,
 };
 pub use orgs::NewOperatorToken;
 pub use session::{

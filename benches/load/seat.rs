@@ -139,7 +139,7 @@ impl Seat {
             Self::Local(session) => {
                 let named = held.iter();
                 let named = named.map(|held| (held.task, held.attempt, held.claim_token.clone()));
-                let beat = plane::Heartbeat { held: Some(named.collect()), boot: None };
+                let beat = plane::Heartbeat { held: Some(named.collect()), ..Default::default() };
                 session.heartbeat(beat).await.map(drop).map_err(told)
             }
         }
@@ -240,6 +240,7 @@ async fn report_here(session: &Session, held: &[Held]) -> Result<Vec<Verdict>, T
         attempt: Some(held.attempt),
         claim_token: Some(held.claim_token.clone()),
         outcome: Outcome::Completed(Bytes::from_static(OUTPUT.as_bytes())),
+        model: None,
     };
     let said = session.report_many(held.iter().map(reported).collect()).await.map_err(told)?;
     let each = said.into_iter().map(|said| match said.map_err(told) {

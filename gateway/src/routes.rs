@@ -6,6 +6,7 @@ mod orgs;
 mod policy;
 mod probes;
 mod remedies;
+mod suspicions;
 mod task_shapes;
 mod tasks;
 mod tokens;
@@ -133,6 +134,8 @@ fn fleet() -> Router<Edge> {
         .route("/workers/{id}/quarantine", post(workers::quarantine))
         .route("/workers/{id}/pause", post(workers::pause))
         .route("/workers/{id}/resume", post(workers::resume))
+        .route("/workers/{id}/reset-suspicions", post(suspicions::reset))
+        .route("/suspicions", get(suspicions::list))
         .route("/workers/{id}/heartbeat", post(worker_protocol::heartbeat_of))
         .route("/enrollment-keys", get(keys::list).post(keys::create))
         .route("/enrollment-keys/{id}", delete(keys::revoke))

@@ -57,7 +57,13 @@ pub async fn heartbeat(
         });
         known.collect()
     });
-    let gone = session.heartbeat(plane::Heartbeat { held, boot: beat.boot_id }).await?;
+    let gone = session
+        .heartbeat(plane::Heartbeat {
+            held,
+            boot: beat.boot_id,
+            counted: [beat.tasks_completed, beat.tasks_failed],
+        })
+        .await?;
     lost.extend(
         gone.into_iter().map(|(task, attempt)| LostTask { run_id: task.to_string(), attempt }),
     );
@@ -77,7 +83,8 @@ pub fn reported<V: Json>(report: Report<V>) -> Result<Reported, Refusal> {
         ReportStatus::Failed => failed(report.error, report.retryable),
     };
     let claim_token = report.claim_token.map(Secret::into_exposed);
-    Ok(Reported { task, attempt: report.attempt, claim_token, outcome })
+    let (attempt, model) = (report.attempt, report.model);
+    Ok(Reported { task, attempt, claim_token, outcome, model })
 }
 
 /// The outcome of a task that has a result.

@@ -13,13 +13,13 @@ use super::error::Failed;
 use super::print;
 
 const FLEET: &str = "/api/v1/fleet";
-const FIELDS: [&str; 5] = ["paused", "paused_pools", "caps", "weights", "models"];
+const FIELDS: [&str; 6] = ["paused", "paused_pools", "caps", "weights", "models", "anomaly"];
 
 #[derive(Subcommand)]
 pub(crate) enum PolicyVerb {
     /// Show caps, weights and pauses.
     Get,
-    /// Replace caps and weights by those of a file.
+    /// Replace caps, weights, names of models and thresholds by those of a file.
     Set {
         /// JSON, as `{"caps": [{"pool": "gpu", "max": 4}], "weights": {"research": 3}}`; `-` is standard input.
         file: PathBuf,

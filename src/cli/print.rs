@@ -14,6 +14,13 @@ pub(crate) enum Output {
     Json,
 }
 
+impl Output {
+    /// Whether programs read it.
+    pub(crate) fn is_json(self) -> bool {
+        matches!(self, Self::Json)
+    }
+}
+
 /// Prints a line; a reader that went away (`| head`) is no error.
 pub(crate) fn line(text: &str) -> Result<(), Failed> {
     match writeln!(std::io::stdout(), "{text}") {

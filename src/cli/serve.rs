@@ -53,6 +53,9 @@ struct Terms {
     /// Attempts of a task that may be lost before it fails.
     #[arg(long, value_name = "N", env = "FLEETWARD_ATTEMPT_CAP", default_value_t = 5)]
     attempt_cap: u32,
+    /// How often every worker is looked at for what is suspicious; windows span ten looks.
+    #[arg(long, value_name = "N", env = "FLEETWARD_ANOMALY_SECONDS", default_value = "60", value_parser = seconds)]
+    anomaly_seconds: Duration,
 }
 
 impl Terms {
@@ -62,6 +65,7 @@ impl Terms {
             start_lease: self.start_lease_seconds,
             heartbeat: self.heartbeat_seconds,
             attempt_cap: self.attempt_cap,
+            sweep: self.anomaly_seconds,
             ..Config::default()
         };
         config.check().map_err(Failed::refused)?;
@@ -148,8 +152,8 @@ mod tests {
         let terms = Serve::parse_from(["serve"]).terms.config().unwrap();
         let actors = Config::default();
         assert_eq!(
-            (terms.lease, terms.start_lease, terms.heartbeat, terms.attempt_cap),
-            (actors.lease, actors.start_lease, actors.heartbeat, actors.attempt_cap)
+            (terms.lease, terms.start_lease, terms.heartbeat, terms.attempt_cap, terms.sweep),
+            (actors.lease, actors.start_lease, actors.heartbeat, actors.attempt_cap, actors.sweep)
         );
     }
 

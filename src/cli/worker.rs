@@ -126,7 +126,15 @@ pub(crate) async fn run(verb: WorkerVerb, client: &ClientArgs) -> Result<(), Fai
             let status = status.map(|status| format!("?status={}", segment(&status)));
             let path = format!("{WORKERS}{}", status.unwrap_or_default());
             let listed = client.client()?.get(&path).await?;
-            let fields = ["id", "name", "approval_status", "capabilities.pool", "last_heartbeat"];
+            let fields = [
+                "id",
+                "name",
+                "approval_status",
+                "capabilities.pool",
+                "last_heartbeat",
+                "deaf_since",
+                "mute_since",
+            ];
             print::many(client.output, &listed, "workers", &fields)
         }
         WorkerVerb::Get { id } => {
@@ -142,6 +150,11 @@ pub(crate) async fn run(verb: WorkerVerb, client: &ClientArgs) -> Result<(), Fai
                 "max_concurrent",
                 "last_heartbeat",
                 "registered_at",
+                "suspicions",
+                "deaf_since",
+                "mute_since",
+                "tasks_completed",
+                "tasks_failed",
             ];
             print::one(client.output, &worker, &fields)
         }

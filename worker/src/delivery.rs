@@ -56,6 +56,7 @@ where
         retryable,
         attempt: Some(attempt.number()),
         claim_token: Some(attempt.token().clone()),
+        model: None,
     };
     let (run_id, number) = (attempt.run_id(), attempt.number());
     match send(crew, attempt, report).await {

@@ -10,6 +10,7 @@ use fleetward_runtime::{
 };
 use fleetward_store::{CellId, Store};
 
+use super::anomaly;
 use super::connection::{self, Connections};
 use super::credentials::Credentials;
 use super::models::ModelNames;
@@ -94,6 +95,7 @@ impl Ground {
         let keeper = keeper::Handle::new(keeper_address.clone());
         let registry = Address::new(format!("cell {cell} registry"));
         let dispatcher = Address::new(format!("cell {cell} dispatcher"));
+        let anomaly = Address::new(format!("cell {cell} anomaly"));
         let connections = self.connections(cell, &keeper, &registry, &dispatcher);
         let registry_args = registry::Args {
             keeper: keeper.clone(),
@@ -101,12 +103,21 @@ impl Ground {
             connections: connections.clone(),
             credentials: credentials.clone(),
             models: models.clone(),
+            anomaly: anomaly.clone(),
+            config: self.config.clone(),
+        };
+        let anomaly_args = anomaly::Args {
+            dispatcher: dispatcher.clone(),
+            registry: registry.clone(),
+            credentials: credentials.clone(),
+            outage: self.journal.outage().clone(),
             config: self.config.clone(),
         };
         let dispatcher_args = dispatcher::Args {
             keeper,
             registry: registry.clone(),
             connections: connections.clone(),
+            anomaly: anomaly.clone(),
             config: self.config.clone(),
             cell: cell.to_string(),
         };
@@ -120,10 +131,17 @@ impl Ground {
                 dispatcher.clone(),
                 dispatcher_args,
             ))
-            .child(ChildSpec::family("connections", &connections));
+            .child(ChildSpec::family("connections", &connections))
+            .child(ChildSpec::supervisor("watch", self.watch(anomaly, anomaly_args)));
         let handle =
             OrgCell { cell, registry, dispatcher, connections, credentials, models, positions };
         (handle, ChildSpec::supervisor(cell.to_string(), spec))
+    }
+
+    /// Those that only look: a crash of one restarts it alone.
+    fn watch(&self, address: Address<anomaly::Message>, args: anomaly::Args) -> SupervisorSpec {
+        self.supervisor(Strategy::OneForOne)
+            .child(ChildSpec::actor::<anomaly::State>("anomaly", address, args))
     }
 
     fn connections(

@@ -2,7 +2,7 @@
 //! starts, changed only by effects. A secret names its cell, so no index spans two organisations.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -66,18 +66,58 @@ impl From<&Worker> for Credential {
 pub struct Known {
     /// What is true of it.
     pub credential: Credential,
-    seen: Arc<AtomicI64>,
+    /// What its requests left behind.
+    pub pulse: Arc<Pulse>,
 }
 
-impl Known {
+/// What the requests of a worker leave behind, in this life of the server. The anomaly detector looks at it now and then;
+/// a request only adds to it.
+#[derive(Debug, Default)]
+pub struct Pulse {
+    seen: AtomicI64,
+    beaten: AtomicI64,
+    calls: AtomicU64,
+    /// What the worker counts itself, one more than it says; 0: it did not say. For display alone.
+    said: [AtomicU64; 2],
+}
+
+impl Pulse {
     /// When it was last heard of, in microseconds UTC; 0: not since this server started.
     pub fn seen(&self) -> i64 {
         self.seen.load(Ordering::Relaxed)
     }
 
+    /// When its last heartbeat came, in microseconds UTC; 0: none since this server started.
+    pub fn beaten(&self) -> i64 {
+        self.beaten.load(Ordering::Relaxed)
+    }
+
+    /// Claims, reports, heartbeats and the like since this server started.
+    pub fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    /// Tasks completed and failed, as the worker itself counts them. Nobody may rest anything on it.
+    pub fn said(&self) -> [Option<u64>; 2] {
+        [0, 1].map(|n| self.said[n].load(Ordering::Relaxed).checked_sub(1))
+    }
+
     /// It was heard of.
     pub fn touch(&self, at: i64) {
         self.seen.fetch_max(at, Ordering::Relaxed);
+    }
+
+    /// It asked for something.
+    pub fn call(&self) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It sent a heartbeat, and said how many tasks it completed and failed.
+    pub fn beat(&self, at: i64, said: [Option<u64>; 2]) {
+        self.beaten.fetch_max(at, Ordering::Relaxed);
+        for (kept, said) in self.said.iter().zip(said) {
+            kept.store(said.map_or(0, |said| said.saturating_add(1)), Ordering::Relaxed);
+        }
     }
 }
 
@@ -93,7 +133,12 @@ impl Credentials {
 
     /// When a worker was last heard of.
     pub fn seen(&self, worker: WorkerId) -> Option<i64> {
-        self.get(worker).map(|known| known.seen()).filter(|at| *at > 0)
+        self.pulse(worker).map(|pulse| pulse.seen()).filter(|at| *at > 0)
+    }
+
+    /// What the requests of a worker left behind.
+    pub fn pulse(&self, worker: WorkerId) -> Option<Arc<Pulse>> {
+        self.0.get(&worker).map(|known| known.pulse.clone())
     }
 
     pub(crate) fn set(&self, worker: WorkerId, credential: Credential) {
@@ -101,8 +146,8 @@ impl Credentials {
             self.0.remove(&worker);
             return;
         }
-        let seen = self.get(worker).map(|known| known.seen.clone()).unwrap_or_default();
-        self.0.insert(worker, Arc::new(Known { credential, seen }));
+        let pulse = self.pulse(worker).unwrap_or_default();
+        self.0.insert(worker, Arc::new(Known { credential, pulse }));
     }
 
     /// Makes the index say what a starting registry knows.

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use fleetward_runtime::{Actor, Address, Context, Crash, Reply, StartError, Timer};
 
+use super::anomaly;
 use super::cell::keeper;
 use super::connection::{self, Connections, Grant, Granted};
 use super::registry;
@@ -53,6 +54,8 @@ pub struct Args {
     pub registry: Address<registry::Message>,
     /// Keep the clocks of leases.
     pub connections: Connections,
+    /// Looks at what was counted.
+    pub anomaly: Address<anomaly::Message>,
     /// Caps and budgets.
     pub config: Arc<Config>,
     /// Label of the cell in metrics.
@@ -151,6 +154,7 @@ impl Actor for State {
             Message::Unseated { worker, as_of } => self.unseat(worker, as_of, cx),
             Message::Roster { roster, as_of } => self.roster(roster, as_of, cx),
             Message::Govern { policy } => self.govern(*policy, cx),
+            Message::Census { reply } => reply.send(self.census()),
             Message::AgendaDue => {
                 self.due = None;
                 self.agenda_due(cx);
@@ -314,8 +318,23 @@ impl State {
             watchers.retain(|watcher| !watcher.is_closed());
             !watchers.is_empty()
         });
+        self.tell_noticed();
         self.publish(cx);
         self.tend = cx.after(TEND_EVERY, Message::TendDue);
+    }
+
+    fn census(&self) -> anomaly::Census {
+        let (accounts, dead) = self.book.census();
+        anomaly::Census { accounts, dead, thresholds: self.book.policy().anomaly.clone() }
+    }
+
+    fn tell_noticed(&mut self) {
+        let accounts = self.book.take_noticed();
+        if !accounts.is_empty() {
+            let thresholds = Box::new(self.book.policy().anomaly.clone());
+            // What is not heard now is seen at the next look.
+            let _ = self.args.anomaly.send(anomaly::Message::Noticed { accounts, thresholds });
+        }
     }
 
     fn publish(&self, cx: &Context<Message>) {

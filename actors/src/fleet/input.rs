@@ -178,6 +178,10 @@ pub fn policy(policy: &Policy) -> Result<(), Refusal> {
             return Err(Refusal::invalid("invalid_model_name", detail));
         }
     }
+    if let Some((name, least, most)) = policy.anomaly.nonsense() {
+        let detail = format!("anomaly.{name} must be between {least} and {most}");
+        return Err(Refusal::invalid("invalid_threshold", detail));
+    }
     for (project, weight) in &policy.weights {
         name("project", project)?;
         if !(1..=WEIGHT_MAX).contains(weight) {

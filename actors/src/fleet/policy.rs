@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::dispatcher::matcher::Gate;
 use super::models::Overrides;
+use super::suspicion::Thresholds;
 use crate::fact::{Fold, Stamp};
 use crate::id::WorkerId;
 
@@ -27,6 +28,8 @@ pub struct Policy {
     pub weights: BTreeMap<String, u32>,
     /// Its own names of models: they win over the rules and the table.
     pub models: Overrides,
+    /// From where on workers are suspicious.
+    pub anomaly: Thresholds,
     /// True as of this position.
     pub as_of: Position,
 }
@@ -75,7 +78,7 @@ pub enum Event {
 /// How somebody wants a policy changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// Caps, weights and names of models are these; pauses stay.
+    /// Caps, weights, names of models and thresholds are these; pauses stay.
     Set(Box<Policy>),
     /// Nothing of the organisation starts, or may start again.
     Pause(bool),
@@ -89,8 +92,9 @@ impl Policy {
         let mut policy = self.clone();
         match change {
             Change::Set(new) => {
-                let Self { caps, weights, models, .. } = *new;
+                let Self { caps, weights, models, anomaly, .. } = *new;
                 (policy.caps, policy.weights, policy.models) = (caps, weights, models);
+                policy.anomaly = anomaly;
             }
             Change::Pause(paused) => policy.paused = paused,
             Change::PausePool(pool, true) => drop(policy.paused_pools.insert(pool)),

@@ -1,8 +1,10 @@
 //! The registry of one organisation: enrollment keys and workers. Told by administrators and by processes that want
 //! to join; tells the journal, then the dispatcher and the connections what is true of each worker.
 
+pub mod judging;
 mod message;
 pub mod rules;
+mod suspicions;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -11,6 +13,7 @@ use std::time::Duration;
 use fleetward_runtime::{Actor, Address, Context, Crash, StartError, Timer};
 use fleetward_store::{Origin, Position};
 
+use super::anomaly;
 use super::cell::keeper;
 use super::connection::{self, Connections};
 use super::credentials::{Credential, Credentials};
@@ -19,6 +22,7 @@ use super::key::{self, Binding, Key};
 use super::models::ModelNames;
 use super::policy::{self, Change, POLICY_ID, Policy};
 use super::task::Profile;
+use super::watch::Watch;
 use super::worker::{Standing, Worker};
 use crate::cause::Cause;
 use crate::config::Config;
@@ -47,6 +51,8 @@ pub struct Args {
     pub credentials: Arc<Credentials>,
     /// What names of models are read by.
     pub models: Arc<ModelNames>,
+    /// Looks for what is suspicious.
+    pub anomaly: Address<anomaly::Message>,
     /// Terms.
     pub config: Arc<Config>,
 }
@@ -114,15 +120,17 @@ impl Actor for State {
     type Message = Message;
 
     async fn start(args: Args, cx: &mut Context<Message>) -> Result<Self, StartError> {
-        let part = args.keeper.take(&[Worker::KIND, Key::KIND, Policy::KIND]).await?;
+        let part = args.keeper.take(&[Worker::KIND, Key::KIND, Policy::KIND, Watch::KIND]).await?;
         let workers: HashMap<_, _> =
             part.states::<Worker>()?.into_iter().map(|worker| (worker.id, worker)).collect();
         let keys = part.states::<Key>()?.into_iter().map(|key| (key.id, key)).collect();
         let policy = part.states::<Policy>()?.pop().unwrap_or_default();
+        let watch = part.states::<Watch>()?.pop().unwrap_or_default();
         args.credentials.reset(workers.values());
         args.models.set(Arc::new(policy.models.clone()));
         let reconcile = cx.after(RECONCILE_EVERY, Message::ReconcileDue);
-        let state = Self { args, log: part.log, rolls: Rolls { keys, workers, policy }, reconcile };
+        let rolls = Rolls { keys, workers, policy, watch };
+        let state = Self { args, log: part.log, rolls, reconcile };
         state.publish();
         Ok(state)
     }
@@ -154,6 +162,12 @@ impl Actor for State {
             Message::Look { worker, reply } => {
                 self.log.answer(reply, self.rolls.workers.get(&worker).cloned());
             }
+            Message::Sighted { sighting } => self.sighted(*sighting, cx),
+            Message::Absolve { worker, reason, by, reply } => {
+                let outcome = self.absolve(worker, reason, &by, cx);
+                self.log.answer(reply, outcome);
+            }
+            Message::Suspects { reply } => self.log.answer(reply, self.suspects()),
             Message::ReconcileDue => self.reconcile(cx),
         }
         Ok(())
@@ -240,6 +254,9 @@ impl State {
             index(&self.args.credentials, &self.rolls.workers[&id], &mut draft);
             draft.submit();
             self.tell(id);
+            if verdict == Verdict::Approve {
+                self.forget_sightings(id);
+            }
         }
         let worker = self.rolls.workers[&id].clone();
         self.forget();

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::suspicion::{self, Finding, Silence, Suspicion};
 use super::task::Profile;
 use crate::fact::{Fold, Stamp};
 use crate::id::{KeyId, WorkerId};
@@ -78,6 +79,15 @@ pub struct Worker {
     /// It gets no new tasks for now; what it has runs on.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
+    /// What is suspicious of it, until an administrator resets that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suspicions: Vec<Suspicion>,
+    /// Since when it sends heartbeats and asks for no work, though it could.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deaf_since: Option<i64>,
+    /// Since when it asks for work and sends no heartbeats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mute_since: Option<i64>,
     /// Position of its first event: lists are in this order.
     #[serde(default)]
     pub created: u64,
@@ -145,6 +155,48 @@ pub enum Event {
     /// It gets tasks again.
     #[serde(rename = "worker.resumed")]
     Resumed {},
+    /// It is suspicious in one more way.
+    #[serde(rename = "worker.suspected")]
+    Suspected {
+        /// In what way, with figures.
+        #[serde(flatten)]
+        finding: Finding,
+    },
+    /// It is not suspicious in this way any more, without anybody's doing: it is heard again.
+    #[serde(rename = "worker.suspicion_passed")]
+    SuspicionPassed {
+        /// In what way.
+        suspicion: suspicion::Kind,
+    },
+    /// An administrator says that it is not suspicious.
+    #[serde(rename = "worker.suspicions_reset")]
+    SuspicionsReset {
+        /// Why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// It sends heartbeats, and asks for no work though it could.
+    #[serde(rename = "worker.deaf")]
+    TurnedDeaf {
+        /// Since when, in microseconds UTC.
+        since: i64,
+        /// In words.
+        why: String,
+    },
+    /// It asks for work, and sends no heartbeats.
+    #[serde(rename = "worker.mute")]
+    TurnedMute {
+        /// Since when, in microseconds UTC.
+        since: i64,
+        /// In words.
+        why: String,
+    },
+    /// It does again what it left out.
+    #[serde(rename = "worker.recovered")]
+    Recovered {
+        /// What it had been.
+        from: Silence,
+    },
 }
 
 impl Worker {
@@ -174,6 +226,12 @@ impl Fold for Worker {
             Event::Quarantined { .. } => "worker.quarantined",
             Event::Paused { .. } => "worker.paused",
             Event::Resumed {} => "worker.resumed",
+            Event::Suspected { .. } => "worker.suspected",
+            Event::SuspicionPassed { .. } => "worker.suspicion_passed",
+            Event::SuspicionsReset { .. } => "worker.suspicions_reset",
+            Event::TurnedDeaf { .. } => "worker.deaf",
+            Event::TurnedMute { .. } => "worker.mute",
+            Event::Recovered { .. } => "worker.recovered",
         }
     }
 
@@ -197,6 +255,9 @@ impl Fold for Worker {
             decided_by: None,
             reason: None,
             paused: false,
+            suspicions: Vec::new(),
+            deaf_since: None,
+            mute_since: None,
             created: stamp.seq,
             updated: stamp.seq,
         })
@@ -208,6 +269,8 @@ impl Fold for Worker {
             Event::Registered { .. } => {}
             Event::Approved { reason } => {
                 self.decide_on(Standing::Approved, reason.as_ref(), stamp);
+                // Whoever lets it work again has looked at them.
+                self.suspicions.clear();
             }
             Event::Rejected { reason } => {
                 self.decide_on(Standing::Rejected, reason.as_ref(), stamp);
@@ -224,6 +287,19 @@ impl Fold for Worker {
                 self.decide_on(self.standing, None, stamp);
                 self.paused = false;
             }
+            Event::Suspected { finding } => {
+                let suspicion = Suspicion { finding: finding.clone(), at: stamp.at };
+                self.suspicions.retain(|known| known.finding.suspicion != finding.suspicion);
+                self.suspicions.push(suspicion);
+            }
+            Event::SuspicionPassed { suspicion } => {
+                self.suspicions.retain(|known| known.finding.suspicion != *suspicion);
+            }
+            Event::SuspicionsReset { .. } => self.suspicions.clear(),
+            Event::TurnedDeaf { since, .. } => self.deaf_since = Some(*since),
+            Event::TurnedMute { since, .. } => self.mute_since = Some(*since),
+            Event::Recovered { from: Silence::Deaf } => self.deaf_since = None,
+            Event::Recovered { from: Silence::Mute } => self.mute_since = None,
         }
     }
 

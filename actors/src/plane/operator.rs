@@ -4,6 +4,7 @@
 mod governing;
 mod remedies;
 mod submit;
+mod suspicions;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use crate::system::org::Role;
 use crate::system::principals::KnownOrg;
 pub use remedies::{AMEND_MAX, DEAD_SCAN, DeadGroup, DeadGroups, DeadLetters, Explanation};
 pub use submit::{NewSubmit, Receipt, SUBMIT_MAX};
+pub use suspicions::SUSPECTS_MAX;
 
 /// The way into one organisation for one caller.
 #[derive(Clone)]

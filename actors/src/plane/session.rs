@@ -17,7 +17,7 @@ use crate::error::{Error, Kind, Refusal};
 use crate::fact::Fold;
 use crate::fleet::cell::OrgCell;
 use crate::fleet::connection::{self, Beat};
-use crate::fleet::credentials;
+use crate::fleet::credentials::{self, Known};
 use crate::fleet::input;
 use crate::fleet::worker::{Standing, Worker};
 use crate::id::{OrgId, TaskId, WorkerId};
@@ -47,6 +47,8 @@ pub struct Heartbeat {
     pub held: Option<Vec<(TaskId, u32, String)>>,
     /// Which start of the worker's process this is.
     pub boot: Option<String>,
+    /// Tasks completed and failed, as the worker counts them: shown, and used for nothing.
+    pub counted: [Option<u64>; 2],
 }
 
 impl std::fmt::Debug for Session {
@@ -95,7 +97,7 @@ impl Session {
     /// Unauthenticated or finally forbidden, as when the session was made; unavailable while its organisation
     /// starts.
     pub async fn standing(&self) -> Result<Standing, Error> {
-        self.enter().await.map(|(_, standing)| standing)
+        self.enter().await.map(|(_, known)| known.credential.standing)
     }
 
     /// Renews what the worker holds. Answers what it names and does not hold any more.
@@ -103,8 +105,10 @@ impl Session {
     /// # Errors
     /// When it names too much. A heartbeat is taken even while the store is away.
     pub async fn heartbeat(&self, beat: Heartbeat) -> Result<Vec<(TaskId, u32)>, Error> {
-        let (cell, standing) = self.enter().await?;
-        if !standing.may_work() {
+        let (cell, known) = self.enter().await?;
+        known.pulse.call();
+        known.pulse.beat(self.plane.shared.clock.wall_us(), beat.counted);
+        if !known.credential.standing.may_work() {
             return Ok(Vec::new());
         }
         if let Some(boot) = &beat.boot {
@@ -126,7 +130,7 @@ impl Session {
     }
 
     /// The cell in its present life, and what is true of the worker there.
-    async fn enter(&self) -> Result<(OrgCell, Standing), Error> {
+    async fn enter(&self) -> Result<(OrgCell, Arc<Known>), Error> {
         let cell = self.plane.cell(&self.known).await?;
         let Some(known) = cell.credentials.get(self.worker) else {
             return Err(self.refuse_from_record(&cell).await?);
@@ -134,8 +138,8 @@ impl Session {
         if !same(&known.credential.secret_hash, &self.secret_hash) {
             return Err(unknown_worker().into());
         }
-        known.touch(self.plane.shared.clock.wall_us());
-        Ok((cell, known.credential.standing))
+        known.pulse.touch(self.plane.shared.clock.wall_us());
+        Ok((cell, known))
     }
 
     /// What to say to a worker that is not in the index: only its record may say no for good.
@@ -153,10 +157,13 @@ impl Session {
     }
 
     async fn approved(&self) -> Result<OrgCell, Error> {
-        match self.enter().await? {
-            (cell, standing) if standing.may_work() => Ok(cell),
-            (_, standing) => Err(Refusal::standing(standing.as_str()).into()),
+        let (cell, known) = self.enter().await?;
+        known.pulse.call();
+        let standing = known.credential.standing;
+        if !standing.may_work() {
+            return Err(Refusal::standing(standing.as_str()).into());
         }
+        Ok(cell)
     }
 
     async fn connection(&self, cell: &OrgCell) -> Result<Address<connection::Message>, Error> {

@@ -10,6 +10,7 @@ use crate::fact::{self, Fold, Stamp, Unfoldable, split_stream, unfoldable};
 use crate::fleet::key::Key;
 use crate::fleet::policy::Policy;
 use crate::fleet::task::Task;
+use crate::fleet::watch::Watch;
 use crate::fleet::worker::Worker;
 use crate::system::org::{Org, Token};
 use crate::system::payload_key::PayloadKey;
@@ -49,6 +50,7 @@ impl Live {
             Worker::KIND => Known::<Worker>::begin(stored),
             Key::KIND => Known::<Key>::begin(stored),
             Policy::KIND => Known::<Policy>::begin(stored),
+            Watch::KIND => Known::<Watch>::begin(stored),
             Org::KIND => Known::<Org>::begin(stored),
             Token::KIND => Known::<Token>::begin(stored),
             PayloadKey::KIND => Known::<PayloadKey>::begin(stored),
@@ -66,6 +68,7 @@ impl Live {
             Worker::KIND => Known::<Worker>::read(row),
             Key::KIND => Known::<Key>::read(row),
             Policy::KIND => Known::<Policy>::read(row),
+            Watch::KIND => Known::<Watch>::read(row),
             Org::KIND => Known::<Org>::read(row),
             Token::KIND => Known::<Token>::read(row),
             PayloadKey::KIND => Known::<PayloadKey>::read(row),

@@ -32,6 +32,7 @@ fn done(taken: &Taken) -> Reported {
         attempt: Some(taken.attempt),
         claim_token: Some(taken.token.clone()),
         outcome: Outcome::Completed("1".into()),
+        model: None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fleetward_actors::Config;
 use fleetward_runtime::testkit::World;
 use fleetward_store::memory::Memory;
 
@@ -26,6 +27,8 @@ const BETWEEN_ACTORS: &[(&str, &str)] = &[
     ("revoked W", "Standing"),
     ("W", "Delivered"),
     ("W", "Left"),
+    ("registry", "Sighted"),
+    ("dispatcher", "Census"),
 ];
 
 #[test]
@@ -35,7 +38,8 @@ fn every_message_between_actors_may_be_lost_once() {
             if *label == "Opened" {
                 world.faults().drop_next(actor, label);
             }
-            let plane = start(world, &Memory::new()).await;
+            let config = Config { sweep: Duration::from_secs(20), ..Config::default() };
+            let plane = start_with(world, &Memory::new(), config).await;
             if *label == "OfferAgain" {
                 // It is sent only where the dispatcher learned late of a worker.
                 world.faults().drop_next("dispatcher", "Seated");

@@ -143,7 +143,7 @@ pub(crate) async fn complete(session: &Session, taken: &Taken) -> Result<(), Err
 /// A heartbeat that names what was taken.
 pub(crate) fn holding(taken: &[&Taken]) -> Heartbeat {
     let held = taken.iter().map(|taken| (taken.task, taken.attempt, taken.token.clone()));
-    Heartbeat { held: Some(held.collect()), boot: None }
+    Heartbeat { held: Some(held.collect()), ..Heartbeat::default() }
 }
 
 pub(crate) fn code<T>(result: Result<T, Error>) -> String {

@@ -1,6 +1,7 @@
 //! The actors over the memory store, in paused time.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod anomaly;
 mod batches;
 mod crashes;
 mod drops;

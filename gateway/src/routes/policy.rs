@@ -7,6 +7,7 @@ use fleetward_actors::{Operator, Refusal};
 use fleetward_wire::policy::{Cap, Capped, ModelName, Pause, PolicyChange, PolicyView};
 use serde::Deserialize;
 
+use super::suspicions;
 use super::task_shapes::worker;
 use crate::auth::{CanAdminister, CanOperate, InOrg};
 use crate::extract::{Json, MaybeJson, Params};
@@ -23,8 +24,9 @@ pub(super) async fn put(
     Json { value: asked, .. }: Json<PolicyChange>,
 ) -> Result<Answer<PolicyView>, Problem> {
     let caps = asked.caps.iter().cloned().map(cap).collect::<Result<_, _>>()?;
-    let PolicyChange { weights, models, .. } = asked;
-    let policy = Policy { caps, weights, models, ..Policy::default() };
+    let PolicyChange { weights, models, anomaly, .. } = asked;
+    let anomaly = suspicions::thresholds(anomaly);
+    let policy = Policy { caps, weights, models, anomaly, ..Policy::default() };
     change(&operator, Change::Set(Box::new(policy))).await
 }
 
@@ -96,5 +98,6 @@ fn view(policy: Policy) -> PolicyView {
         caps: policy.caps.into_iter().map(cap).collect(),
         weights: policy.weights,
         models: policy.models,
+        anomaly: suspicions::thresholds_view(&policy.anomaly),
     }
 }

@@ -9,9 +9,9 @@ use axum::extract::{Extension, State};
 use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use fleetward_actors::Session;
 use fleetward_actors::id::{TaskId, WorkerId};
-use fleetward_actors::plane::{self, Enrollment, Offers, Outcome, Reported};
+use fleetward_actors::plane::{self, Enrollment, Offers, Outcome};
+use fleetward_actors::{Error, Session};
 use fleetward_wire::tasks::{
     Claim, Claimed, ClaimedMany, Complete, Fail, HandBack, Progress, Report, ReportAnswer,
     ReportMany, ReportResult, ReportsAnswer,
@@ -137,8 +137,9 @@ pub(super) async fn report(
     AsWorker(session): AsWorker,
     Json { value: said, .. }: Json<Report<Raw>>,
 ) -> Result<Answer<ReportAnswer>, Problem> {
-    let Reported { task, attempt, claim_token, outcome } = translate::reported(said)?;
-    conclude(&session, task, attempt, claim_token, outcome).await
+    let mut answers = session.report_many(vec![translate::reported(said)?]).await?;
+    answers.pop().unwrap_or(Err(Error::OutcomeUnknown))?;
+    Ok(Answer(ReportAnswer::ok()))
 }
 
 /// The ends of many attempts, each with an answer of its own.

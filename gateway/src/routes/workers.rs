@@ -10,6 +10,7 @@ use fleetward_wire::workers::{
 };
 use serde::Deserialize;
 
+use super::suspicions;
 use crate::auth::{CanAdminister, InOrg};
 use crate::extract::{MaybeJson, Params, PathId, page};
 use crate::problem::Problem;
@@ -52,6 +53,7 @@ pub(super) async fn get(
     PathId(id): PathId<WorkerId>,
 ) -> Result<Json<WorkerDetail>, Problem> {
     let (worker, seen) = operator.worker(id).await?;
+    let [tasks_completed, tasks_failed] = operator.own_counts(id).await?;
     Ok(Json(WorkerDetail {
         id: worker.id.to_string(),
         name: worker.name,
@@ -64,6 +66,11 @@ pub(super) async fn get(
         last_heartbeat: seen.map(rfc3339),
         registered_at: rfc3339(worker.registered_at),
         paused: worker.paused,
+        suspicions: suspicions::views(worker.suspicions),
+        deaf_since: worker.deaf_since.map(rfc3339),
+        mute_since: worker.mute_since.map(rfc3339),
+        tasks_completed,
+        tasks_failed,
     }))
 }
 
@@ -166,5 +173,8 @@ fn view(operator: &Operator, worker: Worker, seen: Option<i64>) -> WorkerView {
         approved_by: worker.decided_by.filter(|_| approved),
         reason: worker.reason,
         paused: worker.paused,
+        suspicions: suspicions::views(worker.suspicions),
+        deaf_since: worker.deaf_since.map(rfc3339),
+        mute_since: worker.mute_since.map(rfc3339),
     }
 }

@@ -72,6 +72,8 @@ const TABLE: &[(&str, &str, For, u16)] = &[
     ("POST", "/workers/{id}/quarantine", Admin, 404),
     ("POST", "/workers/{id}/pause", Admin, 404),
     ("POST", "/workers/{id}/resume", Admin, 404),
+    ("POST", "/workers/{id}/reset-suspicions", Admin, 404),
+    ("GET", "/suspicions", Viewer, 200),
     ("GET", "/enrollment-keys", Viewer, 200),
     ("POST", "/enrollment-keys", Admin, 400),
     ("DELETE", "/enrollment-keys/{id}", Admin, 404),

@@ -12,6 +12,7 @@ pub mod orgs;
 pub mod policy;
 pub mod problem;
 mod secret;
+pub mod suspicions;
 pub mod tasks;
 pub mod tokens;
 pub mod workers;

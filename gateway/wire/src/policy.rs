@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::null_is_default;
+use crate::suspicions::Thresholds;
 
 /// `GET /api/v1/fleet/policy`; answered by everything that changes it too.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,9 +21,11 @@ pub struct PolicyView {
     pub weights: BTreeMap<String, u32>,
     /// The organisation's own names of models, and what they mean.
     pub models: BTreeMap<String, String>,
+    /// From where on workers are suspicious.
+    pub anomaly: Thresholds,
 }
 
-/// `PUT /api/v1/fleet/policy`: all caps, weights and names of models from now on. Pauses stay as they are.
+/// `PUT /api/v1/fleet/policy`: all caps, weights, names of models and thresholds from now on. Pauses stay as they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PolicyChange {
@@ -36,6 +39,9 @@ pub struct PolicyChange {
     /// built-in rules and aliases. 1,024 at most.
     #[serde(deserialize_with = "null_is_default")]
     pub models: BTreeMap<String, String>,
+    /// From where on workers are suspicious.
+    #[serde(deserialize_with = "null_is_default")]
+    pub anomaly: Thresholds,
 }
 
 /// `GET /api/v1/fleet/models/normalize?name=`.

@@ -111,6 +111,9 @@ pub struct Report<V = Value> {
     /// Proof of the claim. Absent from older workers.
     #[serde(default)]
     pub claim_token: Option<Secret>,
+    /// The model that it used, where the worker says so: one that it does not have makes it suspicious.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
 }
 
 /// The answer to [`Report`].

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::suspicions::SuspicionView;
 use crate::{Labels, Secret, Timestamp, null_is_default};
 
 /// `POST /api/v1/fleet/register`: a process asks to become a worker.
@@ -221,6 +222,15 @@ pub struct WorkerView {
     /// It gets no new tasks for now.
     #[serde(default)]
     pub paused: bool,
+    /// What is suspicious of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suspicions: Vec<SuspicionView>,
+    /// Since when it sends heartbeats and asks for no work, though it could.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deaf_since: Option<Timestamp>,
+    /// Since when it asks for work and sends no heartbeats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mute_since: Option<Timestamp>,
 }
 
 /// What a worker may be given, as listings show it.
@@ -278,6 +288,21 @@ pub struct WorkerDetail {
     /// It gets no new tasks for now.
     #[serde(default)]
     pub paused: bool,
+    /// What is suspicious of it.
+    #[serde(default)]
+    pub suspicions: Vec<SuspicionView>,
+    /// Since when it sends heartbeats and asks for no work, though it could.
+    #[serde(default)]
+    pub deaf_since: Option<Timestamp>,
+    /// Since when it asks for work and sends no heartbeats.
+    #[serde(default)]
+    pub mute_since: Option<Timestamp>,
+    /// Tasks completed since it started, as it counts them itself. For display.
+    #[serde(default)]
+    pub tasks_completed: Option<u64>,
+    /// Tasks failed since it started, as it counts them itself. For display.
+    #[serde(default)]
+    pub tasks_failed: Option<u64>,
 }
 
 /// Body of `POST` or `PATCH /api/v1/fleet/workers/{id}/approve`, `/reject`, `/revoke`, and of `POST .../pause`,

@@ -332,6 +332,7 @@ fn reports<const N: usize>(run_ids: [&str; N]) -> ReportMany {
         retryable: None,
         attempt: Some(1),
         claim_token: Some("token".into()),
+        model: None,
     };
     ReportMany { reports: run_ids.map(report).into() }
 }

@@ -1,5 +1,6 @@
 //! The dispatcher's memory: open tasks, who sits where, and the queues between them. Pure.
 
+mod census;
 mod sitting;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
@@ -11,6 +12,7 @@ use fleetward_store::Position;
 use super::agenda::{Agenda, avoids};
 use super::matcher::{Limit, Matcher, Order, Poll};
 use crate::fact::{Fold, Stamp};
+use crate::fleet::anomaly::rules::Tally;
 use crate::fleet::policy::Policy;
 use crate::fleet::registry::Seat;
 use crate::fleet::task::{self, Phase, Profile, Requirement, Task};
@@ -58,6 +60,10 @@ pub struct Book {
     forgotten: Position,
     payloads: HashMap<TaskId, Sealed>,
     payload_bytes: usize,
+    /// Tasks that failed for good.
+    dead: u64,
+    /// Workers whose reports the anomaly detector shall look at soon.
+    noticed: BTreeSet<WorkerId>,
 }
 
 impl Book {
@@ -143,7 +149,11 @@ impl Book {
         let after = task.lease().map(|lease| (lease.worker, lease.number));
         if let Some(sitting) = before.and_then(|worker| self.sittings.get_mut(&worker)) {
             sitting.leases.remove(&id);
+            if census::count(&mut sitting.tally, event) {
+                self.noticed.extend(before);
+            }
         }
+        self.dead += u64::from(matches!(event, task::Event::Failed { .. }));
         match after {
             Some((worker, attempt)) => {
                 if let Some(sitting) = self.sittings.get_mut(&worker) {
@@ -212,17 +222,18 @@ impl Book {
         }
         // What is parked is offered again by its connection.
         self.set_polls(worker, &[]);
-        let leases = match self.sittings.remove(&worker) {
+        let (leases, tally) = match self.sittings.remove(&worker) {
             Some(sitting) => {
                 self.matcher.leave(&sitting.profile);
-                sitting.leases
+                (sitting.leases, sitting.tally)
             }
-            None => self.orphans.remove(&worker).unwrap_or_default(),
+            None => (self.orphans.remove(&worker).unwrap_or_default(), Tally::default()),
         };
         seat.profile.pinned = self.pinned.contains(&worker).then_some(worker);
         self.matcher.join(&seat.profile);
         let seats = self.policy.seats(worker, seat.seats, seat.paused);
-        self.sittings.insert(worker, Sitting::new(seat, seats, leases));
+        let sitting = Sitting { tally, ..Sitting::new(seat, seats, leases) };
+        self.sittings.insert(worker, sitting);
         true
     }
 
@@ -273,6 +284,7 @@ impl Book {
     /// wait for [`Book::serve`].
     pub fn set_polls(&mut self, worker: WorkerId, polls: &[Parked]) {
         let Some(sitting) = self.sittings.get_mut(&worker) else { return };
+        sitting.tally.polls += u64::from(!polls.is_empty());
         let there = |poll: u64| polls.iter().any(|parked| parked.poll == poll);
         let gone: Vec<u64> = sitting.parked.keys().copied().filter(|poll| !there(*poll)).collect();
         for poll in gone {

@@ -10,6 +10,7 @@ use super::remedy::Remedy;
 use super::report::{Claimant, Status};
 use crate::cause::Cause;
 use crate::error::{Error, Refusal};
+use crate::fleet::anomaly::Census;
 use crate::fleet::connection;
 use crate::fleet::policy::Policy;
 use crate::fleet::registry::{Asked, Roster, Seat};
@@ -66,6 +67,8 @@ pub struct Report {
     pub group: Option<String>,
     /// Of a failure: whether another attempt may do better.
     pub retryable: bool,
+    /// Canonical name of the model that it says it used.
+    pub model: Option<String>,
 }
 
 /// A task that something is to be done with.
@@ -249,6 +252,11 @@ pub enum Message {
         /// All of it.
         policy: Box<Policy>,
     },
+    /// From the anomaly detector: what was counted?
+    Census {
+        /// Everything.
+        reply: Reply<Census>,
+    },
     /// Timer: the time of a task has come.
     AgendaDue,
     /// Timer: see that each lease has a clock, and publish the sizes.
@@ -275,6 +283,7 @@ impl Message {
             Self::Unseated { .. } => "Unseated",
             Self::Roster { .. } => "Roster",
             Self::Govern { .. } => "Govern",
+            Self::Census { .. } => "Census",
             Self::AgendaDue => "AgendaDue",
             Self::TendDue => "TendDue",
         }

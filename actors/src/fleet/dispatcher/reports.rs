@@ -76,6 +76,9 @@ impl State {
         let judge = || report::judge(task, report.claimant, report.status);
         match guarded(cx, "decide/report", judge) {
             Ok(Judgement::Accept { attempt }) => {
+                if let Some(model) = &report.model {
+                    self.book.note_model(report.claimant.worker, model);
+                }
                 self.close(report, attempt, draft, cx);
                 Ok(Said::Accepted { attempt })
             }
@@ -88,8 +91,19 @@ impl State {
                     let said = (attempt, report.claimant);
                     self.note_refusal(report.task, said, refusal.code, draft);
                 }
+                self.note_foreign(&report);
                 Err(error)
             }
+        }
+    }
+
+    /// Somebody else's task, for a model that the worker does not have: it did not come to that by mistake.
+    fn note_foreign(&mut self, report: &Report) {
+        let worker = report.claimant.worker;
+        let Some(task) = self.book.task(report.task) else { return };
+        let own = task.attempt.as_ref().is_some_and(|attempt| attempt.worker == worker);
+        if let Some(model) = task.wants.model.clone().filter(|_| !own) {
+            self.book.note_model(worker, &model);
         }
     }
 
@@ -100,7 +114,7 @@ impl State {
         draft: &mut Draft<'_>,
         cx: &Context<Message>,
     ) {
-        let Report { task, claimant, status, sealed, digest, group, retryable } = report;
+        let Report { task, claimant, status, sealed, digest, group, retryable, .. } = report;
         let worker = claimant.worker;
         let now = cx.clock().wall_us();
         let known = self.book.task(task);

@@ -9,6 +9,7 @@ use super::rules::{Application, Verdict};
 use super::{Asked, NewKey, Roster};
 use crate::cause::Cause;
 use crate::error::Error;
+use crate::fleet::anomaly::Sighting;
 use crate::fleet::key::Key;
 use crate::fleet::policy::{Change, Policy};
 use crate::fleet::worker::Worker;
@@ -87,6 +88,27 @@ pub enum Message {
         /// As it is now.
         reply: Reply<Option<Worker>>,
     },
+    /// From the anomaly detector.
+    Sighted {
+        /// What it saw.
+        sighting: Box<Sighting>,
+    },
+    /// From an administrator: what was seen of a worker means nothing.
+    Absolve {
+        /// Which.
+        worker: WorkerId,
+        /// Why.
+        reason: Option<String>,
+        /// Who asks.
+        by: Cause,
+        /// The worker as it is now, or the record says more.
+        reply: Reply<Result<Asked<Worker>, Error>>,
+    },
+    /// From a caller that asks who is suspicious, deaf or mute.
+    Suspects {
+        /// All of them, the newest first.
+        reply: Reply<Vec<Worker>>,
+    },
     /// Timer: tell the dispatcher of everyone again.
     ReconcileDue,
 }
@@ -102,6 +124,9 @@ impl Message {
             Self::Policy { .. } => "Policy",
             Self::Roster { .. } => "Roster",
             Self::Look { .. } => "Look",
+            Self::Sighted { .. } => "Sighted",
+            Self::Absolve { .. } => "Absolve",
+            Self::Suspects { .. } => "Suspects",
             Self::ReconcileDue => "ReconcileDue",
         }
     }

@@ -9,6 +9,7 @@ use crate::fleet::key::{self, Key};
 use crate::fleet::models::{self, Overrides};
 use crate::fleet::policy::Policy;
 use crate::fleet::task::{Network, Profile, Sandbox};
+use crate::fleet::watch::Watch;
 use crate::fleet::worker::{self, Standing, Worker};
 use crate::id::{KeyId, WorkerId};
 
@@ -21,6 +22,8 @@ pub struct Rolls {
     pub workers: HashMap<WorkerId, Worker>,
     /// What the organisation lets run, and what it calls models.
     pub policy: Policy,
+    /// What is kept of the fleet as a whole.
+    pub watch: Watch,
 }
 
 /// What a process says that wants to be a worker.

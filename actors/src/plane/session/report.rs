@@ -12,6 +12,7 @@ use crate::fleet::dispatcher::{
 };
 use crate::fleet::fingerprint::fingerprint;
 use crate::fleet::input;
+use crate::fleet::models::ModelNames;
 use crate::fleet::registry::Asked;
 use crate::fleet::task::Task;
 use crate::id::TaskId;
@@ -51,6 +52,8 @@ pub struct Reported {
     pub claim_token: Option<String>,
     /// How it ended.
     pub outcome: Outcome,
+    /// The model that it says it used, in any spelling.
+    pub model: Option<String>,
 }
 
 impl Session {
@@ -66,7 +69,7 @@ impl Session {
         outcome: Outcome,
     ) -> Result<(), Error> {
         let claim_token = claim_token.map(str::to_owned);
-        let reported = Reported { task, attempt, claim_token, outcome };
+        let reported = Reported { task, attempt, claim_token, outcome, model: None };
         let mut said = self.report_many(vec![reported]).await?;
         said.pop().unwrap_or(Err(Error::OutcomeUnknown))
     }
@@ -88,7 +91,7 @@ impl Session {
         let mut answers = Vec::with_capacity(reports.len());
         let (mut taken, mut asked) = (Vec::new(), Vec::new());
         for report in reports {
-            match self.prepare(report) {
+            match self.prepare(report, &cell.models) {
                 Ok(report) => {
                     asked.push((answers.len(), report.task, report.claimant, report.status));
                     taken.push(report);
@@ -133,8 +136,17 @@ impl Session {
         }
     }
 
-    fn prepare(&self, report: Reported) -> Result<dispatcher::Report, Refusal> {
-        let Reported { task, attempt, claim_token, outcome } = report;
+    fn prepare(
+        &self,
+        report: Reported,
+        models: &ModelNames,
+    ) -> Result<dispatcher::Report, Refusal> {
+        let Reported { task, attempt, claim_token, outcome, model } = report;
+        let model = model.map(|name| {
+            input::name("model", &name)?;
+            Ok::<_, Refusal>(models.canonical(&name))
+        });
+        let model = model.transpose()?;
         let claimant = self.claimant(task, attempt, claim_token.as_deref())?;
         let (status, bytes, field, group, retryable) = match outcome {
             Outcome::Completed(output) => (Status::Completed, output, "output", None, false),
@@ -150,7 +162,7 @@ impl Session {
         };
         let sealed = Some(self.known.ring.seal(purpose, task.0.as_bytes(), &bytes));
         let digest = Some(self.known.key.digest(&bytes));
-        Ok(dispatcher::Report { task, claimant, status, sealed, digest, group, retryable })
+        Ok(dispatcher::Report { task, claimant, status, sealed, digest, group, retryable, model })
     }
 
     /// Names what the error text has in common with others, without saying it.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use fleetward_store::{Origin, Position};
 
+use crate::fleet::anomaly::rules::Tally;
 use crate::fleet::dispatcher::matcher::{Matcher, Poll};
 use crate::fleet::registry::Seat;
 use crate::fleet::task::Profile;
@@ -44,6 +45,8 @@ pub(super) struct Sitting {
     pub(super) seatless: VecDeque<Parked>,
     /// Its polls that a task is on its way to.
     pub(super) served: BTreeSet<u64>,
+    /// What was counted of it since it sat down.
+    pub(super) tally: Tally,
 }
 
 /// A worker that may work.
@@ -78,6 +81,7 @@ impl Sitting {
             parked: BTreeMap::new(),
             seatless: VecDeque::new(),
             served: BTreeSet::new(),
+            tally: Tally::default(),
         }
     }
 
