@@ -46,8 +46,9 @@ pub struct Config {
     pub projector_queue: usize,
     /// Their bytes.
     pub projector_queue_bytes: usize,
-    /// Events that the rows may be behind before submits of an organisation are refused for now: what ended stays in
-    /// memory, about 400 bytes an event, until the rows contain it.
+    /// Events that the rows may be behind before submits of an organisation wait for them, and are refused for now if
+    /// that takes longer than `catch_up_within`: what ended stays in memory, about 400 bytes an event, until the rows
+    /// contain it. Less than `projector_queue`, so that a load of submits alone never makes the projector read back.
     pub projector_lag: u64,
     /// How long the projector lets events gather between two batches while nobody waits for rows: a task that ends
     /// within that time is written once.
@@ -82,9 +83,9 @@ impl Default for Config {
             batch_bytes: 8 << 20,
             payload_memory: 64 << 20,
             payload_max: 1 << 20,
-            projector_queue: 65_536,
-            projector_queue_bytes: 64 << 20,
-            projector_lag: 1_000_000,
+            projector_queue: 262_144,
+            projector_queue_bytes: 128 << 20,
+            projector_lag: 131_072,
             projector_pause: Duration::from_millis(250),
             projector_cache: 65_536,
             sweep: Duration::from_secs(60),

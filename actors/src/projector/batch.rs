@@ -8,8 +8,8 @@ use fleetward_store::{
 
 use super::rows::{Rows, RowsError};
 
-/// Most events that one batch reads of one cell.
-const EVENTS: usize = 4_096;
+/// Most events that one batch reads of one cell: a task whose events are all in one batch is written once.
+const EVENTS: usize = 32_768;
 /// Most bytes that one batch reads of one cell.
 const BYTES: usize = 16 << 20;
 

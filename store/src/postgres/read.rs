@@ -172,3 +172,31 @@ fn record(row: &PgRow, first: usize) -> Result<Record, Error> {
 fn numbers(cells: &[CellId]) -> Vec<i64> {
     cells.iter().map(|cell| cell.0).collect()
 }
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use sqlx::{Connection, PgConnection, Row};
+
+    use crate::testing;
+
+    #[tokio::test]
+    async fn record_is_looked_up_by_its_key_whatever_the_planner_believes() {
+        let url = testing::Postgres::shared().fresh_database().await;
+        drop(crate::connect(&url).await.unwrap());
+        let mut connection = PgConnection::connect(&url).await.unwrap();
+        let rows = "INSERT INTO records SELECT 1, 'task', 'id' || n, n, n, true, 'pending', 'x', NULL
+            FROM generate_series(1, 5000) AS n";
+        let get = include_str!("../sql/postgres/get.sql");
+        let prepare = format!("PREPARE get (bigint, text, text[]) AS {get}");
+        for statement in ["SET plan_cache_mode = force_generic_plan", rows, &prepare] {
+            sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
+        }
+
+        let plan = sqlx::raw_sql("EXPLAIN EXECUTE get (1, 'task', '{id1,id2}')");
+        let plan = plan.fetch_all(&mut connection).await.unwrap();
+
+        let plan: Vec<String> = plan.iter().map(|line| line.get(0)).collect();
+        let plan = plan.join("\n");
+        assert!(plan.contains("records_pkey") && !plan.contains("records_status"), "{plan}");
+    }
+}

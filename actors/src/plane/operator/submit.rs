@@ -108,10 +108,7 @@ impl Operator {
             return Err(Refusal::invalid("too_many", detail).into());
         }
         let cell = self.cell().await?;
-        let behind = cell.positions.given().saturating_sub(cell.positions.projected());
-        if behind > self.plane.shared.config.projector_lag {
-            return Err(Error::Behind);
-        }
+        self.keep_pace(&cell).await?;
         let mut answers: Answers = Vec::with_capacity(new.len());
         let mut open: Vec<Placed> = Vec::with_capacity(new.len());
         for (place, new) in new.into_iter().enumerate() {
@@ -134,6 +131,15 @@ impl Operator {
         }
         let changing = || Err(Error::Unavailable("the task is changing; try again".to_owned()));
         Ok(answers.into_iter().map(|answer| answer.unwrap_or_else(changing)).collect())
+    }
+
+    /// Waits while the rows are too far behind: a load that does not end goes at the pace of what is slowest.
+    async fn keep_pace(&self, cell: &OrgCell) -> Result<(), Error> {
+        let (config, positions) = (&self.plane.shared.config, &cell.positions);
+        let enough = positions.given().saturating_sub(config.projector_lag);
+        let projector = &self.plane.shared.projector;
+        let passed = projector.passed(cell.cell, positions, enough, config.catch_up_within);
+        passed.await.map_err(|_| Error::Behind)
     }
 
     /// Answers those whose key made a task that has left memory. Says at which position of the rows there was none
