@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::journal::Positions;
 use batch::{Batch, Outcome, Work};
 use follow::{Follow, Size};
-pub use live::Live;
+pub use live::{Folded, Live};
 pub use rows::{Rows, RowsError};
 
 /// How far every cell has come: filled when a cell opens, read by the projector when it starts.

@@ -80,8 +80,8 @@ impl Actor for State {
     type Message = Message;
 
     async fn start(args: Args, cx: &mut Context<Message>) -> Result<Self, StartError> {
-        let part = args.keeper.take(&[Task::KIND]).await?;
-        let mut book = Book::open(part.states::<Task>()?, args.config.priority_step);
+        let mut part = args.keeper.take(&[Task::KIND]).await?;
+        let mut book = Book::open(part.states::<Task>(), args.config.priority_step);
         let roster = args
             .registry
             .call(ROSTER_WITHIN, |reply| registry::Message::Roster { reply })

@@ -120,12 +120,12 @@ impl Actor for State {
     type Message = Message;
 
     async fn start(args: Args, cx: &mut Context<Message>) -> Result<Self, StartError> {
-        let part = args.keeper.take(&[Worker::KIND, Key::KIND, Policy::KIND, Watch::KIND]).await?;
+        let mut part = args.keeper.take(&[Worker::KIND, Key::KIND, Policy::KIND, Watch::KIND]).await?;
         let workers: HashMap<_, _> =
-            part.states::<Worker>()?.into_iter().map(|worker| (worker.id, worker)).collect();
-        let keys = part.states::<Key>()?.into_iter().map(|key| (key.id, key)).collect();
-        let policy = part.states::<Policy>()?.pop().unwrap_or_default();
-        let watch = part.states::<Watch>()?.pop().unwrap_or_default();
+            part.states::<Worker>().into_iter().map(|worker| (worker.id, worker)).collect();
+        let keys = part.states::<Key>().into_iter().map(|key| (key.id, key)).collect();
+        let policy = part.states::<Policy>().pop().unwrap_or_default();
+        let watch = part.states::<Watch>().pop().unwrap_or_default();
         args.credentials.reset(workers.values());
         args.models.set(Arc::new(policy.models.clone()));
         let reconcile = cx.after(RECONCILE_EVERY, Message::ReconcileDue);

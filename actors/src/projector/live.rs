@@ -1,6 +1,7 @@
 //! The state of one stream in memory: events are folded into it, and its row is written from it once, however many
 //! events that were.
 
+use std::any::Any;
 use std::borrow::Cow;
 
 use bytes::Bytes;
@@ -18,8 +19,20 @@ use crate::system::payload_key::PayloadKey;
 /// A stream of any kind that this build knows.
 pub struct Live(Box<dyn Folding>);
 
-trait Folding: Send + Sync {
+/// A stream's state by its own type.
+#[derive(Debug)]
+pub struct Folded<F> {
+    /// The state.
+    pub state: F,
+    /// Position of the first event.
+    pub created: Position,
+    /// The sealed part that its row keeps.
+    pub sealed: Option<Bytes>,
+}
+
+trait Folding: Any + Send + Sync {
     fn apply(&mut self, stored: &StoredEvent) -> Result<(), Unfoldable>;
+    fn kind(&self) -> &'static str;
     fn is_open(&self) -> bool;
     fn row(&self) -> Record;
 }
@@ -90,6 +103,11 @@ impl Live {
         self.0.apply(stored)
     }
 
+    /// The kind of its stream.
+    pub fn kind(&self) -> &'static str {
+        self.0.kind()
+    }
+
     /// Whether anything can still happen to it.
     pub fn is_open(&self) -> bool {
         self.0.is_open()
@@ -98,6 +116,20 @@ impl Live {
     /// The row to be written.
     pub fn row(&self) -> Record {
         self.0.row()
+    }
+
+    /// The state, if it is of this type; else everything as it was.
+    ///
+    /// # Errors
+    /// Itself, when it is of another type.
+    pub fn into_state<F: Fold + Sync>(self) -> Result<Folded<F>, Self> {
+        if !(&*self.0 as &dyn Any).is::<Known<F>>() {
+            return Err(self);
+        }
+        let known: Box<dyn Any> = self.0;
+        let known = known.downcast::<Known<F>>().expect("asked a moment ago");
+        let Known { state, created, sealed, .. } = *known;
+        Ok(Folded { state, created, sealed })
     }
 }
 
@@ -131,6 +163,10 @@ impl<F: Fold + Sync> Folding for Known<F> {
             self.sealed = stored.event.sealed.clone();
         }
         Ok(())
+    }
+
+    fn kind(&self) -> &'static str {
+        F::KIND
     }
 
     fn is_open(&self) -> bool {

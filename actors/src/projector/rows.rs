@@ -71,11 +71,15 @@ impl Rows {
     }
 
     /// All rows that are held.
-    pub fn into_rows(self) -> impl Iterator<Item = Record> {
-        self.held.into_values().map(|held| match held {
-            Held::Stored(row) => row,
-            Held::Live(live) => live.row(),
-        })
+    ///
+    /// # Errors
+    /// When one is not what this build writes.
+    pub fn into_live(self) -> Result<Vec<Live>, Unfoldable> {
+        let read = |held| match held {
+            Held::Stored(row) => Live::read(row),
+            Held::Live(live) => Ok(live),
+        };
+        self.held.into_values().map(read).collect()
     }
 
     /// Applies events of one cell, in order, and answers the rows they touched.

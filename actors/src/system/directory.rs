@@ -130,17 +130,18 @@ impl Actor for State {
     type Message = Message;
 
     async fn start(args: Args, _cx: &mut Context<Message>) -> Result<Self, StartError> {
-        let part = args.keeper.take(&[Org::KIND, Token::KIND, PayloadKey::KIND]).await?;
-        for known in opening::organisations(&part, &args.master)? {
+        let mut part = args.keeper.take(&[Org::KIND, Token::KIND, PayloadKey::KIND]).await?;
+        let (orgs, keys) = (part.folded::<Org>(), part.folded::<PayloadKey>());
+        for known in opening::organisations(&orgs, &keys, &args.master)? {
             args.principals.apply(Change::Org(Box::new(known)));
         }
-        let orgs = part.states::<Org>()?.into_iter().map(|org| (org.id, org)).collect();
+        let orgs = orgs.into_iter().map(|org| (org.state.id, org.state)).collect();
         let tokens: HashMap<_, _> =
-            part.states::<Token>()?.into_iter().map(|token| (token.id, token)).collect();
+            part.states::<Token>().into_iter().map(|token| (token.id, token)).collect();
         for token in tokens.values() {
             args.principals.apply(Change::Token(Box::new(token.clone())));
         }
-        let keys = part.states::<PayloadKey>()?.into_iter();
+        let keys = keys.into_iter().map(|key| key.state);
         let payload_keys = keys.map(|key| ((key.org, key.number), key)).collect();
         Ok(Self { args, log: part.log, orgs, tokens, payload_keys })
     }

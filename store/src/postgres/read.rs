@@ -184,7 +184,8 @@ mod tests {
         let url = testing::Postgres::shared().fresh_database().await;
         drop(crate::connect(&url).await.unwrap());
         let mut connection = PgConnection::connect(&url).await.unwrap();
-        let rows = "INSERT INTO records SELECT 1, 'task', 'id' || n, n, n, true, 'pending', 'x', NULL
+        let rows =
+            "INSERT INTO records SELECT 1, 'task', 'id' || n, n, n, true, 'pending', 'x', NULL
             FROM generate_series(1, 5000) AS n";
         let get = include_str!("../sql/postgres/get.sql");
         let prepare = format!("PREPARE get (bigint, text, text[]) AS {get}");

@@ -2,28 +2,24 @@
 //! of the cell's actors, and hands each its part. Told by the journal when this life must end; then it crashes,
 //! and the cell starts again from what is durable.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 use fleetward_runtime::{Actor, Address, Context, Crash, Reply, StartError};
 use fleetward_store::{CellId, Position, ReadLimit, Record, Store};
-use futures_util::future::join;
+use tokio::task::JoinHandle;
 
-use crate::fact::{self, Fold, Unfoldable};
+use crate::fact::{Fold, Unfoldable};
 use crate::journal::{self, CellLog, End, Positions};
-use crate::projector::{self, Progress, Rows, RowsError};
+use crate::projector::{self, Folded, Live, Progress, Rows, RowsError};
 
 /// Events in one page of the tail.
 const PAGE: ReadLimit = ReadLimit { events: 4_096, bytes: 16 << 20 };
 /// Open rows in one page.
 const OPEN_PAGE: usize = 4_096;
-/// From so many rows on, several threads read them: parsing a million takes seconds.
-const SHARED_ROWS: usize = 4_096;
-/// Most of those threads.
-const THREADS_MAX: usize = 8;
+/// Most pages that are understood while the next is on its way.
+const READERS: usize = 4;
 /// How long an actor waits for its part: the keeper has it in memory.
 const HAND_OVER_WITHIN: Duration = Duration::from_secs(10);
 
@@ -77,18 +73,16 @@ pub struct Part {
     /// Where it writes.
     pub log: CellLog,
     /// What it owns, folded to the head: everything open, and what closed after the rows were written.
-    pub records: Vec<Record>,
+    rows: Vec<Live>,
 }
 
 /// Names of streams.
 type Streams = HashSet<Arc<str>>;
-/// By kind.
-type Records = BTreeMap<Cow<'static, str>, Vec<Record>>;
 
 /// The keeper's memory: the parts that are not taken yet.
 pub struct State {
     log: CellLog,
-    records: Records,
+    rows: BTreeMap<&'static str, Vec<Live>>,
     fate: Fate,
 }
 
@@ -121,42 +115,28 @@ impl Handle {
 }
 
 impl Part {
-    /// What is open or closed a moment ago, oldest first.
-    ///
-    /// # Errors
-    /// When a row is not what this build writes: the cell halts.
-    pub fn states<F: Fold>(&self) -> Result<Vec<F>, StartError> {
-        states_in(&self.records)
+    /// What of this type is open or closed a moment ago, oldest first. It leaves the part.
+    pub fn states<F: Fold + Sync>(&mut self) -> Vec<F> {
+        self.folded().into_iter().map(|folded| folded.state).collect()
+    }
+
+    /// The same with the sealed parts of the rows.
+    pub fn folded<F: Fold + Sync>(&mut self) -> Vec<Folded<F>> {
+        take(&mut self.rows)
     }
 }
 
-fn states_in<F: Fold>(records: &[Record]) -> Result<Vec<F>, StartError> {
-    let mut rows: Vec<_> = records.iter().filter(|row| row.kind == F::KIND).collect();
-    rows.sort_by_key(|row| row.created);
-    if rows.len() < SHARED_ROWS {
-        return states_of(&rows);
+/// Those of one type, oldest first.
+fn take<F: Fold + Sync>(rows: &mut Vec<Live>) -> Vec<Folded<F>> {
+    let mut found = Vec::new();
+    for row in std::mem::take(rows) {
+        match row.into_state::<F>() {
+            Ok(folded) => found.push(folded),
+            Err(other) => rows.push(other),
+        }
     }
-    // Nobody waits for this thread but the cell that starts, and the machine has others.
-    let threads =
-        thread::available_parallelism().map_or(1, |threads| threads.get().min(THREADS_MAX));
-    let parts: Vec<Result<Vec<F>, StartError>> = thread::scope(|scope| {
-        let read = |part| scope.spawn(move || states_of(part));
-        let parts: Vec<_> = rows.chunks(rows.len().div_ceil(threads)).map(read).collect();
-        parts.into_iter().map(|part| part.join().unwrap_or_else(|_| Err(panicked()))).collect()
-    });
-    let mut states = Vec::with_capacity(rows.len());
-    for part in parts {
-        states.extend(part?);
-    }
-    Ok(states)
-}
-
-fn states_of<F: Fold>(rows: &[&Record]) -> Result<Vec<F>, StartError> {
-    rows.iter().map(|row| fact::from_record(row).map_err(|error| halt(&error))).collect()
-}
-
-fn panicked() -> StartError {
-    StartError::Failed("reading a row panicked".to_owned())
+    found.sort_by_key(|folded| folded.created);
+    found
 }
 
 impl Actor for State {
@@ -174,13 +154,15 @@ impl Actor for State {
         args.positions.project(position);
         let mut rows = Rows::new(args.store.clone());
         let (last_at, touched) = fold_tail(&args, &mut rows, position, head).await?;
-        let records = records(&args, rows, &touched).await?;
-        let count: usize = records.values().map(Vec::len).sum();
-        tracing::info!(cell = args.cell.0, records = count, position, head, "the cell is read");
+        let mut read = open_rows(&args, touched).await?;
+        read.extend(rows.into_live().map_err(|error| halt(&error))?);
+        tracing::info!(cell = args.cell.0, rows = read.len(), position, head, "the cell is read");
+        let mut rows: BTreeMap<_, Vec<Live>> = BTreeMap::new();
+        read.into_iter().for_each(|row| rows.entry(row.kind()).or_default().push(row));
         log.not_before(last_at);
         args.progress.insert(args.cell, args.positions.clone());
         args.projector.opened(args.cell);
-        Ok(Self { log, records, fate: args.fate })
+        Ok(Self { log, rows, fate: args.fate })
     }
 
     fn handle(&mut self, message: Message, _cx: &mut Context<Message>) -> Result<(), Crash> {
@@ -202,9 +184,9 @@ impl Actor for State {
 }
 
 impl State {
-    fn part(&mut self, kinds: &[&str]) -> Part {
-        let mine = kinds.iter().filter_map(|kind| self.records.remove(*kind));
-        Part { log: self.log.clone(), records: mine.flatten().collect() }
+    fn part(&mut self, kinds: &[&'static str]) -> Part {
+        let mine = kinds.iter().filter_map(|kind| self.rows.remove(kind));
+        Part { log: self.log.clone(), rows: mine.flatten().collect() }
     }
 
     fn end(&self, end: &End) -> Crash {
@@ -215,29 +197,51 @@ impl State {
     }
 }
 
-/// What the tail left open, and the open rows of all streams that it did not touch: those hold every event of theirs.
-/// (A row of one that it closed may still say that it is open.)
-async fn records(args: &Args, rows: Rows, touched: &Streams) -> Result<Records, StartError> {
-    let page = |after| args.store.open_page(args.cell, after, OPEN_PAGE);
-    let mut records = Records::new();
-    let mut next = page(0).await.map_err(|error| away(&error))?;
-    while let Some(last) = next.last() {
-        let after = last.created;
-        let read = std::mem::take(&mut next);
-        let sort = async {
-            let is_touched = |row: &Record| {
-                !touched.is_empty() && touched.contains(&*format!("{}/{}", row.kind, row.id))
-            };
-            let untouched = read.into_iter().filter(|row| !is_touched(row));
-            untouched.for_each(|row| records.entry(row.kind.clone()).or_default().push(row));
-        };
-        // The store looks for the next page while this one is sorted.
-        next = join(page(after), sort).await.0.map_err(|error| away(&error))?;
+/// The open rows of all streams that the tail did not touch: those hold every event of theirs. (A row of one that it
+/// closed may still say that it is open.) What is read is understood by other threads while the store looks for the
+/// next page: for a million rows that takes longer than anything else here.
+async fn open_rows(args: &Args, touched: Streams) -> Result<Vec<Live>, StartError> {
+    let touched = Arc::new(touched);
+    let mut rows = Vec::new();
+    let mut reading = VecDeque::new();
+    let mut after = 0;
+    loop {
+        let page = args.store.open_page(args.cell, after, OPEN_PAGE).await;
+        let page = page.map_err(|error| away(&error))?;
+        let Some(last) = page.last() else { break };
+        after = last.created;
+        if page.len() < OPEN_PAGE {
+            // Not worth a thread, and mostly the only one.
+            rows.append(&mut understood(page, &touched).map_err(|error| halt(&error))?);
+            continue;
+        }
+        let touched = touched.clone();
+        reading.push_back(tokio::task::spawn_blocking(move || understood(page, &touched)));
+        if reading.len() > READERS
+            && let Some(oldest) = reading.pop_front()
+        {
+            rows.append(&mut joined(oldest).await?);
+        }
     }
-    for row in rows.into_rows() {
-        records.entry(row.kind.clone()).or_default().push(row);
+    for page in reading {
+        rows.append(&mut joined(page).await?);
     }
-    Ok(records)
+    Ok(rows)
+}
+
+type Understood = Result<Vec<Live>, Unfoldable>;
+
+fn understood(page: Vec<Record>, touched: &Streams) -> Understood {
+    let is_touched = |row: &Record| {
+        !touched.is_empty() && touched.contains(&*format!("{}/{}", row.kind, row.id))
+    };
+    page.into_iter().filter(|row| !is_touched(row)).map(Live::read).collect()
+}
+
+async fn joined(page: JoinHandle<Understood>) -> Result<Vec<Live>, StartError> {
+    let read =
+        page.await.map_err(|error| StartError::Failed(format!("a page of rows: {error}")))?;
+    read.map_err(|error| halt(&error))
 }
 
 /// Applies the events between the rows and the head; answers the time of the last event, and whose they were.
@@ -278,6 +282,8 @@ fn halt(error: &Unfoldable) -> StartError {
 mod tests {
     use super::*;
     use crate::fleet::task::{Task, sample};
+    use crate::fleet::worker::Worker;
+    use std::borrow::Cow;
 
     fn row(task: &Task, created: Position) -> Record {
         Record {
@@ -294,14 +300,19 @@ mod tests {
     }
 
     #[test]
-    fn many_rows_are_read_in_order_and_a_bad_one_halts() {
-        let tasks: Vec<Task> =
-            (0..SHARED_ROWS as u64 + 9).map(|submitted| Task { submitted, ..sample() }).collect();
-        let mut rows: Vec<_> = tasks.iter().map(|task| row(task, task.submitted)).collect();
-        rows.reverse();
+    fn rows_are_handed_over_by_type_and_in_order_and_a_bad_one_is_an_error() {
+        let tasks: Vec<Task> = (0..9).map(|submitted| Task { submitted, ..sample() }).collect();
+        let mut page: Vec<_> = tasks.iter().map(|task| row(task, task.submitted)).collect();
+        page.reverse();
+        let touched = Streams::new();
 
-        assert_eq!(states_in::<Task>(&rows).unwrap(), tasks);
-        rows[7].body = "no task".into();
-        assert!(matches!(states_in::<Task>(&rows), Err(StartError::Halt(_))));
+        let mut rows = understood(page.clone(), &touched).unwrap();
+        assert!(take::<Worker>(&mut rows).is_empty());
+        let taken = take::<Task>(&mut rows).into_iter().map(|folded| folded.state);
+        assert_eq!(taken.collect::<Vec<_>>(), tasks);
+        assert!(rows.is_empty());
+
+        page[7].body = "no task".into();
+        assert!(understood(page, &touched).is_err());
     }
 }
