@@ -120,7 +120,8 @@ impl Actor for State {
     type Message = Message;
 
     async fn start(args: Args, cx: &mut Context<Message>) -> Result<Self, StartError> {
-        let mut part = args.keeper.take(&[Worker::KIND, Key::KIND, Policy::KIND, Watch::KIND]).await?;
+        let mut part =
+            args.keeper.take(&[Worker::KIND, Key::KIND, Policy::KIND, Watch::KIND]).await?;
         let workers: HashMap<_, _> =
             part.states::<Worker>().into_iter().map(|worker| (worker.id, worker)).collect();
         let keys = part.states::<Key>().into_iter().map(|key| (key.id, key)).collect();
