@@ -8,6 +8,7 @@
 //! | 3 | the server or the store is not available; try again |
 
 mod audit;
+mod ca;
 mod children;
 mod client;
 mod dead_letters;
@@ -66,6 +67,9 @@ enum Verb {
     /// Run a worker, or decide about workers.
     #[command(subcommand)]
     Worker(worker::WorkerVerb),
+    /// A small certificate authority, for TLS without one.
+    #[command(subcommand)]
+    Ca(ca::CaVerb),
     /// Enrollment keys.
     #[command(subcommand)]
     Key(keys::KeyVerb),
@@ -164,6 +168,7 @@ async fn run(cli: Cli) -> Result<(), Failed> {
         Verb::Dev(args) => dev::run(args).await,
         Verb::Demo(args) => demo::run(args).await,
         Verb::Worker(verb) => worker::run(verb, &cli.client).await,
+        Verb::Ca(verb) => ca::run(verb, cli.client.output),
         Verb::Key(verb) => keys::run(verb, &cli.client).await,
         Verb::Suspicion(verb) => suspicions::run(verb, &cli.client).await,
         Verb::Task(verb) => tasks::run(verb, &cli.client).await,

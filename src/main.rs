@@ -9,5 +9,7 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // First, so that nobody asks before: it can only fail where it was done already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     cli::main()
 }

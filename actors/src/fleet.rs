@@ -2,6 +2,7 @@
 
 pub mod anomaly;
 pub mod cell;
+pub mod certificate;
 pub mod connection;
 pub mod credentials;
 pub mod dispatcher;

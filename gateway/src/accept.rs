@@ -1,6 +1,7 @@
 //! The accept loop: takes connections within limits, serves them, and ends them in good order.
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,11 +11,13 @@ use axum::body::Body;
 use axum::http::Request;
 use axum::response::Response;
 use fleetward_actors::ControlPlane;
+use futures_util::future::Either;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +28,8 @@ use crate::edge::Edge;
 use crate::metrics;
 use crate::routes::Routes;
 use crate::socket::{Socket, Times, Wire};
+use crate::stream::Stream;
+use crate::tls::{Guest, Peer, Secured, Tls};
 
 /// When the process has no descriptors left, others have to be closed first.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -36,6 +41,12 @@ const PING_EVERY: Duration = Duration::from_secs(20);
 const LEAST_HEADER_BYTES: usize = 8 << 10;
 /// How a client begins that speaks HTTP/2 and knows that we do; no method of HTTP/1 begins so.
 const HTTP2: &[u8] = b"PRI";
+/// How a client begins that speaks TLS.
+const HANDSHAKE: u8 = 0x16;
+/// What one is told that does not, where it should.
+const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\nconnection: close\r\n\
+content-length: 145\r\n\r\n{\"type\":\"urn:fleetward:problem:tls_required\",\"title\":\"Bad Request\",\"status\":400,\
+\"code\":\"tls_required\",\"detail\":\"this port speaks TLS: use https\"}";
 
 /// Serves until `shutdown` is cancelled, then drains: stops accepting, answers parked polls with
 /// 204, finishes what is in flight, and closes whatever is left at `options.drain_within`.
@@ -67,11 +78,20 @@ pub async fn serve(
         () = shutdown.cancelled() => {}
         () = server.accept(&listener) => {}
         () = metrics::upkeep(&server.edge) => {}
+        () = files(&server.edge) => {}
     }
     drop(listener);
     draining.cancel();
     server.drain().await;
     Ok(())
+}
+
+/// Keeps what TLS was made of as new as its files.
+async fn files(edge: &Edge) {
+    match &edge.options.tls {
+        Some(tls) => tls.upkeep(edge).await,
+        None => std::future::pending().await,
+    }
 }
 
 struct Server {
@@ -151,6 +171,9 @@ impl Server {
     }
 }
 
+/// Boxed: most connections have none.
+type Expiry = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// What serves every connection.
 struct Desk {
     protocols: Protocols,
@@ -170,39 +193,88 @@ impl Desk {
             () = self.edge.sleep(self.edge.options.header_timeout) => return,
             () = self.edge.draining.cancelled() => return,
         };
-        let (socket, wire) = self.socket(stream);
+        match &self.edge.options.tls {
+            None => self.converse(Stream::Plain(stream), &first[..seen] == HTTP2, None).await,
+            // Apart, so that a connection without TLS keeps no room for a handshake.
+            Some(tls) => Box::pin(self.secure(tls, stream, first[0])).await,
+        }
+    }
+
+    /// Serves one over TLS for as long as the client is believed.
+    async fn secure(&self, tls: &Tls, mut stream: TcpStream, first: u8) {
+        if first != HANDSHAKE {
+            let _ = stream.write_all(NOT_TLS).await;
+            return;
+        }
+        let secured = tokio::select! {
+            secured = tls.accept(stream) => secured,
+            () = self.edge.sleep(self.edge.options.header_timeout) => return,
+            () = self.edge.draining.cancelled() => return,
+        };
+        let Secured { stream, http2, guest } = match secured {
+            Ok(secured) => secured,
+            Err(error) => return tls.refused(&error),
+        };
+        let Some(guest) = guest else { return self.converse(stream, http2, None).await };
+        let peer = guest.peer.clone();
+        tokio::select! {
+            () = self.converse(stream, http2, Some(peer.clone())) => {}
+            () = Guest::distrusted(guest) => {
+                tracing::info!(identity = %peer.identity, "closed: its certificate is not believed any more");
+            }
+        }
+    }
+
+    /// Answers requests until the connection ends.
+    async fn converse(&self, stream: Stream, http2: bool, peer: Option<Arc<Peer>>) {
+        let expired = peer.as_ref().map(|peer| self.expired(peer));
+        let (socket, wire) = self.socket(stream, peer);
         let service = service_fn(|request| answer(&self.routes, &wire, request));
-        let Protocols { http1, http2 } = &self.protocols;
-        let ended = match &first[..seen] {
-            HTTP2 => self.until_drained(Box::pin(http2.serve_connection(socket, service))).await,
-            _ => self.until_drained(Box::pin(http1.serve_connection(socket, service))).await,
+        let Protocols { http1, http2: multiplexed } = &self.protocols;
+        let ended = if http2 {
+            let connection = Box::pin(multiplexed.serve_connection(socket, service));
+            self.until_drained(connection, expired).await
+        } else {
+            let connection = Box::pin(http1.serve_connection(socket, service));
+            self.until_drained(connection, expired).await
         };
         if let Err(error) = ended {
             tracing::debug!(%error, "a connection broke");
         }
     }
 
-    /// Drives it to its end; on a drain that is the end of what is in flight.
+    /// Comes when the client's certificate has expired.
+    fn expired(&self, peer: &Peer) -> Expiry {
+        let left = peer.good_for(self.edge.plane.clock().wall_us());
+        let edge = self.edge.clone();
+        Box::pin(async move { edge.sleep(left).await })
+    }
+
+    /// Drives it to its end; on a drain, or when the client has to show a new certificate, that is the end of what is in
+    /// flight.
     async fn until_drained<C: GracefulConnection>(
         &self,
         mut connection: Pin<Box<C>>,
+        expired: Option<Expiry>,
     ) -> Result<(), C::Error> {
+        let expired = expired.map_or_else(|| Either::Left(pending()), Either::Right);
         tokio::select! {
             ended = connection.as_mut() => return ended,
             () = self.edge.draining.cancelled() => connection.as_mut().graceful_shutdown(),
+            () = expired => connection.as_mut().graceful_shutdown(),
         }
         connection.await
     }
 
-    fn socket(&self, stream: TcpStream) -> (Socket, Arc<Wire>) {
+    fn socket(&self, stream: Stream, peer: Option<Arc<Peer>>) -> (Socket, Arc<Wire>) {
         let options = &self.edge.options;
         let times = Times {
             head: options.header_timeout,
             idle: options.idle_timeout,
             write: options.write_timeout,
         };
-        let peer = stream.peer_addr().ok().map(|address| address.ip());
-        let wire = Arc::new(Wire::with(peer));
+        let address = stream.address().map(|address| address.ip());
+        let wire = Arc::new(Wire::with(address, peer));
         (Socket::new(stream, Arc::clone(&wire), self.edge.clone(), times), wire)
     }
 }

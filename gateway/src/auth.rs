@@ -15,6 +15,7 @@ use fleetward_actors::{Operator, Origin, Session};
 
 use crate::edge::Edge;
 use crate::problem::Problem;
+use crate::socket::Wire;
 use crate::trail::origin;
 
 /// Which organisation a system token means: its id, or its name.
@@ -48,6 +49,9 @@ pub(crate) struct AskedBy(pub(crate) Option<Arc<Origin>>);
 
 /// A worker.
 pub(crate) struct AsWorker(pub(crate) Session);
+
+/// The identity of the client's certificate, where it showed one.
+pub(crate) struct ShownCertificate(pub(crate) Option<Arc<str>>);
 
 impl FromRequestParts<Edge> for Asking {
     type Rejection = Problem;
@@ -113,7 +117,7 @@ impl FromRequestParts<Edge> for AsWorker {
                           answered them";
             return Err(Problem::unauthenticated("missing_credentials", detail));
         };
-        let session = edge.plane.session(worker, secret).await?;
+        let session = edge.plane.session_over(worker, secret, certificate(parts)).await?;
         Ok(Self(session.by_request(origin(parts))))
     }
 }
@@ -124,6 +128,20 @@ impl FromRequestParts<Edge> for AskedBy {
     async fn from_request_parts(parts: &mut Parts, _: &Edge) -> Result<Self, Infallible> {
         Ok(Self(origin(parts)))
     }
+}
+
+impl FromRequestParts<Edge> for ShownCertificate {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Edge) -> Result<Self, Infallible> {
+        Ok(Self(certificate(parts)))
+    }
+}
+
+/// The identity of the client certificate that the request's connection began with.
+fn certificate(parts: &Parts) -> Option<Arc<str>> {
+    let peer = parts.extensions.get::<Arc<Wire>>()?.guest.as_ref()?;
+    Some(peer.identity.clone())
 }
 
 async fn in_org(parts: &mut Parts, edge: &Edge, needed: Role) -> Result<Operator, Problem> {

@@ -16,7 +16,9 @@ mod request_id;
 mod routes;
 mod socket;
 mod source;
+mod stream;
 mod times;
+pub mod tls;
 mod trail;
 pub mod translate;
 
@@ -27,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use accept::serve;
 pub use source::{Cidr, NoCidr};
+pub use tls::{ClientCerts, Tls, TlsError, TlsFiles};
 
 /// Limits of the edge. What is beyond one is refused or waits; nothing grows without end.
 #[derive(Debug, Clone)]
@@ -52,6 +55,8 @@ pub struct GatewayOptions {
     pub drain_within: Duration,
     /// Proxies whose `X-Forwarded-For` is believed. From anybody else it is not looked at.
     pub trusted_proxies: Vec<Cidr>,
+    /// Speaks TLS, and nothing else. None: plain HTTP.
+    pub tls: Option<Tls>,
 }
 
 impl Default for GatewayOptions {
@@ -68,6 +73,7 @@ impl Default for GatewayOptions {
             body_memory: 64 << 20,
             drain_within: Duration::from_secs(10),
             trusted_proxies: Vec::new(),
+            tls: None,
         }
     }
 }

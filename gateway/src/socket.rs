@@ -17,9 +17,10 @@ use fleetward_actors::plane::Delivery;
 use futures_util::task::AtomicWaker;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 
 use crate::edge::Edge;
+use crate::stream::Stream;
+use crate::tls::Peer;
 
 /// The times of one connection.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +36,8 @@ pub(crate) struct Times {
 /// What is known of a connection beside its bytes; shared with its requests.
 #[derive(Default)]
 pub(crate) struct Wire {
+    /// Who the client is by its certificate, where it showed one.
+    pub(crate) guest: Option<Arc<Peer>>,
     in_flight: AtomicUsize,
     begun: AtomicUsize,
     /// HTTP/2: bytes that come between requests may be pings, and are no head.
@@ -54,7 +57,7 @@ pub(crate) struct InFlight(Arc<Wire>);
 
 /// The socket.
 pub(crate) struct Socket {
-    io: TokioIo<TcpStream>,
+    io: TokioIo<Stream>,
     wire: Arc<Wire>,
     edge: Edge,
     times: Times,
@@ -83,9 +86,10 @@ enum Stage {
 }
 
 impl Wire {
-    /// Of a connection with this peer.
-    pub(crate) fn with(peer: Option<IpAddr>) -> Self {
-        Self { peer: peer.map(|address| address.to_canonical()), ..Self::default() }
+    /// Of a connection with this address, and this client where it showed a certificate.
+    pub(crate) fn with(address: Option<IpAddr>, guest: Option<Arc<Peer>>) -> Self {
+        let peer = address.map(|address| address.to_canonical());
+        Self { peer, guest, ..Self::default() }
     }
 
     /// Whom it is connected with.
@@ -141,7 +145,7 @@ impl Drop for InFlight {
 }
 
 impl Socket {
-    pub(crate) fn new(stream: TcpStream, wire: Arc<Wire>, edge: Edge, times: Times) -> Self {
+    pub(crate) fn new(stream: Stream, wire: Arc<Wire>, edge: Edge, times: Times) -> Self {
         Self {
             io: TokioIo::new(stream),
             wire,
@@ -273,7 +277,9 @@ impl Write for Socket {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // hyper asks for this once its own buffers are empty.
+        // With TLS what was written may still wait here for a client that does not read.
         let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        let flushed = self.watch(cx, flushed);
         if let Poll::Ready(Ok(())) = flushed {
             self.wire.flushed();
         }

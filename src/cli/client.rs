@@ -1,9 +1,11 @@
 //! A client of the HTTP API, for the verbs that ask a server.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use fleetward_wire::problem::Problem;
+use fleetward_worker::{Pin, Tls, TlsOptions};
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::Value;
 
@@ -27,6 +29,8 @@ pub(crate) struct ClientArgs {
     /// The organisation (its id) that a system token means [default: the one named `default`].
     #[arg(long, global = true, value_name = "ID", env = "FLEETWARD_ORG")]
     org: Option<String>,
+    #[command(flatten)]
+    tls: TlsArgs,
     /// How answers look.
     #[arg(long, global = true, value_enum, default_value = "table", env = "FLEETWARD_OUTPUT")]
     pub(crate) output: Output,
@@ -40,19 +44,76 @@ pub(crate) struct Client {
     org: Option<String>,
 }
 
+/// How the server is made sure of.
+#[derive(Args, Clone, Default)]
+pub(crate) struct TlsArgs {
+    /// A file (PEM) with the authority of the server's certificate [default: those of the system].
+    #[arg(long, global = true, value_name = "FILE", env = "FLEETWARD_CA")]
+    ca: Option<PathBuf>,
+    /// The key that the server or its authority must have, as `fleetward ca pin` prints it; may be repeated.
+    #[arg(
+        long,
+        global = true,
+        value_name = "sha256:HEX",
+        env = "FLEETWARD_CA_PIN",
+        value_delimiter = ','
+    )]
+    ca_pin: Vec<Pin>,
+    /// A certificate (PEM) to show to a server that asks for one.
+    #[arg(long, global = true, value_name = "FILE", env = "FLEETWARD_CERT")]
+    cert: Option<PathBuf>,
+    /// Its private key.
+    #[arg(long, global = true, value_name = "FILE", env = "FLEETWARD_CERT_KEY")]
+    cert_key: Option<PathBuf>,
+}
+
+impl TlsArgs {
+    /// What they say; with both or neither of certificate and key.
+    pub(crate) fn options(&self) -> Result<TlsOptions, Failed> {
+        let certificate = pair(&self.cert, &self.cert_key, "--cert and --cert-key")?;
+        Ok(TlsOptions { ca: self.ca.clone(), pins: self.ca_pin.clone(), certificate })
+    }
+}
+
+/// Two files that make sense together only.
+pub(crate) fn pair(
+    certificate: &Option<PathBuf>,
+    key: &Option<PathBuf>,
+    flags: &str,
+) -> Result<Option<(PathBuf, PathBuf)>, Failed> {
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => Ok(Some((certificate.clone(), key.clone()))),
+        (None, None) => Ok(None),
+        _ => Err(Failed::refused(format!("{flags} belong together: give both"))),
+    }
+}
+
 impl ClientArgs {
+    /// How the server is made sure of.
+    pub(crate) fn tls(&self) -> Result<TlsOptions, Failed> {
+        self.tls.options()
+    }
+
     /// The server, named or not.
     pub(crate) fn server(&self) -> &str {
         self.server.as_deref().unwrap_or(DEFAULT_SERVER)
     }
 
     pub(crate) fn client(&self) -> Result<Client, Failed> {
-        let http = reqwest::Client::builder()
+        let server = self.server();
+        let mut builder = reqwest::Client::builder();
+        if let Some(tls) = Tls::load(&self.tls.options()?).map_err(Failed::refused)? {
+            if !server.starts_with("https://") {
+                let why = "an authority, pin or certificate makes sure of an https server only: give its URL as https://...";
+                return Err(Failed::refused(why));
+            }
+            builder = builder.tls_backend_preconfigured(tls.client_config());
+        }
+        let http = builder
             .timeout(WITHIN)
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| Failed::wrong(chain(&error)))?;
-        let server = self.server();
         Ok(Client {
             http,
             server: server.trim_end_matches('/').to_owned(),
@@ -69,6 +130,7 @@ impl Client {
             server: Some(server.to_owned()),
             token: Some(token.to_owned()),
             org: None,
+            tls: TlsArgs::default(),
             output: Output::Json,
         };
         args.client()

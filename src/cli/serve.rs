@@ -1,14 +1,16 @@
 //! `fleetward serve`: the server.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use fleetward_actors::plane::{AdminToken, BootError, Options};
 use fleetward_actors::{Config, ControlPlane};
-use fleetward_gateway::{Cidr, GatewayOptions};
+use fleetward_gateway::{Cidr, ClientCerts, GatewayOptions, Tls, TlsFiles};
 use tokio::net::TcpListener;
 
+use super::client;
 use super::end::EndArgs;
 use super::error::{Failed, chain};
 use super::master_key::MasterKeyArgs;
@@ -35,7 +37,57 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     terms: Terms,
     #[command(flatten)]
+    tls: TlsArgs,
+    #[command(flatten)]
     end: EndArgs,
+}
+
+/// TLS. Without a certificate the server speaks plain HTTP.
+#[derive(Args)]
+struct TlsArgs {
+    /// The server's certificate and its chain (PEM): HTTPS. This file and those below are read again when they change.
+    #[arg(long, value_name = "FILE", env = "FLEETWARD_TLS_CERT")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key (PEM).
+    #[arg(long, value_name = "FILE", env = "FLEETWARD_TLS_KEY")]
+    tls_key: Option<PathBuf>,
+    /// Authorities (PEM) whose certificates clients show: mutual TLS.
+    #[arg(long, value_name = "FILE", env = "FLEETWARD_CLIENT_CA")]
+    client_ca: Option<PathBuf>,
+    /// What these authorities revoked (PEM): a list of each of them.
+    #[arg(long, value_name = "FILE", env = "FLEETWARD_CRL")]
+    crl: Option<PathBuf>,
+    /// Whether every client has to show a certificate, or only workers that registered with one [default: required].
+    #[arg(long, value_name = "WHEN", value_enum, env = "FLEETWARD_CLIENT_CERT")]
+    client_cert: Option<ClientCert>,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum ClientCert {
+    Required,
+    Optional,
+}
+
+impl TlsArgs {
+    fn files(self) -> Result<Option<TlsFiles>, Failed> {
+        let pair = client::pair(&self.tls_cert, &self.tls_key, "--tls-cert and --tls-key")?;
+        let Some((cert, key)) = pair else {
+            if self.client_ca.is_some() || self.crl.is_some() || self.client_cert.is_some() {
+                return Err(Failed::refused(
+                    "client certificates need TLS: give --tls-cert and --tls-key",
+                ));
+            }
+            return Ok(None);
+        };
+        if self.client_ca.is_none() && (self.crl.is_some() || self.client_cert.is_some()) {
+            return Err(Failed::refused("--crl and --client-cert need --client-ca"));
+        }
+        let client_certs = match self.client_cert {
+            None | Some(ClientCert::Required) => ClientCerts::Required,
+            Some(ClientCert::Optional) => ClientCerts::Optional,
+        };
+        Ok(Some(TlsFiles { cert, key, client_ca: self.client_ca, crl: self.crl, client_certs }))
+    }
 }
 
 /// The terms of leases.
@@ -85,6 +137,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failed> {
         return Err(Failed::refused(why));
     };
     let config = args.terms.config()?;
+    let files = args.tls.files()?;
     let (listen, drain) = (args.listen, args.drain_seconds);
     let shutdown = args.end.asked()?;
     fleetward_gateway::metrics::install();
@@ -98,14 +151,19 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failed> {
     if args.admin_token.is_none() {
         print_first_token(&plane).await?;
     }
+    let tls = match files {
+        Some(files) => Some(Tls::load(files, plane.clock()).await.map_err(Failed::refused)?),
+        None => None,
+    };
     let listener = TcpListener::bind(&listen)
         .await
         .map_err(|error| Failed::refused(format!("cannot listen on {listen}: {error}")))?;
-    println!("listening on http://{}", listener.local_addr()?);
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    println!("listening on {scheme}://{}", listener.local_addr()?);
     std::io::stdout().flush()?;
     let trusted_proxies = args.trusted_proxy;
     let gateway =
-        GatewayOptions { drain_within: drain, trusted_proxies, ..GatewayOptions::default() };
+        GatewayOptions { drain_within: drain, trusted_proxies, tls, ..GatewayOptions::default() };
     fleetward_gateway::serve(plane.clone(), listener, gateway, shutdown).await?;
     let drained = plane.drain(drain).await;
     if !drained.is_clean() {

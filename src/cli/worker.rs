@@ -7,12 +7,13 @@ use clap::{Args, Subcommand};
 use fleetward_wire::Secret;
 use fleetward_wire::workers::{NetworkPolicy, Register, SandboxLevel};
 use fleetward_worker::{
-    Command, HttpTransport, Identity, IdentityError, TransportError, Worker, WorkerOptions,
+    Command, Endpoint, HttpTransport, Identity, IdentityError, Tls, TransportError, Worker,
+    WorkerOptions,
 };
 use serde_json::json;
 
 use super::ClientArgs;
-use super::client::segment;
+use super::client::{self, segment};
 use super::end::EndArgs;
 use super::error::Failed;
 use super::keys::label;
@@ -104,6 +105,12 @@ pub(crate) struct RunArgs {
     /// Where its identity is kept [default: ./fleetward-worker-NAME.json].
     #[arg(long, value_name = "FILE", env = "FLEETWARD_WORKER_IDENTITY")]
     identity: Option<PathBuf>,
+    /// Its client certificate (PEM), read again when it is renewed [default: what --cert names].
+    #[arg(long, value_name = "FILE", env = "FLEETWARD_WORKER_TLS_CERT")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key.
+    #[arg(long, value_name = "FILE", env = "FLEETWARD_WORKER_TLS_KEY")]
+    tls_key: Option<PathBuf>,
     /// Run one task and end.
     #[arg(long)]
     once: bool,
@@ -148,6 +155,7 @@ pub(crate) async fn run(verb: WorkerVerb, client: &ClientArgs) -> Result<(), Fai
                 "models",
                 "labels",
                 "max_concurrent",
+                "certificate",
                 "last_heartbeat",
                 "registered_at",
                 "suspicions",
@@ -172,9 +180,10 @@ async fn decide(args: DecideArgs, verdict: &str, client: &ClientArgs) -> Result<
     print::one(client.output, &answer, &["worker_id", "status"])
 }
 
-async fn work(args: RunArgs, client: &ClientArgs) -> Result<(), Failed> {
+async fn work(args: RunArgs, asked: &ClientArgs) -> Result<(), Failed> {
     let stop = args.end.asked()?;
-    let server = client.server();
+    let server = asked.server();
+    let tls = tls(&args, asked)?;
     let default = PathBuf::from(format!("fleetward-worker-{}.json", segment(&args.name)));
     let path = args.identity.clone().unwrap_or(default);
     let register = Register {
@@ -188,12 +197,13 @@ async fn work(args: RunArgs, client: &ClientArgs) -> Result<(), Failed> {
         networks: args.networks,
         max_concurrent: args.max_concurrent,
     };
+    let endpoint = Endpoint { server: server.to_owned(), tls: tls.clone() };
     let identity = tokio::select! {
-        identity = Identity::load_or_register(&path, server, register) => identity.map_err(turned_away)?,
+        identity = Identity::load_or_register(&path, endpoint, register) => identity.map_err(turned_away)?,
         () = stop.cancelled() => return Ok(()),
     };
     tracing::info!(worker = identity.worker_id, server, "registered");
-    let transport = HttpTransport::of(&identity).map_err(Failed::refused)?;
+    let transport = HttpTransport::secured(&identity, tls).map_err(Failed::refused)?;
     let mut command = Command::new(args.exec).timeout(args.timeout_seconds);
     for name in args.env {
         command = command.env(name);
@@ -208,6 +218,14 @@ async fn work(args: RunArgs, client: &ClientArgs) -> Result<(), Failed> {
         Worker::new(transport, command, options).run(stop).await.map_err(Failed::refused)?;
     tracing::info!(completed = summary.completed, failed = summary.failed, "ended");
     Ok(())
+}
+
+/// How it makes sure of its server, and what it shows of itself.
+fn tls(args: &RunArgs, asked: &ClientArgs) -> Result<Option<Tls>, Failed> {
+    let mut options = asked.tls()?;
+    let own = client::pair(&args.tls_cert, &args.tls_key, "--tls-cert and --tls-key")?;
+    options.certificate = own.or(options.certificate);
+    Tls::load(&options).map_err(Failed::refused)
 }
 
 fn key(args: &RunArgs) -> Result<Option<String>, Failed> {

@@ -18,3 +18,4 @@ mod outage;
 mod python_worker;
 mod sealing;
 mod settings;
+mod tls;

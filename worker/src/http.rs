@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 
 use crate::attempt::seconds;
 use crate::identity::Identity;
+use crate::tls::Tls;
 use crate::transport::{Transport, TransportError};
 use answer::About;
 
@@ -42,6 +43,21 @@ pub struct HttpTransport {
     base: Url,
 }
 
+/// Where a control plane is, and how to make sure of it. A URL alone is one.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// Its base URL.
+    pub server: String,
+    /// What differs from usual TLS; with it the URL must be `https`.
+    pub tls: Option<Tls>,
+}
+
+impl<S: Into<String>> From<S> for Endpoint {
+    fn from(server: S) -> Self {
+        Self { server: server.into(), tls: None }
+    }
+}
+
 impl HttpTransport {
     /// Speaks to `server` (such as `https://fleet.example.com`) as the worker `worker_id`.
     ///
@@ -49,14 +65,16 @@ impl HttpTransport {
     ///
     /// [`TransportError::Refused`] if the URL, id or secret cannot be used at all.
     pub fn new(
-        server: &str,
+        server: impl Into<Endpoint>,
         worker_id: &str,
         worker_secret: &Secret,
     ) -> Result<Self, TransportError> {
         let mut headers = HeaderMap::new();
         headers.insert("x-worker-id", header(worker_id)?);
         headers.insert("x-worker-secret", header(worker_secret.expose())?);
-        Ok(Self { client: client(headers)?, base: base(server)? })
+        let Endpoint { server, tls } = server.into();
+        let base = base(&server)?;
+        Ok(Self { client: client(headers, &base, tls.as_ref())?, base })
     }
 
     /// Speaks as `identity`, to the server that it is good for.
@@ -65,7 +83,17 @@ impl HttpTransport {
     ///
     /// [`TransportError::Refused`] if its URL, id or secret cannot be used at all.
     pub fn of(identity: &Identity) -> Result<Self, TransportError> {
-        Self::new(&identity.server, &identity.worker_id, &identity.worker_secret)
+        Self::secured(identity, None)
+    }
+
+    /// The same with TLS as `tls` says.
+    ///
+    /// # Errors
+    ///
+    /// [`TransportError::Refused`] too where `tls` cannot be used with the identity's URL.
+    pub fn secured(identity: &Identity, tls: Option<Tls>) -> Result<Self, TransportError> {
+        let server = Endpoint { server: identity.server.clone(), tls };
+        Self::new(server, &identity.worker_id, &identity.worker_secret)
     }
 
     fn post(&self, path: &[&str], body: &impl Serialize, within: Duration) -> RequestBuilder {
@@ -79,16 +107,26 @@ impl HttpTransport {
 /// # Errors
 ///
 /// [`TransportError::Rejected`] for a key that is bad, expired or used up;
-/// [`TransportError::Refused`] for a request that is wrong; else
+/// [`TransportError::Refused`] for a request that is wrong, and for a server that is not believed: it was told nothing; else
 /// [`TransportError::Unavailable`].
-pub async fn register(server: &str, request: Register) -> Result<Registered, TransportError> {
+pub async fn register(
+    server: impl Into<Endpoint>,
+    request: Register,
+) -> Result<Registered, TransportError> {
+    let Endpoint { server, tls } = server.into();
     let mut headers = HeaderMap::new();
     if let Some(key) = &request.enrollment_key {
         headers.insert("x-enrollment-key", header(key.expose())?);
     }
-    let url = at(&base(server)?, &["register"]);
-    let call = client(headers)?.post(url).json(&request).timeout(REPORT_WITHIN);
-    ask(call, About::Worker).await
+    let base = base(&server)?;
+    let client = client(headers, &base, tls.as_ref())?;
+    let call = client.post(at(&base, &["register"])).json(&request).timeout(REPORT_WITHIN);
+    let sent = call.send().await;
+    if let Some(why) = sent.as_ref().err().and_then(answer::disbelieved) {
+        let code = "untrusted_server".to_owned();
+        return Err(TransportError::Refused { code, detail: format!("{server}: {why}") });
+    }
+    answer::read(answer::checked(sent, About::Worker).await?).await
 }
 
 #[async_trait]
@@ -134,9 +172,17 @@ async fn ask<A: DeserializeOwned>(call: RequestBuilder, about: About) -> Result<
     answer::read(answer::checked(call.send().await, about).await?).await
 }
 
-fn client(mut headers: HeaderMap) -> Result<Client, TransportError> {
+fn client(mut headers: HeaderMap, base: &Url, tls: Option<&Tls>) -> Result<Client, TransportError> {
     headers.values_mut().for_each(|value| value.set_sensitive(true));
-    Client::builder()
+    let mut builder = Client::builder();
+    if let Some(tls) = tls {
+        if base.scheme() != "https" {
+            let why = "an authority, pin or certificate makes sure of an https server only: give its URL as https://...";
+            return Err(unusable(why.to_owned()));
+        }
+        builder = builder.tls_backend_preconfigured(tls.client_config());
+    }
+    builder
         .default_headers(headers)
         .user_agent(concat!("fleetward-worker/", env!("CARGO_PKG_VERSION")))
         // A redirect would send the secret to whoever is named in it.

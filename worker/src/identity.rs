@@ -11,7 +11,7 @@ use fleetward_wire::workers::Register;
 use serde::{Deserialize, Serialize};
 
 use crate::backoff::Backoff;
-use crate::http::register;
+use crate::http::{Endpoint, register};
 use crate::transport::TransportError;
 
 /// How long a registration is repeated while the control plane cannot be reached: long enough for
@@ -123,10 +123,11 @@ impl Identity {
     /// The file is unusable or of another server, or the registration failed.
     pub async fn load_or_register(
         path: &Path,
-        server: &str,
+        server: impl Into<Endpoint>,
         request: Register,
     ) -> Result<Self, IdentityError> {
-        let server = server.trim_end_matches('/');
+        let endpoint = server.into();
+        let server = endpoint.server.trim_end_matches('/');
         if let Some(known) = Self::load(path)? {
             if known.server != server {
                 return Err(IdentityError::OtherServer {
@@ -138,7 +139,7 @@ impl Identity {
             return Ok(known);
         }
         let name = request.name.clone();
-        let registered = register_patiently(server, request).await?;
+        let registered = register_patiently(&endpoint, request).await?;
         let identity = Self {
             server: server.to_owned(),
             worker_id: registered.worker_id,
@@ -151,13 +152,13 @@ impl Identity {
 }
 
 async fn register_patiently(
-    server: &str,
+    server: &Endpoint,
     request: Register,
 ) -> Result<fleetward_wire::workers::Registered, TransportError> {
     let mut backoff = Backoff::default();
     let give_up = tokio::time::Instant::now() + REGISTER_WITHIN;
     loop {
-        let error = match register(server, request.clone()).await {
+        let error = match register(server.clone(), request.clone()).await {
             Ok(registered) => return Ok(registered),
             Err(error) => error,
         };

@@ -55,14 +55,16 @@ mod outbox;
 mod pulse;
 mod reporter;
 mod seat;
+mod tls;
 mod transport;
 mod worker;
 
 pub use command::Command;
 pub use delivery::FINAL_DELIVERY;
 pub use execute::{Execute, FromFn, Outcome, Stop, StopReason, TaskContext, from_fn};
-pub use http::{HttpTransport, register};
+pub use http::{Endpoint, HttpTransport, register};
 pub use identity::{Identity, IdentityError};
 pub use seat::ABORT_AFTER;
+pub use tls::{Pin, Tls, TlsError, TlsOptions};
 pub use transport::{Transport, TransportError};
 pub use worker::{Summary, Worker, WorkerError, WorkerOptions};

@@ -51,13 +51,19 @@ pub fn hash(secret: &str) -> String {
 pub struct Credential {
     /// SHA-256 of its secret, hex.
     pub secret_hash: String,
+    /// The identity of the client certificate that it has to come with, if any.
+    pub certificate: Option<Arc<str>>,
     /// Whether it may work.
     pub standing: Standing,
 }
 
 impl From<&Worker> for Credential {
     fn from(worker: &Worker) -> Self {
-        Self { secret_hash: worker.secret_hash.clone(), standing: worker.standing }
+        Self {
+            secret_hash: worker.secret_hash.clone(),
+            certificate: worker.certificate.as_deref().map(Arc::from),
+            standing: worker.standing,
+        }
     }
 }
 

@@ -63,6 +63,10 @@ pub struct Worker {
     pub seats: u32,
     /// SHA-256 of its secret, hex.
     pub secret_hash: String,
+    /// The identity of the client certificate that it registered with: it is heard over no other from then on.
+    /// None: it came without one, and is bound to none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
     /// Whether it may work.
     pub standing: Standing,
     /// When it registered, in microseconds UTC.
@@ -116,6 +120,9 @@ pub enum Event {
         seats: u32,
         /// SHA-256 of its secret, hex.
         secret_hash: String,
+        /// The identity of its client certificate, where it came with one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        certificate: Option<String>,
     },
     /// It may work.
     #[serde(rename = "worker.approved")]
@@ -236,8 +243,16 @@ impl Fold for Worker {
     }
 
     fn begin(event: &Event, stamp: Stamp<'_>) -> Option<Self> {
-        let Event::Registered { worker, name, key, profile, declared_models, seats, secret_hash } =
-            event
+        let Event::Registered {
+            worker,
+            name,
+            key,
+            profile,
+            declared_models,
+            seats,
+            secret_hash,
+            certificate,
+        } = event
         else {
             return None;
         };
@@ -249,6 +264,7 @@ impl Fold for Worker {
             declared_models: declared_models.clone(),
             seats: *seats,
             secret_hash: secret_hash.clone(),
+            certificate: certificate.clone(),
             standing: Standing::Pending,
             registered_at: stamp.at,
             decided_at: None,

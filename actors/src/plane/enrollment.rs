@@ -18,7 +18,7 @@ use crate::fleet::key::{Binding, Key};
 use crate::fleet::registry::{self, Asked, Message, NewKey, rules::Application};
 use crate::fleet::task::{Network, Sandbox};
 use crate::fleet::worker::Worker;
-use crate::fleet::{credentials, input};
+use crate::fleet::{certificate, credentials, input};
 use crate::id::{KeyId, WorkerId};
 use crate::seal::CellKey;
 use crate::system::org::Role;
@@ -67,6 +67,9 @@ pub struct Enrollment {
     pub max_concurrent: u32,
     /// By which request it asks.
     pub origin: Option<Arc<Origin>>,
+    /// The identity of the client certificate that it comes with: see [`certificate`](crate::fleet::certificate).
+    /// It is heard over no other from then on.
+    pub certificate: Option<String>,
 }
 
 impl Default for Enrollment {
@@ -81,6 +84,7 @@ impl Default for Enrollment {
             networks: BTreeSet::new(),
             max_concurrent: 1,
             origin: None,
+            certificate: None,
         }
     }
 }
@@ -178,6 +182,9 @@ impl ControlPlane {
     pub async fn register(&self, key: &str, enrollment: Enrollment) -> Result<Registered, Error> {
         check_enrollment(&enrollment)?;
         let (known, id) = self.read_key(key)?;
+        if let Some(identity) = &enrollment.certificate {
+            certificate::of_org(identity, &known.org)?;
+        }
         let cell = self.cell(&known).await?;
         let (worker, secret) = (WorkerId::fresh(), credentials::worker_secret(cell.cell));
         let application = Box::new(Application {
@@ -191,6 +198,7 @@ impl ControlPlane {
             networks: enrollment.networks,
             seats: enrollment.max_concurrent,
             secret_hash: credentials::hash(&secret),
+            certificate: enrollment.certificate,
         });
         let hash = credentials::hash(key);
         let permit = self.permit(cell.cell, 0)?;
@@ -289,6 +297,9 @@ fn check_enrollment(enrollment: &Enrollment) -> Result<(), Refusal> {
     input::names("models", &enrollment.models, input::MODELS_MAX)?;
     input::labels(&enrollment.labels)?;
     input::names("images", &enrollment.images, input::IMAGES_MAX)?;
+    if let Some(identity) = &enrollment.certificate {
+        certificate::usable(identity)?;
+    }
     input::seats(enrollment.max_concurrent)
 }
 

@@ -17,9 +17,10 @@ use crate::error::{Error, Kind, Refusal};
 use crate::fact::Fold;
 use crate::fleet::cell::OrgCell;
 use crate::fleet::connection::{self, Beat};
-use crate::fleet::credentials::{self, Known};
+use crate::fleet::credentials::Known;
 use crate::fleet::input;
 use crate::fleet::worker::{Standing, Worker};
+use crate::fleet::{certificate, credentials};
 use crate::id::{OrgId, TaskId, WorkerId};
 use crate::system::principals::KnownOrg;
 pub use claim::{CLAIM_MAX, Claim, Offer, Offers};
@@ -38,6 +39,7 @@ pub struct Session {
     worker: WorkerId,
     secret_hash: String,
     origin: Option<Arc<Origin>>,
+    certificate: Option<Arc<str>>,
 }
 
 /// A sign of life.
@@ -64,11 +66,26 @@ impl ControlPlane {
     /// Unauthenticated when they do not belong together; forbidden, and final, when the worker was rejected or
     /// revoked; unavailable while its organisation starts.
     pub async fn session(&self, worker: &str, secret: &str) -> Result<Session, Error> {
+        self.session_over(worker, secret, None).await
+    }
+
+    /// The same for a worker that came with a client certificate of this identity, which whoever ended the TLS
+    /// connection has verified.
+    ///
+    /// # Errors
+    /// As [`session`](Self::session); forbidden too when the worker is bound to another identity.
+    pub async fn session_over(
+        &self,
+        worker: &str,
+        secret: &str,
+        certificate: Option<Arc<str>>,
+    ) -> Result<Session, Error> {
         let worker: WorkerId = worker.parse().map_err(|_| unknown_worker())?;
         let cell = credentials::cell_of_secret(secret).ok_or_else(unknown_worker)?;
         let known = self.shared.principals.org_of(cell).ok_or_else(unknown_worker)?;
         let secret_hash = credentials::hash(secret);
-        let session = Session { plane: self.clone(), known, worker, secret_hash, origin: None };
+        let session =
+            Session { plane: self.clone(), known, worker, secret_hash, certificate, origin: None };
         session.enter().await?;
         Ok(session)
     }
@@ -138,6 +155,8 @@ impl Session {
         if !same(&known.credential.secret_hash, &self.secret_hash) {
             return Err(unknown_worker().into());
         }
+        let bound = known.credential.certificate.as_deref();
+        certificate::check(bound, self.certificate.as_deref())?;
         known.pulse.touch(self.plane.shared.clock.wall_us());
         Ok((cell, known))
     }

@@ -20,7 +20,7 @@ use fleetward_wire::workers::{Capabilities, Heartbeat, HeartbeatAnswer, Register
 use fleetward_wire::{Done, Raw, Secret};
 
 use super::task_shapes::{network, sandbox};
-use crate::auth::{AsWorker, AskedBy, text};
+use crate::auth::{AsWorker, AskedBy, ShownCertificate, text};
 use crate::body::DeliveryBody;
 use crate::edge::Edge;
 use crate::extract::{Json, MaybeJson, PathId};
@@ -37,6 +37,7 @@ const LONGEST_POLL: Duration = Duration::from_secs(60);
 pub(super) async fn register(
     State(edge): State<Edge>,
     AskedBy(origin): AskedBy,
+    ShownCertificate(certificate): ShownCertificate,
     headers: HeaderMap,
     Json { value: asked, .. }: Json<Register>,
 ) -> Result<(StatusCode, Answer<Registered>), Problem> {
@@ -56,6 +57,7 @@ pub(super) async fn register(
         networks: asked.networks.into_iter().map(network).collect(),
         max_concurrent: asked.max_concurrent,
         origin,
+        certificate: certificate.map(|identity| identity.as_ref().to_owned()),
     };
     let joined = edge.plane.register(key, enrollment).await?;
     let (worker, config) = (joined.worker, edge.plane.config());

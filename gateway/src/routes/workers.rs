@@ -71,6 +71,7 @@ pub(super) async fn get(
         mute_since: worker.mute_since.map(rfc3339),
         tasks_completed,
         tasks_failed,
+        certificate: worker.certificate,
     }))
 }
 
@@ -176,5 +177,6 @@ fn view(operator: &Operator, worker: Worker, seen: Option<i64>) -> WorkerView {
         suspicions: suspicions::views(worker.suspicions),
         deaf_since: worker.deaf_since.map(rfc3339),
         mute_since: worker.mute_since.map(rfc3339),
+        certificate: worker.certificate,
     }
 }

@@ -14,4 +14,5 @@ mod limits;
 mod older_client;
 mod remedies;
 mod server;
+mod tls;
 mod visible;

@@ -173,6 +173,16 @@ impl Client {
         self
     }
 
+    /// The same caller over another client, at another address.
+    pub(crate) fn over(&self, http: reqwest::Client, base: &str) -> Self {
+        Self { http, base: base.to_owned(), headers: self.headers.clone() }
+    }
+
+    /// Whether it gets an answer at all.
+    pub(crate) async fn is_served(&self) -> bool {
+        self.http.get(format!("{}/healthz", self.base)).send().await.is_ok()
+    }
+
     /// The same on new connections: those that wait end when the clock is moved far.
     pub(crate) fn anew(&self) -> Self {
         let http = reqwest::Client::builder().no_proxy().build().unwrap();

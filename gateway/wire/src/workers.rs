@@ -231,6 +231,9 @@ pub struct WorkerView {
     /// Since when it asks for work and sends no heartbeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mute_since: Option<Timestamp>,
+    /// The identity of the client certificate that it is bound to, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
 }
 
 /// What a worker may be given, as listings show it.
@@ -303,6 +306,9 @@ pub struct WorkerDetail {
     /// Tasks failed since it started, as it counts them itself. For display.
     #[serde(default)]
     pub tasks_failed: Option<u64>,
+    /// The identity of the client certificate that it is bound to, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
 }
 
 /// Body of `POST` or `PATCH /api/v1/fleet/workers/{id}/approve`, `/reject`, `/revoke`, and of `POST .../pause`,

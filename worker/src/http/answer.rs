@@ -119,6 +119,28 @@ async fn body(mut response: Response, most: usize) -> Result<Vec<u8>, TransportE
     Ok(body)
 }
 
+/// Why the server was not believed, if that is what happened: then nothing was sent to it.
+pub(super) fn disbelieved(error: &reqwest::Error) -> Option<String> {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        match of_tls(error) {
+            Some(why @ (rustls::Error::InvalidCertificate(_) | rustls::Error::General(_))) => {
+                return Some(why.to_string());
+            }
+            _ => cause = error.source(),
+        }
+    }
+    None
+}
+
+/// An error of TLS, however many errors of the system are around it: these do not name what they hold as their source.
+fn of_tls<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    match error.downcast_ref::<std::io::Error>() {
+        Some(outer) => of_tls(outer.get_ref()?),
+        None => error.downcast_ref(),
+    }
+}
+
 /// No answer: it may or may not have been done.
 fn lost(error: &reqwest::Error) -> TransportError {
     let kind = match () {

@@ -308,7 +308,7 @@ async fn serve(router: Router) -> SocketAddr {
 }
 
 fn transport(address: SocketAddr) -> HttpTransport {
-    HttpTransport::new(&format!("http://{address}/base"), "w-1", &"s3cret".into()).unwrap()
+    HttpTransport::new(format!("http://{address}/base"), "w-1", &"s3cret".into()).unwrap()
 }
 
 fn registered() -> Response {

@@ -12,3 +12,4 @@ mod identity;
 mod plane;
 mod pulse;
 mod seats;
+mod tls;

@@ -97,6 +97,7 @@ mod tests {
             declared_models: Vec::new(),
             seats: 1,
             secret_hash: "s".into(),
+            certificate: None,
         };
         let mut worker = Worker::begin(&registered, Stamp { seq: 1, at: 1, by: "key:k" }).unwrap();
         apply(&mut worker, &[Event::Approved { reason: None }]);

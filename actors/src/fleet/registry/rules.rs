@@ -49,6 +49,8 @@ pub struct Application {
     pub seats: u32,
     /// SHA-256 of its secret, hex.
     pub secret_hash: String,
+    /// The identity of the client certificate that it comes with.
+    pub certificate: Option<String>,
 }
 
 /// What an administrator decides about a worker.
@@ -125,6 +127,7 @@ pub fn register(
         declared_models,
         seats: application.seats,
         secret_hash: application.secret_hash,
+        certificate: application.certificate,
     };
     let approved = key.binding.auto_approve.then(|| worker::Event::Approved {
         reason: Some(format!("enrollment key {} approves by itself", key.name)),
@@ -293,6 +296,7 @@ mod tests {
             networks: BTreeSet::new(),
             seats: 1,
             secret_hash: "s".into(),
+            certificate: None,
         }
     }
 
