@@ -22,6 +22,7 @@ mod keys;
 mod logs;
 mod master_key;
 mod models;
+mod org_keys;
 mod orgs;
 mod policy;
 mod print;

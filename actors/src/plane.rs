@@ -33,6 +33,7 @@ use crate::seal::MasterKey;
 use crate::system::directory;
 use crate::system::org::Role;
 use crate::system::principals::{KnownOrg, Principals};
+use crate::system::reencryptor;
 pub use audit::{AuditEntry, AuditQuery};
 pub use delivery::Delivery;
 pub use enrollment::{Enrollment, NewEnrollmentKey, Registered};
@@ -114,6 +115,7 @@ struct Shared {
     cells: Cells,
     directory: Address<directory::Message>,
     principals: Arc<Principals>,
+    reencryptor: Address<reencryptor::Message>,
     projector: projector::Handle,
     permits: Permits<CellId>,
     master: MasterKey,
@@ -310,6 +312,14 @@ async fn boot(
             projector_address,
             projector_args,
         ));
+    let reencryptor = Address::new("reencryptor");
+    let reencryptor_args = reencryptor::Args {
+        directory: directory.clone(),
+        principals: principals.clone(),
+        cells: cells.clone(),
+        store: store.clone(),
+        projector: projector.clone(),
+    };
     let opener_args = opener::Args { cells: cells.clone(), principals: principals.clone() };
     let tree = SupervisorSpec::new(Strategy::RestForOne)
         .budget(config.budget)
@@ -322,7 +332,12 @@ async fn boot(
             system_cell(&ground, &directory, &system_positions, (&principals, &master)),
         ))
         .child(ChildSpec::family("cells", &cells))
-        .child(ChildSpec::actor::<opener::State>("opener", Address::new("opener"), opener_args));
+        .child(ChildSpec::actor::<opener::State>("opener", Address::new("opener"), opener_args))
+        .child(ChildSpec::actor::<reencryptor::State>(
+            "reencryptor",
+            reencryptor.clone(),
+            reencryptor_args,
+        ));
     let runtime = fleetward_runtime::Options { clock: clock.clone(), faults: options.faults };
     let system = System::start("system", tree, runtime).await?;
     let permits = Permits::new(PermitLimits {
@@ -340,6 +355,7 @@ async fn boot(
         cells,
         directory,
         principals,
+        reencryptor,
         projector,
         permits,
         master,

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dashmap::DashMap;
-use fleetward_runtime::{Actor, Address, Context, Crash, Reply, StartError, Timer};
+use fleetward_runtime::{Actor, Address, CallError, Context, Crash, Reply, StartError, Timer};
 use fleetward_store::{CellId, Event, Position, Store};
 
 use crate::config::Config;
@@ -77,6 +77,13 @@ pub enum Message {
         /// When they are there.
         reply: Reply<Result<(), Behind>>,
     },
+    /// From whoever changed rows past it: what it read of them before does not count any more.
+    Forget {
+        /// Of which cell.
+        cell: CellId,
+        /// No row is written any more from what was read before.
+        reply: Reply<()>,
+    },
     /// The batch in flight ended.
     Folded {
         /// What became of each cell.
@@ -94,6 +101,8 @@ pub struct State {
     cells: HashMap<CellId, Follow>,
     rows: Rows,
     busy: bool,
+    /// What is to be forgotten once the batch in flight ended, which has the rows.
+    forget: Vec<(CellId, Reply<()>)>,
     failures: u32,
     /// Holds the next batch back: the store was away, or the last batch began a moment ago.
     pause: Option<Timer>,
@@ -125,6 +134,14 @@ impl Handle {
             .unwrap_or(Err(Behind::Late))
     }
 
+    /// Makes the projector forget the rows of a cell that it holds in memory: somebody changed them in the store.
+    ///
+    /// # Errors
+    /// When it does not answer `within` the time.
+    pub(crate) async fn forget(&self, cell: CellId, within: Duration) -> Result<(), CallError> {
+        self.0.call(within, |reply| Message::Forget { cell, reply }).await
+    }
+
     /// A cell opened: its rows may be behind.
     pub(crate) fn opened(&self, cell: CellId) {
         // A projector between two lives looks at every cell when it starts.
@@ -140,7 +157,8 @@ impl Actor for State {
         let behind = || Follow { behind: true, ..Follow::default() };
         let cells = args.progress.iter().map(|cell| (*cell.key(), behind())).collect();
         let rows = Rows::new(args.store.clone());
-        let mut state = Self { args, cells, rows, busy: false, failures: 0, pause: None };
+        let mut state =
+            Self { args, cells, rows, busy: false, forget: Vec::new(), failures: 0, pause: None };
         state.fold(cx);
         Ok(state)
     }
@@ -150,6 +168,7 @@ impl Actor for State {
             Message::Committed { cell, first, events } => self.hear(cell, first, events),
             Message::Opened { cell } => self.cells.entry(cell).or_default().behind = true,
             Message::WhenPassed { cell, position, reply } => self.wait(cell, position, reply),
+            Message::Forget { cell, reply } => self.forget(cell, reply),
             Message::Folded { outcomes, rows } => self.folded(outcomes, rows, cx),
             Message::PauseOver => self.pause = None,
         }
@@ -162,6 +181,7 @@ impl Actor for State {
             Message::Committed { .. } => "Committed",
             Message::Opened { .. } => "Opened",
             Message::WhenPassed { .. } => "WhenPassed",
+            Message::Forget { .. } => "Forget",
             Message::Folded { .. } => "Folded",
             Message::PauseOver => "PauseOver",
         }
@@ -200,6 +220,15 @@ impl State {
         }
     }
 
+    fn forget(&mut self, cell: CellId, reply: Reply<()>) {
+        if self.busy {
+            self.forget.push((cell, reply));
+            return;
+        }
+        self.rows.drop_cell(cell);
+        reply.send(());
+    }
+
     /// Starts the next batch, if none is in flight and something is to be folded.
     fn fold(&mut self, cx: &mut Context<Message>) {
         if self.busy || (self.pause.is_some() && !self.is_urgent()) {
@@ -235,6 +264,9 @@ impl State {
         self.busy = false;
         self.rows = rows;
         self.rows.trim(self.args.config.projector_cache);
+        for (cell, reply) in std::mem::take(&mut self.forget) {
+            self.forget(cell, reply);
+        }
         let mut away = None;
         for (cell, outcome) in outcomes {
             let follow = self.cells.entry(cell).or_default();

@@ -4,3 +4,4 @@ pub mod directory;
 pub mod org;
 pub mod payload_key;
 pub mod principals;
+pub mod reencryptor;

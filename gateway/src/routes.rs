@@ -3,6 +3,7 @@
 mod audit;
 mod keys;
 mod orgs;
+mod payload_keys;
 mod policy;
 mod probes;
 mod remedies;
@@ -139,6 +140,10 @@ fn fleet() -> Router<Edge> {
         .route("/workers/{id}/heartbeat", post(worker_protocol::heartbeat_of))
         .route("/enrollment-keys", get(keys::list).post(keys::create))
         .route("/enrollment-keys/{id}", delete(keys::revoke))
+        .route("/payload-keys", get(payload_keys::list).post(payload_keys::add))
+        .route("/payload-keys/reencrypt", post(payload_keys::reencrypt))
+        .route("/payload-keys/{id}/promote", post(payload_keys::promote))
+        .route("/payload-keys/{id}/retire", post(payload_keys::retire))
         .route("/audit", get(audit::list))
 }
 

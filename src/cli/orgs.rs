@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::ClientArgs;
 use super::error::Failed;
+use super::org_keys::{self, OrgKeyVerb};
 use super::print;
 
 const ORGS: &str = "/api/v1/orgs";
@@ -21,6 +22,9 @@ pub(crate) enum OrgVerb {
     },
     /// List organisations.
     List,
+    /// The keys that an organisation's payloads are encrypted with.
+    #[command(subcommand)]
+    Key(OrgKeyVerb),
 }
 
 pub(crate) async fn run(verb: OrgVerb, client: &ClientArgs) -> Result<(), Failed> {
@@ -32,6 +36,7 @@ pub(crate) async fn run(verb: OrgVerb, client: &ClientArgs) -> Result<(), Failed
                 .await?;
             print::one(client.output, &made, &["id", "name", "token"])
         }
+        OrgVerb::Key(verb) => org_keys::run(verb, client).await,
         OrgVerb::List => {
             let listed = client.client()?.get(ORGS).await?;
             print::many(

@@ -49,6 +49,7 @@ mod migrations;
 mod postgres;
 mod records;
 mod row;
+mod sealing;
 mod segment;
 mod sqlite;
 mod store;
@@ -62,4 +63,5 @@ pub use event::{
 };
 pub use journal::{CellAppend, CellHead, Journal, ReadLimit};
 pub use records::{Projection, Query, Record, Records};
+pub use sealing::{Resealed, ResealedRow, SealedPage, SealedRow, Sealing};
 pub use store::{Store, connect};

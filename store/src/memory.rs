@@ -19,6 +19,7 @@ use crate::{
     event::{CellId, Position, StoredEvent},
     journal::{CellAppend, CellHead, Journal, ReadLimit},
     records::{Projection, Query, Record, Records},
+    sealing::{Resealed, ResealedRow, SealedPage, SealedRow, Sealing},
     store::Store,
 };
 
@@ -173,6 +174,34 @@ impl Records for Memory {
         status: Option<&str>,
     ) -> Result<u64, Unavailable> {
         Ok(self.reach()?.count(cell, kind, status))
+    }
+}
+
+#[async_trait]
+impl Sealing for Memory {
+    async fn sealed_parts(&self, cell: CellId, after: Position) -> Result<SealedPage, ReadError> {
+        Ok(self.reach()?.sealed_parts(cell, after))
+    }
+
+    async fn reseal(&self, cell: CellId, changes: Vec<Resealed>) -> Result<u64, ReadError> {
+        Ok(self.reach()?.reseal(cell, changes))
+    }
+
+    async fn sealed_rows(
+        &self,
+        cell: CellId,
+        after: (&str, &str),
+        limit: usize,
+    ) -> Result<Vec<SealedRow>, Unavailable> {
+        Ok(self.reach()?.sealed_rows(cell, after, limit))
+    }
+
+    async fn reseal_rows(
+        &self,
+        cell: CellId,
+        changes: Vec<ResealedRow>,
+    ) -> Result<u64, Unavailable> {
+        Ok(self.reach()?.reseal_rows(cell, changes))
     }
 }
 

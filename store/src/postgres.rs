@@ -11,6 +11,7 @@ mod migrate;
 mod options;
 mod project;
 mod read;
+mod sealing;
 mod session;
 
 use std::sync::Arc;

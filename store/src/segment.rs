@@ -22,12 +22,14 @@ mod encode;
 mod number;
 mod origin;
 mod page;
+mod sealed;
 
 use bytes::Bytes;
 
 pub(crate) use self::{
     encode::cut,
     page::{Page, Wanted},
+    sealed::sealed_page,
 };
 use crate::event::Position;
 

@@ -8,6 +8,7 @@ mod connection;
 mod project;
 mod read;
 mod readers;
+mod sealing;
 mod writer;
 
 use std::path::{Path, PathBuf};

@@ -10,12 +10,13 @@ use crate::{
     memory::Memory,
     postgres::Postgres,
     records::Records,
+    sealing::Sealing,
     sqlite::Sqlite,
 };
 
 /// Everything that is true, used as `Arc<dyn Store>`.
 #[async_trait]
-pub trait Store: Journal + Records {
+pub trait Store: Journal + Records + Sealing {
     /// `memory`, `sqlite` or `postgres`.
     fn backend(&self) -> &'static str;
 

@@ -16,6 +16,7 @@ mod organisations;
 mod orphans;
 mod outage;
 mod python_worker;
+mod rotation;
 mod sealing;
 mod settings;
 mod tls;

@@ -3,6 +3,7 @@
 
 mod governing;
 mod remedies;
+mod ring;
 mod submit;
 mod suspicions;
 
@@ -200,7 +201,7 @@ impl Operator {
         &self.plane
     }
 
-    pub(super) fn known(&self) -> &KnownOrg {
+    pub(super) fn known(&self) -> &Arc<KnownOrg> {
         &self.known
     }
 

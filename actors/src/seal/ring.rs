@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Bound, Key, Purpose, Sealed, Unreadable};
+use super::{Bound, Key, MASTER, Purpose, Sealed, Unreadable, written};
 use crate::id::OrgId;
 
 /// Where a key of a ring stands.
@@ -99,6 +99,23 @@ impl Ring {
         sealed.open(&key, self.bound(purpose, subject))
     }
 
+    /// The value sealed with the primary key; `None` when it is already, or the master key sealed it.
+    ///
+    /// # Errors
+    /// When its key does not open it, or is retired.
+    pub fn reseal(&self, sealed: &Sealed) -> Result<Option<Sealed>, Unreadable> {
+        let (number, primary) = (sealed.key()?, self.primary());
+        if number == primary.number || number == MASTER {
+            return Ok(None);
+        }
+        let old = self.key(number).ok_or(Unreadable::Key(number))?;
+        let new = primary.key.as_deref().expect("a primary key is not retired");
+        let token = old.reseal(&sealed.token()?.1, new);
+        let token = token.map_err(|_| Unreadable::Broken(number))?;
+        let bytes = written(primary.number, &token);
+        Ok(Some(Sealed { bytes, on_its_way: Some(primary.on_its_way) }))
+    }
+
     /// Whether it has the key of a value.
     pub fn knows(&self, sealed: &Sealed) -> bool {
         sealed.key().is_ok_and(|number| self.key(number).is_some())
@@ -111,9 +128,11 @@ impl Ring {
         primary.cloned().expect("a ring has a primary key from its beginning on")
     }
 
-    /// All keys that ever were, by number.
+    /// All keys that ever were, by number. Copies: they do not count as being in use.
     pub fn keys(&self) -> Vec<RingKey> {
-        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let copy = |key: &RingKey| RingKey { on_its_way: Arc::default(), ..key.clone() };
+        keys.iter().map(copy).collect()
     }
 
     /// What it takes to make another ring like this.
@@ -216,6 +235,9 @@ mod tests {
         let new = ring.seal(Purpose::Payload, b"a", b"new");
         assert_eq!((old.key(), new.key()), (Ok(1), Ok(2)));
         assert_eq!(ring.open(Purpose::Payload, b"a", &old).unwrap(), &b"old"[..]);
+        let again = ring.reseal(&old).unwrap().unwrap();
+        assert_eq!(ring.open(Purpose::Payload, b"a", &again).unwrap(), &b"old"[..]);
+        assert_eq!((again.key(), ring.reseal(&new)), (Ok(2), Ok(None)));
 
         ring.apply(vec![change(1, KeyState::Retired, false)]);
         assert_eq!(ring.open(Purpose::Payload, b"a", &old), Err(Unreadable::Key(1)));
@@ -226,7 +248,8 @@ mod tests {
     #[test]
     fn value_without_a_position_is_on_its_way() {
         let ring = ring();
-        assert!(!ring.is_on_its_way(1));
+        let copies = ring.keys();
+        assert!(!ring.is_on_its_way(1), "{copies:?} hold nothing");
 
         let sealed = ring.seal(Purpose::Payload, b"a", b"");
         let kept = sealed.kept();

@@ -2,6 +2,7 @@
 //! administrators; tells the journal, then the index that every request is checked against.
 
 mod opening;
+mod ring;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -20,6 +21,9 @@ use crate::guard::guarded;
 use crate::id::{OrgId, TokenId};
 use crate::journal::{CellLog, Draft};
 use crate::seal::{CellKey, Key, KeyChange, KeyState, MasterKey, Ring, Sealed};
+
+pub(crate) use ring::primary;
+pub use ring::{NewPayloadKey, RingMessage};
 
 /// The number of the first key of a ring.
 pub const FIRST_KEY: u32 = 1;
@@ -107,6 +111,8 @@ pub enum Message {
         /// Done.
         reply: Reply<Result<(), Error>>,
     },
+    /// About the keys of a ring.
+    Ring(RingMessage),
     /// From an administrator.
     Tokens {
         /// Of this organisation; none: of the system.
@@ -160,6 +166,7 @@ impl Actor for State {
                 let outcome = self.revoke_token(token, org, &by, cx);
                 self.log.answer(reply, outcome);
             }
+            Message::Ring(message) => self.ring(message, cx),
             Message::Tokens { org, reply } => {
                 self.log.answer(reply, self.tokens_of(org));
             }
@@ -172,6 +179,7 @@ impl Actor for State {
             Message::CreateOrg { .. } => "CreateOrg",
             Message::CreateToken { .. } => "CreateToken",
             Message::RevokeToken { .. } => "RevokeToken",
+            Message::Ring(_) => "Ring",
             Message::Tokens { .. } => "Tokens",
         }
     }

@@ -24,6 +24,25 @@ pub struct PayloadKey {
     pub changed_at: i64,
     /// Position of its last event.
     pub updated: Position,
+    /// The last re-encryption to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reencryption: Option<Reencryption>,
+}
+
+/// How far everything that older keys sealed is sealed with this one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reencryption {
+    /// When it was asked for, in microseconds UTC.
+    pub started_at: i64,
+    /// When it was done, in microseconds UTC; none: it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<i64>,
+    /// Events up to here were looked at: a restart goes on after them.
+    pub events: Position,
+    /// Values that were sealed again.
+    pub resealed: u64,
+    /// Values that do not open and were left as they are.
+    pub broken: u64,
 }
 
 /// What can happen to a key.
@@ -47,6 +66,25 @@ pub enum PayloadKeyEvent {
     /// Another one seals from now on.
     #[serde(rename = "payload_key.retained")]
     Retained {},
+    /// What older keys sealed is to be sealed with it.
+    #[serde(rename = "payload_key.reencryption_started")]
+    ReencryptionStarted {},
+    /// So far it is.
+    #[serde(rename = "payload_key.reencryption_advanced")]
+    ReencryptionAdvanced {
+        /// Events up to here were looked at.
+        events: Position,
+        /// Values that were sealed again, since it started.
+        resealed: u64,
+    },
+    /// It is.
+    #[serde(rename = "payload_key.reencryption_finished")]
+    ReencryptionFinished {
+        /// Values that were sealed again, in all.
+        resealed: u64,
+        /// Values that do not open.
+        broken: u64,
+    },
     /// Nothing is sealed with it, and nothing will be.
     #[serde(rename = "payload_key.retired")]
     Retired {},
@@ -56,6 +94,11 @@ impl PayloadKey {
     /// The id of its stream and record.
     pub fn id(org: OrgId, number: u32) -> String {
         format!("{org}.{number}")
+    }
+
+    /// Whether a re-encryption to it runs.
+    pub fn is_reencrypting(&self) -> bool {
+        self.reencryption.as_ref().is_some_and(|known| known.finished_at.is_none())
     }
 
     /// What its sealed form is bound to, besides the organisation.
@@ -73,6 +116,9 @@ impl Fold for PayloadKey {
             PayloadKeyEvent::Added { .. } => "payload_key.added",
             PayloadKeyEvent::Promoted {} => "payload_key.promoted",
             PayloadKeyEvent::Retained {} => "payload_key.retained",
+            PayloadKeyEvent::ReencryptionStarted {} => "payload_key.reencryption_started",
+            PayloadKeyEvent::ReencryptionAdvanced { .. } => "payload_key.reencryption_advanced",
+            PayloadKeyEvent::ReencryptionFinished { .. } => "payload_key.reencryption_finished",
             PayloadKeyEvent::Retired {} => "payload_key.retired",
         }
     }
@@ -87,16 +133,30 @@ impl Fold for PayloadKey {
             created_by: stamp.by.to_owned(),
             changed_at: stamp.at,
             updated: stamp.seq,
+            reencryption: None,
         })
     }
 
     fn evolve(&mut self, event: &PayloadKeyEvent, stamp: Stamp<'_>) {
         (self.changed_at, self.updated) = (stamp.at, stamp.seq);
+        let started_at = stamp.at;
+        let begun =
+            Reencryption { started_at, finished_at: None, events: 0, resealed: 0, broken: 0 };
         match event {
             PayloadKeyEvent::Added { .. } => {}
             PayloadKeyEvent::Promoted {} => self.state = KeyState::Primary,
             PayloadKeyEvent::Retained {} => self.state = KeyState::Retained,
             PayloadKeyEvent::Retired {} => self.state = KeyState::Retired,
+            PayloadKeyEvent::ReencryptionStarted {} => self.reencryption = Some(begun),
+            PayloadKeyEvent::ReencryptionAdvanced { events, resealed } => {
+                let known = self.reencryption.get_or_insert(begun);
+                (known.events, known.resealed) = (*events, *resealed);
+            }
+            PayloadKeyEvent::ReencryptionFinished { resealed, broken } => {
+                let known = self.reencryption.get_or_insert(begun);
+                (known.resealed, known.broken) = (*resealed, *broken);
+                known.finished_at = Some(stamp.at);
+            }
         }
     }
 

@@ -11,3 +11,4 @@ mod folds;
 mod leases;
 mod life;
 mod outage;
+mod rotation;

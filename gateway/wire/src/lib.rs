@@ -9,6 +9,7 @@ pub mod dead_letters;
 pub mod health;
 pub mod keys;
 pub mod orgs;
+pub mod payload_keys;
 pub mod policy;
 pub mod problem;
 mod secret;

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    ops::Bound,
     sync::Arc,
 };
 
@@ -10,7 +11,11 @@ use crate::{
     event::{CellId, Position, StoredEvent},
     journal::{CellHead, ReadLimit},
     records::{Projection, Query, Record},
+    sealing::{Resealed, ResealedRow, SealedPage, SealedRow},
 };
+
+/// Events in one page of sealed parts.
+const SEALED_PAGE: usize = 64;
 
 #[derive(Default)]
 pub(super) struct Tables {
@@ -141,6 +146,58 @@ impl Tables {
             |row: &&Record| row.kind == kind && status.is_none_or(|status| row.status == status);
         let Some(cell) = self.cells.get(&cell) else { return 0 };
         cell.records.values().filter(wanted).count() as u64
+    }
+
+    pub(super) fn sealed_parts(&self, cell: CellId, after: Position) -> SealedPage {
+        let page: Vec<_> = self.events(cell).iter().filter(|event| event.seq > after).collect();
+        let page = &page[..page.len().min(SEALED_PAGE)];
+        let part = |event: &&StoredEvent| Some((event.seq, event.event.sealed.clone()?));
+        let parts = page.iter().filter_map(part).collect();
+        SealedPage { parts, up_to: page.last().map(|event| event.seq) }
+    }
+
+    pub(super) fn reseal(&mut self, cell: CellId, changes: Vec<Resealed>) -> u64 {
+        let Some(cell) = self.cells.get_mut(&cell) else { return 0 };
+        let mut replaced = 0;
+        for Resealed { seq, old, new } in changes {
+            let index = seq.checked_sub(1).and_then(|index| usize::try_from(index).ok());
+            let event = index.and_then(|index| cell.events.get_mut(index));
+            let part = event.and_then(|stored| stored.event.sealed.as_mut());
+            if let Some(part) = part.filter(|part| **part == old) {
+                *part = new;
+                replaced += 1;
+            }
+        }
+        replaced
+    }
+
+    pub(super) fn sealed_rows(
+        &self,
+        cell: CellId,
+        after: (&str, &str),
+        limit: usize,
+    ) -> Vec<SealedRow> {
+        let Some(cell) = self.cells.get(&cell) else { return Vec::new() };
+        let after = (after.0.to_owned(), after.1.to_owned());
+        let rows = cell.records.range((Bound::Excluded(after), Bound::Unbounded));
+        let sealed = |((kind, id), row): (&(String, String), &Record)| {
+            let sealed = row.sealed.clone()?;
+            Some(SealedRow { kind: kind.clone(), id: id.clone(), sealed })
+        };
+        rows.filter_map(sealed).take(limit).collect()
+    }
+
+    pub(super) fn reseal_rows(&mut self, cell: CellId, changes: Vec<ResealedRow>) -> u64 {
+        let Some(cell) = self.cells.get_mut(&cell) else { return 0 };
+        let mut replaced = 0;
+        for ResealedRow { row: SealedRow { kind, id, sealed }, new } in changes {
+            let found = cell.records.get_mut(&(kind, id)).and_then(|row| row.sealed.as_mut());
+            if let Some(part) = found.filter(|part| **part == sealed) {
+                *part = new;
+                replaced += 1;
+            }
+        }
+        replaced
     }
 
     fn events(&self, cell: CellId) -> &[StoredEvent] {

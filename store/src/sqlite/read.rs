@@ -174,7 +174,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn all<T>(
+    pub(super) fn all<T>(
         &self,
         sql: &str,
         params: impl Params,
@@ -203,7 +203,12 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn segment(row: &Row<'_>) -> rusqlite::Result<Segment> {
+/// A segment of which only the sealed parts were read.
+pub(super) fn sealed(row: &Row<'_>) -> rusqlite::Result<Segment> {
+    Ok(row::segment((row.get(0)?, row.get(1)?, Vec::new(), row.get(2)?)))
+}
+
+pub(super) fn segment(row: &Row<'_>) -> rusqlite::Result<Segment> {
     Ok(row::segment((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
 }
 

@@ -11,14 +11,15 @@ use std::{
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{append, connection, project};
+use super::{append, connection, project, sealing};
 use crate::{
     attempt::Attempt,
     counter::Statements,
-    error::{AppendError, ProjectError, Unavailable},
+    error::{AppendError, ProjectError, ReadError, Unavailable},
     event::CellId,
     journal::CellHead,
     records::Projection,
+    sealing::{Resealed, ResealedRow},
 };
 
 /// Commands in one transaction. The journal has one append in flight and the projector one
@@ -27,6 +28,7 @@ const GROUP: usize = 64;
 
 type Appended = Vec<Result<CellHead, AppendError>>;
 type Projected = Vec<Result<(), ProjectError>>;
+type Replaced = Result<u64, ReadError>;
 type Opened = Result<CellHead, Unavailable>;
 
 /// The way to the thread; it ends when this is dropped.
@@ -36,6 +38,8 @@ enum Command {
     Open { cell: CellId, reply: oneshot::Sender<Opened> },
     Append { batch: Vec<Attempt>, reply: oneshot::Sender<Appended> },
     Project { batch: Vec<Projection>, reply: oneshot::Sender<Projected> },
+    Reseal { cell: CellId, changes: Vec<Resealed>, reply: oneshot::Sender<Replaced> },
+    ResealRows { cell: CellId, changes: Vec<ResealedRow>, reply: oneshot::Sender<Replaced> },
 }
 
 /// What a command will be answered once its transaction is on the disk.
@@ -43,6 +47,7 @@ enum Answer {
     Opened(CellHead),
     Appended(Appended),
     Projected(Projected),
+    Replaced(Replaced),
 }
 
 /// The state of the thread.
@@ -83,6 +88,26 @@ impl Writer {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Project { batch, reply }).await;
         answer.await.unwrap_or_else(|_| (0..cells).map(|_| Err(gone().into())).collect())
+    }
+
+    pub(super) async fn reseal(&self, cell: CellId, changes: Vec<Resealed>) -> Replaced {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Reseal { cell, changes, reply }).await;
+        answer.await.unwrap_or_else(|_| Err(gone().into()))
+    }
+
+    pub(super) async fn reseal_rows(
+        &self,
+        cell: CellId,
+        changes: Vec<ResealedRow>,
+    ) -> Result<u64, Unavailable> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::ResealRows { cell, changes, reply }).await;
+        let replaced = answer.await.unwrap_or_else(|_| Err(gone().into()));
+        replaced.map_err(|error| match error {
+            ReadError::Unavailable(away) => away,
+            unreadable @ ReadError::Unreadable { .. } => Unavailable::new(unreadable),
+        })
     }
 
     async fn send(&self, command: Command) {
@@ -137,6 +162,13 @@ impl Command {
                 let projected = batch.iter().map(|one| project::project(transaction, one, count));
                 projected.collect::<rusqlite::Result<_>>().map(Answer::Projected)
             }
+            Self::Reseal { cell, changes, .. } => {
+                sealing::reseal(transaction, *cell, changes, count).map(Answer::Replaced)
+            }
+            Self::ResealRows { cell, changes, .. } => {
+                let replaced = sealing::reseal_rows(transaction, *cell, changes, count);
+                replaced.map(|rows| Answer::Replaced(Ok(rows)))
+            }
         }
     }
 
@@ -146,7 +178,10 @@ impl Command {
             (Self::Open { reply, .. }, Answer::Opened(head)) => drop(reply.send(Ok(head))),
             (Self::Append { reply, .. }, Answer::Appended(all)) => drop(reply.send(all)),
             (Self::Project { reply, .. }, Answer::Projected(all)) => drop(reply.send(all)),
-            (Self::Open { .. } | Self::Append { .. } | Self::Project { .. }, _) => {}
+            (Self::Reseal { reply, .. }, Answer::Replaced(all)) => drop(reply.send(all)),
+            (Self::ResealRows { reply, .. }, Answer::Replaced(all)) => drop(reply.send(all)),
+            // No command is answered with the answer of another.
+            (_, _) => {}
         }
     }
 
@@ -158,6 +193,9 @@ impl Command {
             }
             Self::Project { batch, reply } => {
                 drop(reply.send(batch.iter().map(|_| Err(error.clone().into())).collect()));
+            }
+            Self::Reseal { reply, .. } | Self::ResealRows { reply, .. } => {
+                drop(reply.send(Err(error.clone().into())));
             }
         }
     }

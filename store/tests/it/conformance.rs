@@ -3,6 +3,7 @@
 mod fencing;
 mod reading;
 mod records;
+mod sealing;
 mod writing;
 
 /// Makes a test of each case for each backend. `pooled` is PostgreSQL without prepared statements.

@@ -1,0 +1,118 @@
+//! The keys that an organisation's payloads are sealed with, and their rotation: add, promote, re-encrypt, retire.
+
+use std::sync::Arc;
+
+use fleetward_runtime::Reply;
+
+use super::Operator;
+use crate::error::{Error, Kind, Refusal};
+use crate::plane::SYSTEM_CELL;
+use crate::seal::{Key, KeyState, Purpose};
+use crate::system::directory::{self, NewPayloadKey, RingMessage, primary};
+use crate::system::org::Role;
+use crate::system::payload_key::PayloadKey;
+use crate::system::reencryptor::{self, sweep::Sweep};
+
+impl Operator {
+    /// The keys of the organisation's ring, by number, and the position up to which there are events.
+    ///
+    /// # Errors
+    /// When the directory does not answer.
+    pub async fn payload_keys(&self) -> Result<(Vec<PayloadKey>, u64), Error> {
+        let org = Some(self.org().id);
+        let keys = self.ask_ring(|reply| RingMessage::List { org, reply }).await?;
+        Ok((keys, self.cell().await?.positions.given()))
+    }
+
+    /// Adds a fresh key. It opens, and does not seal before it is promoted: time to give it to those who need it.
+    ///
+    /// # Errors
+    /// When the caller may not, or the ring is full.
+    pub async fn add_payload_key(&self) -> Result<PayloadKey, Error> {
+        self.may(Role::Admin)?;
+        let org = self.org().id;
+        let known = self.known().ring.keys();
+        let number = known.last().map_or(0, |last| last.number) + 1;
+        let key = Key::fresh();
+        let master = &self.plane().shared.master;
+        let (purpose, subject) = (Purpose::PayloadKey, PayloadKey::subject(number));
+        let sealed = master.seal(purpose, org, &subject, key.expose().as_bytes());
+        let new = Box::new(NewPayloadKey { org, number, key: Arc::new(key), sealed });
+        let by = self.by().clone();
+        self.ask_ring(|reply| RingMessage::Add { new, by, reply }).await?
+    }
+
+    /// Lets a key seal from now on. The one before it is retained.
+    ///
+    /// # Errors
+    /// When the caller may not, or there is no such key, or it is retired.
+    pub async fn promote_payload_key(&self, number: u32) -> Result<PayloadKey, Error> {
+        self.may(Role::Admin)?;
+        let (org, by) = (self.org().id, self.by().clone());
+        self.ask_ring(|reply| RingMessage::Promote { org, number, by, reply }).await?
+    }
+
+    /// Has everything sealed again with the primary key, in the background: what it says is in the list of keys.
+    /// Answers the primary key.
+    ///
+    /// # Errors
+    /// When the caller may not.
+    pub async fn reencrypt(&self) -> Result<PayloadKey, Error> {
+        self.may(Role::Admin)?;
+        let (org, by) = (self.org().id, self.by().clone());
+        let key = self.ask_ring(|reply| RingMessage::Reencrypt { org, by, reply }).await??;
+        // One that starts at this moment looks by itself.
+        let _ = self.plane().shared.reencryptor.send(reencryptor::Message::Look);
+        Ok(key)
+    }
+
+    /// Retires a key: it opens nothing any more. Looks through all that is sealed, which takes a while where that is
+    /// much.
+    ///
+    /// # Errors
+    /// When the caller may not, the key is the primary one, or something is still sealed with it.
+    pub async fn retire_payload_key(&self, number: u32) -> Result<PayloadKey, Error> {
+        self.may(Role::Admin)?;
+        let (keys, _) = self.payload_keys().await?;
+        let key = keys.into_iter().find(|key| key.number == number);
+        let key = key.ok_or_else(|| Refusal::not_found("key"))?;
+        match key.state {
+            KeyState::Retired => return Ok(key),
+            KeyState::Primary => return Err(primary().into()),
+            KeyState::Added | KeyState::Retained => {}
+        }
+        let left = self.sweep().await?.count(number).await;
+        let left = left.map_err(|away| Error::Unavailable(away.to_string()))?;
+        if left > 0 {
+            let detail = format!(
+                "{left} values are sealed with key {number}; re-encrypt, and retire it when that is done"
+            );
+            return Err(Refusal::new(Kind::Conflict, "key_in_use", detail).into());
+        }
+        let (org, as_of, by) = (self.org().id, key.updated, self.by().clone());
+        self.ask_ring(|reply| RingMessage::Retire { org, number, as_of, by, reply }).await?
+    }
+
+    async fn sweep(&self) -> Result<Sweep, Error> {
+        let shared = &self.plane().shared;
+        Ok(Sweep {
+            store: shared.store.clone(),
+            projector: shared.projector.clone(),
+            ring: self.known().ring.clone(),
+            cell: self.number(),
+            positions: self.cell().await?.positions,
+            clock: shared.clock.clone(),
+        })
+    }
+
+    async fn ask_ring<T: Send + 'static>(
+        &self,
+        make: impl FnOnce(Reply<T>) -> RingMessage,
+    ) -> Result<T, Error> {
+        let plane = self.plane();
+        let permit = plane.permit(SYSTEM_CELL, 0)?;
+        let within = plane.shared.config.answer_within;
+        let ask = |reply| directory::Message::Ring(make(reply));
+        Ok(plane.shared.directory.call_with_permit(permit, within, ask).await?)
+    }
+}

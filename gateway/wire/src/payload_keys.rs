@@ -1,0 +1,50 @@
+//! The keys that payloads are encrypted with. No answer here contains a key itself but that of an export.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Timestamp;
+
+/// One key of an organisation's ring.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PayloadKeyView {
+    /// Its number: from 1 on.
+    pub number: u32,
+    /// `added`, `primary`, `retained` or `retired`.
+    pub state: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// By whom.
+    pub created_by: String,
+    /// Since when it is in this state, or a re-encryption to it last moved.
+    pub changed_at: Timestamp,
+    /// The last re-encryption to this key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reencryption: Option<ReencryptionView>,
+}
+
+/// How far a re-encryption is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReencryptionView {
+    /// `running` or `done`.
+    pub state: String,
+    /// When it was asked for.
+    pub started_at: Timestamp,
+    /// When it was done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Timestamp>,
+    /// Events that it has looked at.
+    pub events: u64,
+    /// Events that there are.
+    pub of_events: u64,
+    /// Values that it has sealed again.
+    pub resealed: u64,
+    /// Values that do not open and were left as they are; the log names them.
+    pub broken: u64,
+}
+
+/// `GET /api/v1/fleet/payload-keys`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PayloadKeyList {
+    /// By number.
+    pub keys: Vec<PayloadKeyView>,
+}

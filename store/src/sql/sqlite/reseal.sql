@@ -1,0 +1,1 @@
+UPDATE segments SET sealed = ?3 WHERE cell = ?1 AND last = ?2
