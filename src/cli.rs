@@ -7,6 +7,7 @@
 //! | 2 | a mistake of the caller: bad arguments, or refused by the server (4xx); a worker that was turned away |
 //! | 3 | the server or the store is not available; try again |
 
+mod alerts;
 mod audit;
 mod ca;
 mod children;
@@ -74,6 +75,12 @@ enum Verb {
     /// Enrollment keys.
     #[command(subcommand)]
     Key(keys::KeyVerb),
+    /// What somebody should look at.
+    #[command(subcommand)]
+    Alert(alerts::AlertVerb),
+    /// Where alerts are sent: webhooks.
+    #[command(subcommand)]
+    Sink(alerts::SinkVerb),
     /// Workers that are suspicious, deaf or mute.
     #[command(subcommand)]
     Suspicion(suspicions::SuspicionVerb),
@@ -171,6 +178,8 @@ async fn run(cli: Cli) -> Result<(), Failed> {
         Verb::Worker(verb) => worker::run(verb, &cli.client).await,
         Verb::Ca(verb) => ca::run(verb, cli.client.output),
         Verb::Key(verb) => keys::run(verb, &cli.client).await,
+        Verb::Alert(verb) => alerts::run(verb, &cli.client).await,
+        Verb::Sink(verb) => alerts::sinks(verb, &cli.client).await,
         Verb::Suspicion(verb) => suspicions::run(verb, &cli.client).await,
         Verb::Task(verb) => tasks::run(verb, &cli.client).await,
         Verb::DeadLetter(verb) => dead_letters::run(verb, &cli.client).await,

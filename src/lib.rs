@@ -36,6 +36,7 @@
 pub mod ca;
 pub mod in_process;
 pub mod master_key;
+pub mod outbound;
 
 /// The README's programs are compiled with the tests.
 #[cfg(doctest)]

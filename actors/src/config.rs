@@ -57,6 +57,10 @@ pub struct Config {
     pub projector_cache: usize,
     /// How often the anomaly detector looks at every worker. Its windows span ten looks.
     pub sweep: Duration,
+    /// How long it is tried to deliver an alert to a sink, counted from when it was raised.
+    pub notify_for: Duration,
+    /// Pause before another attempt to deliver an alert.
+    pub notify_backoff: Backoff,
     /// Crashes that a cell, or a part of it, may have within the time before it halts.
     pub budget: Budget,
     /// Pause before a restart.
@@ -89,6 +93,12 @@ impl Default for Config {
             projector_pause: Duration::from_millis(250),
             projector_cache: 65_536,
             sweep: Duration::from_secs(60),
+            notify_for: Duration::from_secs(12 * 3600),
+            notify_backoff: Backoff {
+                first: Duration::from_secs(5),
+                max: Duration::from_secs(900),
+                factor: 2.0,
+            },
             budget: Budget { restarts: 5, within: Duration::from_secs(60) },
             backoff: Backoff {
                 first: Duration::from_millis(50),

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use fleetward_runtime::{Address, Answer};
 
+use crate::fleet::alert::Alert;
+use crate::fleet::alerts;
 use crate::fleet::connection;
 use crate::fleet::credentials::{Credential, Credentials};
 use crate::fleet::models::{ModelNames, Overrides};
@@ -40,6 +42,13 @@ pub enum Effect {
         /// What is true now.
         overrides: Arc<Overrides>,
     },
+    /// An alert that was raised. Derived from its record: the alerts' actor reads the open ones when it starts.
+    Alert {
+        /// Who is told.
+        to: Address<alerts::Message>,
+        /// The alert.
+        alert: Box<Alert>,
+    },
     /// A change of organisations or operators' tokens. Derived from the directory: rebuilt when it starts.
     Principals {
         /// The index.
@@ -61,6 +70,11 @@ impl Effect {
             }
             Self::Credential { index, worker, credential } => index.set(worker, credential),
             Self::ModelNames { index, overrides } => index.set(overrides),
+            Self::Alert { to, alert } => {
+                if let Err(unavailable) = to.send(alerts::Message::Raised { alert }) {
+                    tracing::debug!(%unavailable, "an alert found nobody to tell");
+                }
+            }
             Self::Principals { index, change } => index.apply(change),
         }
     }

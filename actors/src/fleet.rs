@@ -1,5 +1,7 @@
 //! The fleet of one organisation: keys, workers, tasks, and the connections between them.
 
+pub mod alert;
+pub mod alerts;
 pub mod anomaly;
 pub mod cell;
 pub mod certificate;
@@ -12,6 +14,7 @@ pub mod key;
 pub mod models;
 pub mod policy;
 pub mod registry;
+pub mod sink;
 pub mod suspicion;
 pub mod task;
 pub mod watch;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use fleetward_store::{CellId, Position};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -52,6 +53,20 @@ ids! {
     KeyId
     /// An operator's token.
     TokenId
+    /// An alert.
+    AlertId
+    /// Where alerts are sent.
+    SinkId
+}
+
+impl AlertId {
+    /// The id of the alert about the event at this position: going over events again gives the same.
+    pub fn of(cell: CellId, position: Position) -> Self {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&cell.0.rotate_left(32).to_be_bytes());
+        bytes[8..].copy_from_slice(&position.to_be_bytes());
+        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    }
 }
 
 impl TaskId {

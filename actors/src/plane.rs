@@ -25,6 +25,8 @@ use fleetward_store::{CellId, Origin, Store};
 use crate::cause::Cause;
 use crate::config::Config;
 use crate::error::{Error, Kind, Refusal};
+use crate::fleet::alerts::notifier::Notifier;
+pub use crate::fleet::alerts::notifier::{Outbound, Outgoing};
 use crate::fleet::cell::{Cells, Ground, OrgCell, keeper};
 use crate::id::{OrgId, TokenId};
 use crate::journal::{self, Outage, Positions};
@@ -40,7 +42,7 @@ pub use enrollment::{Enrollment, NewEnrollmentKey, Registered};
 pub use envelope::Envelope;
 pub use operator::{
     AMEND_MAX, DEAD_SCAN, DeadGroup, DeadGroups, DeadLetters, Explanation, NewSubmit, Operator,
-    Receipt, SUBMIT_MAX, SUSPECTS_MAX, TaskView,
+    Receipt, SUBMIT_MAX, SUSPECTS_MAX, SinkSecret, TaskView,
 };
 pub use orgs::NewOperatorToken;
 pub use session::{
@@ -53,7 +55,7 @@ pub const SYSTEM_CELL: CellId = CellId(0);
 pub const DEFAULT_ORG: &str = "default";
 
 /// How a control plane is started.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Options {
     /// Limits and terms.
     pub config: Config,
@@ -61,10 +63,18 @@ pub struct Options {
     pub clock: Option<Clock>,
     /// Triggers for tests; the default has none.
     pub faults: Faults,
+    /// What calls webhooks; without it there can be none.
+    pub outbound: Option<Arc<dyn Outbound>>,
     /// A system token that is made good, if it is not yet.
     pub admin_token: Option<AdminToken>,
     /// What the keys in the store are sealed with. Only a store in memory does without: it gets a fresh one.
     pub master_key: Option<MasterKey>,
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options").field("config", &self.config).finish_non_exhaustive()
+    }
 }
 
 /// The text of a token.
@@ -117,6 +127,7 @@ struct Shared {
     principals: Arc<Principals>,
     reencryptor: Address<reencryptor::Message>,
     projector: projector::Handle,
+    notifier: Arc<Notifier>,
     permits: Permits<CellId>,
     master: MasterKey,
 }
@@ -291,11 +302,15 @@ async fn boot(
     let directory = Address::new("directory");
     let system_positions = Arc::new(Positions::default());
     let projector = projector::Handle::new(projector_address.clone());
+    let notifier =
+        Notifier::new(options.outbound, store.clone(), principals.clone(), clock.clone());
+    let notifier = Arc::new(notifier);
     let ground = Ground {
         store: store.clone(),
         journal: journal::Handle::new(journal_address.clone(), outage.clone()),
         projector: projector.clone(),
         progress: progress.clone(),
+        notifier: notifier.clone(),
         config: config.clone(),
     };
     let cells = ground.cells();
@@ -357,6 +372,7 @@ async fn boot(
         principals,
         reencryptor,
         projector,
+        notifier,
         permits,
         master,
     })
@@ -375,7 +391,7 @@ fn system_cell(
         principals: principals.clone(),
         master: master.clone(),
     };
-    let keeper_args = ground.keeper(SYSTEM_CELL, positions);
+    let keeper_args = ground.keeper(SYSTEM_CELL, positions, None);
     ground
         .supervisor(Strategy::OneForAll)
         .child(ChildSpec::actor::<keeper::State>("keeper", address, keeper_args))

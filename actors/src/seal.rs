@@ -48,6 +48,8 @@ pub enum Purpose {
     Error,
     /// A word of progress.
     Progress,
+    /// The address and the secrets of a sink.
+    Sink,
 }
 
 /// A sealed value that does not open here. There is no fallback: whoever meets it answers an error.
@@ -74,6 +76,7 @@ impl Purpose {
             Self::Result => "result",
             Self::Error => "error",
             Self::Progress => "progress",
+            Self::Sink => "sink",
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Every route of the server, and what it leads to.
 
+mod alerts;
 mod audit;
 mod keys;
 mod orgs;
@@ -137,6 +138,12 @@ fn fleet() -> Router<Edge> {
         .route("/workers/{id}/resume", post(workers::resume))
         .route("/workers/{id}/reset-suspicions", post(suspicions::reset))
         .route("/suspicions", get(suspicions::list))
+        .route("/alerts", get(alerts::list))
+        .route("/alerts/{id}/acknowledge", post(alerts::acknowledge))
+        .route("/sinks", get(alerts::sinks).post(alerts::create))
+        .route("/sinks/{id}", delete(alerts::remove))
+        .route("/sinks/{id}/rotate", post(alerts::rotate))
+        .route("/sinks/{id}/test", post(alerts::test))
         .route("/workers/{id}/heartbeat", post(worker_protocol::heartbeat_of))
         .route("/enrollment-keys", get(keys::list).post(keys::create))
         .route("/enrollment-keys/{id}", delete(keys::revoke))

@@ -2,9 +2,11 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use fleetward::outbound::Webhooks;
 use fleetward_actors::plane::{AdminToken, BootError, Options};
 use fleetward_actors::{Config, ControlPlane};
 use fleetward_gateway::{Cidr, ClientCerts, GatewayOptions, Tls, TlsFiles};
@@ -34,6 +36,9 @@ pub(crate) struct ServeArgs {
     /// A proxy, `10.0.0.0/8` or an address, whose X-Forwarded-For says where requests come from; several with commas.
     #[arg(long, value_name = "CIDR", env = "FLEETWARD_TRUSTED_PROXY", value_delimiter = ',')]
     trusted_proxy: Vec<Cidr>,
+    /// Let webhooks lead to addresses that are not public: of this machine, and of the network that it stands in.
+    #[arg(long, env = "FLEETWARD_ALLOW_PRIVATE_WEBHOOKS")]
+    allow_private_webhooks: bool,
     #[command(flatten)]
     terms: Terms,
     #[command(flatten)]
@@ -141,10 +146,13 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failed> {
     let (listen, drain) = (args.listen, args.drain_seconds);
     let shutdown = args.end.asked()?;
     fleetward_gateway::metrics::install();
+    let outbound = Webhooks::new(args.allow_private_webhooks)
+        .map_err(|error| Failed::refused(chain(&error)))?;
     let options = Options {
         config,
         admin_token: args.admin_token.clone().map(AdminToken),
         master_key: args.master_key.read()?,
+        outbound: Some(Arc::new(outbound)),
         ..Options::default()
     };
     let plane = start(&url, options).await?;

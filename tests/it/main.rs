@@ -1,6 +1,7 @@
 //! Stories over the real binary, real HTTP, real PostgreSQL and SQLite, and kill -9.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod alerts;
 // It takes a minute of doing nothing, and its name lets it begin first.
 mod calm;
 mod crash;

@@ -45,6 +45,8 @@ pub struct Census {
     pub accounts: Vec<Account>,
     /// Tasks that failed for good, since the dispatcher started.
     pub dead: u64,
+    /// Nobody has asked before since it started.
+    pub first: bool,
     /// From where on something is suspicious.
     pub thresholds: Thresholds,
 }
@@ -146,7 +148,7 @@ impl State {
     }
 
     fn sweep(&mut self, census: Census, cx: &Context<Message>) {
-        let Census { accounts, dead, thresholds } = census;
+        let Census { accounts, dead, first, thresholds } = census;
         if !thresholds.enabled || self.args.outage.is_down() {
             self.watches = Watches::default();
             return;
@@ -156,8 +158,10 @@ impl State {
             let (beaten, calls) = pulse.map_or((0, 0), |pulse| (pulse.beaten(), pulse.calls()));
             Seen { account, beaten, calls }
         };
-        let seen: Vec<_> = accounts.into_iter().map(seen).collect();
-        let look = self.look(&thresholds, cx);
+        let mut seen: Vec<_> = accounts.into_iter().map(seen).collect();
+        // Always in one order: what is done within a limit must not hang on chance.
+        seen.sort_unstable_by_key(|seen| seen.account.worker);
+        let look = Look { first, ..self.look(&thresholds, cx) };
         let observations = self.watches.sweep(&seen, &look);
         let dead_letters = Some(self.watches.dead_letters(dead, &look));
         self.tell(observations, dead_letters);
@@ -199,6 +203,7 @@ impl State {
             fair_since: now - micros(clock.now() - fair_since),
             heartbeat: micros(self.args.config.heartbeat).max(1),
             every: micros(self.args.config.sweep).max(1),
+            first: false,
             thresholds,
         }
     }

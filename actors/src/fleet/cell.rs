@@ -10,6 +10,7 @@ use fleetward_runtime::{
 };
 use fleetward_store::{CellId, Store};
 
+use super::alerts::{self, courier, notifier::Notifier};
 use super::anomaly;
 use super::connection::{self, Connections};
 use super::credentials::Credentials;
@@ -34,6 +35,8 @@ pub struct Ground {
     pub projector: projector::Handle,
     /// How far each has come.
     pub progress: Arc<Progress>,
+    /// Takes alerts out of the process.
+    pub notifier: Arc<Notifier>,
     /// Limits and terms.
     pub config: Arc<Config>,
 }
@@ -47,6 +50,8 @@ pub struct OrgCell {
     pub registry: Address<registry::Message>,
     /// Tasks.
     pub dispatcher: Address<dispatcher::Message>,
+    /// Alerts and sinks.
+    pub alerts: Address<alerts::Message>,
     /// Workers' connections.
     pub connections: Connections,
     /// What requests of workers are checked against.
@@ -66,8 +71,13 @@ impl Ground {
         Family::new(spec, move |cell| ground.cell(*cell))
     }
 
-    /// What starts the keeper of a cell.
-    pub fn keeper(&self, cell: CellId, positions: &Arc<Positions>) -> keeper::Args {
+    /// What starts the keeper of a cell; `alarm` is told of the alerts that its events raise.
+    pub fn keeper(
+        &self,
+        cell: CellId,
+        positions: &Arc<Positions>,
+        alarm: Option<Address<alerts::Message>>,
+    ) -> keeper::Args {
         keeper::Args {
             cell,
             journal: self.journal.clone(),
@@ -75,6 +85,7 @@ impl Ground {
             positions: positions.clone(),
             progress: self.progress.clone(),
             projector: self.projector.clone(),
+            alarm,
             fate: keeper::Fate::default(),
         }
     }
@@ -113,6 +124,7 @@ impl Ground {
             outage: self.journal.outage().clone(),
             config: self.config.clone(),
         };
+        let alerts_keeper = keeper.clone();
         let dispatcher_args = dispatcher::Args {
             keeper,
             registry: registry.clone(),
@@ -121,7 +133,11 @@ impl Ground {
             config: self.config.clone(),
             cell: cell.to_string(),
         };
-        let keeper_args = self.keeper(cell, &positions);
+        let alerts = Address::new(format!("cell {cell} alerts"));
+        let courier = Address::new(format!("cell {cell} courier"));
+        let alerts_args = alerts::Args { keeper: alerts_keeper, courier: courier.clone() };
+        let courier_args = self.courier(cell, &alerts);
+        let keeper_args = self.keeper(cell, &positions, Some(alerts.clone()));
         let spec = self
             .supervisor(Strategy::OneForAll)
             .child(ChildSpec::actor::<keeper::State>("keeper", keeper_address, keeper_args))
@@ -131,17 +147,39 @@ impl Ground {
                 dispatcher.clone(),
                 dispatcher_args,
             ))
+            .child(ChildSpec::actor::<alerts::State>("alerts", alerts.clone(), alerts_args))
             .child(ChildSpec::family("connections", &connections))
-            .child(ChildSpec::supervisor("watch", self.watch(anomaly, anomaly_args)));
-        let handle =
-            OrgCell { cell, registry, dispatcher, connections, credentials, models, positions };
+            .child(ChildSpec::supervisor(
+                "watch",
+                self.watch((anomaly, anomaly_args), (courier, courier_args)),
+            ));
+        let handle = OrgCell {
+            cell,
+            registry,
+            dispatcher,
+            alerts,
+            connections,
+            credentials,
+            models,
+            positions,
+        };
         (handle, ChildSpec::supervisor(cell.to_string(), spec))
     }
 
-    /// Those that only look: a crash of one restarts it alone.
-    fn watch(&self, address: Address<anomaly::Message>, args: anomaly::Args) -> SupervisorSpec {
+    /// Those that own no events: a crash of one restarts it alone.
+    fn watch(
+        &self,
+        (anomaly, anomaly_args): (Address<anomaly::Message>, anomaly::Args),
+        (courier, courier_args): (Address<courier::Message>, courier::Args),
+    ) -> SupervisorSpec {
         self.supervisor(Strategy::OneForOne)
-            .child(ChildSpec::actor::<anomaly::State>("anomaly", address, args))
+            .child(ChildSpec::actor::<anomaly::State>("anomaly", anomaly, anomaly_args))
+            .child(ChildSpec::actor::<courier::State>("courier", courier, courier_args))
+    }
+
+    fn courier(&self, cell: CellId, alerts: &Address<alerts::Message>) -> courier::Args {
+        let (notifier, config) = (self.notifier.clone(), self.config.clone());
+        courier::Args { cell, alerts: alerts.clone(), notifier, config }
     }
 
     fn connections(

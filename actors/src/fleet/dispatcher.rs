@@ -70,6 +70,8 @@ pub struct State {
     /// Callers that wait for the end of a task.
     watchers: HashMap<TaskId, Vec<Reply<()>>>,
     by_system: Arc<str>,
+    /// Whether the anomaly detector has asked what was counted.
+    counted: bool,
     tend: Timer,
     /// The next time of the agenda, and what wakes it.
     due: Option<(i64, Timer)>,
@@ -95,7 +97,16 @@ impl Actor for State {
         let tend = cx.after(Duration::ZERO, Message::TendDue);
         let by_system = "system".into();
         let watchers = HashMap::new();
-        let mut state = Self { args, log: part.log, book, watchers, by_system, tend, due: None };
+        let mut state = Self {
+            args,
+            log: part.log,
+            book,
+            watchers,
+            by_system,
+            counted: false,
+            tend,
+            due: None,
+        };
         for (task, attempt) in state.book.take_orphans() {
             state.end(task, attempt, None, Ending::Revoked, cx);
         }
@@ -323,9 +334,10 @@ impl State {
         self.tend = cx.after(TEND_EVERY, Message::TendDue);
     }
 
-    fn census(&self) -> anomaly::Census {
+    fn census(&mut self) -> anomaly::Census {
         let (accounts, dead) = self.book.census();
-        anomaly::Census { accounts, dead, thresholds: self.book.policy().anomaly.clone() }
+        let first = !std::mem::replace(&mut self.counted, true);
+        anomaly::Census { accounts, dead, first, thresholds: self.book.policy().anomaly.clone() }
     }
 
     fn tell_noticed(&mut self) {

@@ -11,6 +11,9 @@ use super::Message;
 use crate::cause::{CauseRef, Request};
 use crate::effect::Effect;
 use crate::fact::{self, Fold, Stamp};
+use crate::fleet::alert::{self, Alert};
+use crate::fleet::alerts;
+use crate::id::AlertId;
 use crate::seal::Sealed;
 
 /// How far a cell has come. Written by its log, the journal and the projector; read by callers that wait.
@@ -59,6 +62,8 @@ pub struct CellLog {
     journal: Address<Message>,
     positions: Arc<Positions>,
     tail: Arc<Mutex<Tail>>,
+    /// Told of alerts; none: this cell raises none.
+    alarm: Option<Address<alerts::Message>>,
 }
 
 #[derive(Debug)]
@@ -88,7 +93,7 @@ impl CellLog {
         positions: Arc<Positions>,
     ) -> Self {
         let tail = Arc::new(Mutex::new(Tail { last: head, at: 0 }));
-        Self { cell, life, journal, positions, tail }
+        Self { cell, life, journal, positions, tail, alarm: None }
     }
 
     /// The cell's number.
@@ -99,6 +104,12 @@ impl CellLog {
     /// How far the cell has come.
     pub fn positions(&self) -> &Arc<Positions> {
         &self.positions
+    }
+
+    /// From here on events raise alerts, and these are told to this actor.
+    #[must_use]
+    pub(crate) fn alarming(self, alarm: Option<Address<alerts::Message>>) -> Self {
+        Self { alarm, ..self }
     }
 
     /// No event of this life may be earlier than the last one of the life before.
@@ -163,10 +174,29 @@ impl Draft<'_> {
         let at = self.tail.at;
         // Held to the end of this call: until its position is given, a value counts as on its way.
         let (sealed, _held) = sealed.map(Sealed::into_parts).unzip();
-        self.events.push(fact::encode::<F>(id, event, at, (by.clone(), origin), sealed));
+        let seq = self.add(fact::encode::<F>(id, event, at, (by.clone(), origin), sealed));
+        self.raise(seq);
+        Stamp { seq, at, by }
+    }
+
+    fn add(&mut self, event: Event) -> Position {
+        self.events.push(event);
         self.tail.last += 1;
         self.log.positions.given.store(self.tail.last, Ordering::Release);
-        Stamp { seq: self.tail.last, at, by }
+        self.tail.last
+    }
+
+    /// Raises the alert that the last event is worth, right behind it: whoever sees the one sees the other.
+    fn raise(&mut self, seq: Position) {
+        let (Some(to), Some(event)) = (&self.log.alarm, self.events.last()) else { return };
+        let Some(raised) = alert::about(self.log.cell, seq, event) else { return };
+        let (to, origin) = (to.clone(), event.origin.clone());
+        let (at, by) = (self.tail.at, Arc::<str>::from("system"));
+        let id = AlertId::of(self.log.cell, seq);
+        let seq = self.add(fact::encode::<Alert>(id, &raised, at, (by.clone(), origin), None));
+        if let Some(alert) = Alert::begin(&raised, Stamp { seq, at, by: &by }) {
+            self.allow(Effect::Alert { to, alert: Box::new(alert) });
+        }
     }
 
     /// Adds an effect of the events so far.

@@ -1,6 +1,7 @@
 //! What a caller may do inside one organisation: submit tasks ([`submit`]), see them, change them ([`remedies`]), and
 //! decide about workers and what runs ([`governing`]).
 
+mod alerts;
 mod governing;
 mod remedies;
 mod ring;
@@ -31,6 +32,7 @@ use crate::id::{TaskId, WorkerId};
 use crate::seal::{Purpose, Sealed};
 use crate::system::org::Role;
 use crate::system::principals::KnownOrg;
+pub use alerts::SinkSecret;
 pub use remedies::{AMEND_MAX, DEAD_SCAN, DeadGroup, DeadGroups, DeadLetters, Explanation};
 pub use submit::{NewSubmit, Receipt, SUBMIT_MAX};
 pub use suspicions::SUSPECTS_MAX;

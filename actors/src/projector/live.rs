@@ -8,8 +8,10 @@ use bytes::Bytes;
 use fleetward_store::{CellId, Position, Record, StoredEvent};
 
 use crate::fact::{self, Fold, Stamp, Unfoldable, split_stream, unfoldable};
+use crate::fleet::alert::Alert;
 use crate::fleet::key::Key;
 use crate::fleet::policy::Policy;
+use crate::fleet::sink::Sink;
 use crate::fleet::task::Task;
 use crate::fleet::watch::Watch;
 use crate::fleet::worker::Worker;
@@ -64,6 +66,8 @@ impl Live {
             Key::KIND => Known::<Key>::begin(stored),
             Policy::KIND => Known::<Policy>::begin(stored),
             Watch::KIND => Known::<Watch>::begin(stored),
+            Alert::KIND => Known::<Alert>::begin(stored),
+            Sink::KIND => Known::<Sink>::begin(stored),
             Org::KIND => Known::<Org>::begin(stored),
             Token::KIND => Known::<Token>::begin(stored),
             PayloadKey::KIND => Known::<PayloadKey>::begin(stored),
@@ -82,6 +86,8 @@ impl Live {
             Key::KIND => Known::<Key>::read(row),
             Policy::KIND => Known::<Policy>::read(row),
             Watch::KIND => Known::<Watch>::read(row),
+            Alert::KIND => Known::<Alert>::read(row),
+            Sink::KIND => Known::<Sink>::read(row),
             Org::KIND => Known::<Org>::read(row),
             Token::KIND => Known::<Token>::read(row),
             PayloadKey::KIND => Known::<PayloadKey>::read(row),

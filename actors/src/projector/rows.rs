@@ -145,6 +145,8 @@ fn begins(event: &Event) -> bool {
     matches!(
         event.kind.as_ref(),
         "task.submitted"
+            | "alert.raised"
+            | "sink.created"
             | "worker.registered"
             | "key.created"
             | "org.created"

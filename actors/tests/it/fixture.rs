@@ -9,7 +9,7 @@ use fleetward_actors::fleet::task::Phase;
 use fleetward_actors::id::TaskId;
 use fleetward_actors::plane::{
     AdminToken, Caller, Claim, Delivery, Enrollment, Heartbeat, NewEnrollmentKey, NewSubmit, Offer,
-    Outcome, TaskView,
+    Outbound, Outcome, TaskView,
 };
 use fleetward_actors::seal::MasterKey;
 use fleetward_actors::{Config, ControlPlane, Error, Operator, Options, Session};
@@ -32,13 +32,32 @@ pub(crate) async fn start(world: &World, store: &Memory) -> Plane {
 }
 
 pub(crate) async fn start_with(world: &World, store: &Memory, config: Config) -> Plane {
-    let options = Options {
-        config,
+    let options = Options { config, ..options(world) };
+    start_of(world, store, options).await
+}
+
+/// A plane that sends what leaves it to `outbound`.
+pub(crate) async fn start_sending(
+    world: &World,
+    store: &Memory,
+    config: Config,
+    outbound: Arc<dyn Outbound>,
+) -> Plane {
+    let options = Options { config, outbound: Some(outbound), ..options(world) };
+    start_of(world, store, options).await
+}
+
+fn options(world: &World) -> Options {
+    Options {
         clock: Some(world.clock().clone()),
         faults: world.faults().clone(),
         admin_token: Some(AdminToken(ADMIN.to_owned())),
         master_key: Some(MasterKey::parse(MASTER_KEY).unwrap()),
-    };
+        ..Options::default()
+    }
+}
+
+async fn start_of(world: &World, store: &Memory, options: Options) -> Plane {
     let plane = ControlPlane::start(Arc::new(store.clone()), options).await.unwrap();
     world.adopt(plane.system());
     let caller = plane.authenticate(ADMIN).unwrap();

@@ -10,5 +10,6 @@ mod fixture;
 mod folds;
 mod leases;
 mod life;
+mod notifying;
 mod outage;
 mod rotation;

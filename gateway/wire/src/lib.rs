@@ -4,6 +4,7 @@
 //! servers of different ages understand each other. Ids are opaque strings, times are RFC 3339 in
 //! UTC, durations are seconds, and whatever may hold a secret is a [`Secret`].
 
+pub mod alerts;
 pub mod audit;
 pub mod dead_letters;
 pub mod health;

@@ -65,6 +65,8 @@ pub struct Look<'a> {
     pub heartbeat: i64,
     /// How often the detector looks, in microseconds.
     pub every: i64,
+    /// Nobody has looked since the dispatcher began to count: all that it counted is news.
+    pub first: bool,
     /// From where on something is suspicious.
     pub thresholds: &'a Thresholds,
 }
@@ -94,7 +96,7 @@ struct Watched {
     tally: Tally,
     calls: u64,
     since: i64,
-    /// Since when it has been able to take work and did not ask for any.
+    /// Since when it has been there, able to take work, and did not ask for any.
     unasked_since: Option<i64>,
 }
 
@@ -141,13 +143,14 @@ impl Watches {
     pub fn sweep(&mut self, seen: &[Seen], look: &Look<'_>) -> Vec<Observation> {
         let last = self.last_look.replace(look.now);
         let elapsed = last.map_or(look.every, |last| (look.now - last).max(1)) as f64;
+        let is_new = look.first || last.is_some();
         let mut watched = std::mem::take(&mut self.watched);
         let mut facts = Vec::with_capacity(seen.len());
         for seen in seen {
             let worker = seen.account.worker;
             let known = watched.remove(&worker);
             let fresh = known.is_none();
-            let mut watch = known.unwrap_or_else(|| Watched::new(seen, look.now, last.is_some()));
+            let mut watch = known.unwrap_or_else(|| Watched::new(seen, look.now, is_new));
             let polled = watch.count(seen.account.tally) || seen.account.parked;
             let calls = seen.calls.saturating_sub(watch.calls) as f64;
             let rate = (!fresh).then_some(calls * MINUTE_US / elapsed);
@@ -247,7 +250,7 @@ fn observe(
         (seen.beaten > 0).then(|| missing(missed, look)).flatten(),
         mismatches(watch, look),
     ];
-    let waits = seen.account.able && !polled;
+    let waits = seen.account.able && !polled && beating;
     watch.unasked_since = waits.then(|| watch.unasked_since.unwrap_or(look.now));
     let unheard_since = heard.max(watch.since);
     Observation {

@@ -11,6 +11,7 @@ use fleetward_store::{CellId, Position, ReadLimit, Record, Store};
 use tokio::task::JoinHandle;
 
 use crate::fact::{Fold, Unfoldable};
+use crate::fleet::alerts;
 use crate::journal::{self, CellLog, End, Positions};
 use crate::projector::{self, Folded, Live, Progress, Rows, RowsError};
 
@@ -42,6 +43,8 @@ pub struct Args {
     pub progress: Arc<Progress>,
     /// Follows the cell.
     pub projector: projector::Handle,
+    /// Told of alerts; none: the cell raises none.
+    pub alarm: Option<Address<alerts::Message>>,
     /// Why this server may not own the cell any more: outlives the lives of the keeper.
     pub fate: Fate,
 }
@@ -149,6 +152,7 @@ impl Actor for State {
         }
         let log =
             args.journal.open(args.cell, cx.address().clone(), args.positions.clone()).await?;
+        let log = log.alarming(args.alarm.clone());
         let head = args.positions.committed();
         let position = args.store.position(args.cell).await.map_err(|error| away(&error))?;
         args.positions.project(position);
