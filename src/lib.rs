@@ -33,6 +33,7 @@
 //! # }
 //! ```
 
+pub mod audit;
 pub mod ca;
 pub mod in_process;
 pub mod master_key;

@@ -8,6 +8,7 @@
 //! Each actor is a file that routes (`fleet/dispatcher.rs`) beside files of rules without async, clock or
 //! randomness (`fleet/dispatcher/report.rs`).
 
+pub mod access;
 pub mod cause;
 pub mod config;
 pub mod effect;

@@ -12,6 +12,7 @@ mod operator;
 mod orgs;
 mod reading;
 mod session;
+mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +37,10 @@ use crate::system::directory;
 use crate::system::org::Role;
 use crate::system::principals::{KnownOrg, Principals};
 use crate::system::reencryptor;
-pub use audit::{AuditEntry, AuditQuery};
+pub use audit::{
+    AuditEntry, AuditPage, AuditQuery, AuditSpan, AuditTrail, Export, KINDS_MAX, SYSTEM_RECORD,
+    Start,
+};
 pub use delivery::Delivery;
 pub use enrollment::{Enrollment, NewEnrollmentKey, Registered};
 pub use envelope::Envelope;
@@ -124,12 +128,14 @@ struct Shared {
     outage: Arc<Outage>,
     cells: Cells,
     directory: Address<directory::Message>,
+    system_positions: Arc<Positions>,
     principals: Arc<Principals>,
     reencryptor: Address<reencryptor::Message>,
     projector: projector::Handle,
     notifier: Arc<Notifier>,
     permits: Permits<CellId>,
     master: MasterKey,
+    watch: watch::Watch,
 }
 
 /// Who asks, proved by a token.
@@ -171,6 +177,7 @@ impl ControlPlane {
         let admin = options.admin_token.clone();
         let master = master_key::of(store.as_ref(), options.master_key.clone()).await?;
         let plane = Self { shared: Arc::new(boot(store, options, clock, master).await?) };
+        plane.ensure_signer().await?;
         plane.ensure_default_org().await?;
         if let Some(AdminToken(text)) = admin {
             plane.ensure_admin_token(&text).await?;
@@ -190,6 +197,12 @@ impl ControlPlane {
         };
         let by = Cause::of(format!("token:{}", token.id));
         Ok(Caller { token: token.id, role: token.role, org: token.org, by })
+    }
+
+    /// The cell of a caller's own organisation.
+    pub fn cell_of(&self, caller: &Caller) -> Option<CellId> {
+        let known = self.shared.principals.org(caller.org?)?;
+        Some(known.org.cell())
     }
 
     /// The way into one organisation for a caller. A system token reaches every organisation, by default the
@@ -259,6 +272,7 @@ impl ControlPlane {
 
     /// Stops in order, from the edge inwards: queues are worked off, the journal writes what it has.
     pub async fn drain(&self, deadline: Duration) -> Drained {
+        self.note_all_refused().await;
         self.shared.system.drain(deadline).await
     }
 
@@ -369,12 +383,14 @@ async fn boot(
         outage,
         cells,
         directory,
+        system_positions,
         principals,
         reencryptor,
         projector,
         notifier,
         permits,
         master,
+        watch: watch::Watch::default(),
     })
 }
 

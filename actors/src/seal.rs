@@ -40,6 +40,8 @@ pub enum Purpose {
     CellKey,
     /// A key of a ring.
     PayloadKey,
+    /// What signs heads of the record.
+    SigningKey,
     /// What a task's worker gets.
     Payload,
     /// The output of a completed task.
@@ -72,6 +74,7 @@ impl Purpose {
         match self {
             Self::CellKey => "cell key",
             Self::PayloadKey => "payload key",
+            Self::SigningKey => "signing key",
             Self::Payload => "payload",
             Self::Result => "result",
             Self::Error => "error",

@@ -1,7 +1,9 @@
 //! What stands above the organisations: which there are, and whose tokens are good.
 
 pub mod directory;
+pub mod head;
 pub mod org;
 pub mod payload_key;
 pub mod principals;
 pub mod reencryptor;
+pub mod signer;

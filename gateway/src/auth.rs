@@ -11,12 +11,12 @@ use axum::http::request::Parts;
 use fleetward_actors::id::OrgId;
 use fleetward_actors::plane::Caller;
 use fleetward_actors::system::org::Role;
-use fleetward_actors::{Operator, Origin, Session};
+use fleetward_actors::{Error, Operator, Origin, Refusal, Session};
 
 use crate::edge::Edge;
 use crate::problem::Problem;
 use crate::socket::Wire;
-use crate::trail::origin;
+use crate::trail::{origin, proved};
 
 /// Which organisation a system token means: its id, or its name.
 const ORG_HEADER: &str = "x-fleetward-org";
@@ -58,11 +58,16 @@ impl FromRequestParts<Edge> for Asking {
 
     async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Result<Self, Problem> {
         let caller = edge.plane.authenticate(bearer(&parts.headers)?)?;
+        let caller = caller.by_request(origin(parts));
+        if let Some(cell) = edge.plane.cell_of(&caller) {
+            proved(parts, cell);
+        }
+        edge.plane.sign_in(&caller);
         let org = match text(&parts.headers, ORG_HEADER)? {
             Some(org) => Some(asked_for(edge, &caller, org)?),
             None => None,
         };
-        Ok(Self { caller: caller.by_request(origin(parts)), org })
+        Ok(Self { caller, org })
     }
 }
 
@@ -71,7 +76,9 @@ impl FromRequestParts<Edge> for InOrg {
 
     async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Result<Self, Problem> {
         let Asking { caller, org } = Asking::from_request_parts(parts, edge).await?;
-        Ok(Self(edge.plane.operator(&caller, org).await?))
+        let operator = edge.plane.operator(&caller, org).await?;
+        proved(parts, operator.org().cell());
+        Ok(Self(operator))
     }
 }
 
@@ -117,7 +124,19 @@ impl FromRequestParts<Edge> for AsWorker {
                           answered them";
             return Err(Problem::unauthenticated("missing_credentials", detail));
         };
-        let session = edge.plane.session_over(worker, secret, certificate(parts)).await?;
+        let session = match edge.plane.session_over(worker, secret, certificate(parts)).await {
+            Ok(session) => session,
+            Err(error) => {
+                // Whoever is told of a standing has proved whose it is.
+                if let Error::Refused(Refusal { standing: Some(_), .. }) = &error
+                    && let Some(cell) = edge.plane.cell_of_secret(secret)
+                {
+                    proved(parts, cell);
+                }
+                return Err(error.into());
+            }
+        };
+        proved(parts, session.cell_number());
         Ok(Self(session.by_request(origin(parts))))
     }
 }

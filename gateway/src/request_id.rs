@@ -68,6 +68,9 @@ pub(crate) async fn around(
     let problem = described(&mut response);
     let code = problem.as_ref().map(|problem| problem.code);
     if let Some(problem) = problem {
+        if problem.status.is_client_error() {
+            edge.plane.refused(trail.cell(), problem.code, trail.source());
+        }
         write(&mut response, problem.body(id));
     }
     if let Ok(id) = HeaderValue::from_str(id) {

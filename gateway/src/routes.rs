@@ -89,6 +89,9 @@ pub(crate) fn router(edge: Edge) -> Router {
         .route("/api/v1/tokens", get(tokens::list).post(tokens::create))
         .route("/api/v1/tokens/{id}", delete(tokens::revoke))
         .route("/api/v1/system/actors", get(probes::actors))
+        .route("/api/v1/system/audit", get(audit::list_of_system))
+        .route("/api/v1/system/audit/head", get(audit::head_of_system))
+        .route("/api/v1/system/audit/export", get(audit::export_of_system))
         .route("/healthz", get(probes::health))
         .route("/readyz", get(probes::readiness))
         .route("/metrics", get(probes::metrics))
@@ -152,6 +155,9 @@ fn fleet() -> Router<Edge> {
         .route("/payload-keys/{id}/promote", post(payload_keys::promote))
         .route("/payload-keys/{id}/retire", post(payload_keys::retire))
         .route("/audit", get(audit::list))
+        .route("/audit/head", get(audit::head))
+        .route("/audit/key", get(audit::key))
+        .route("/audit/export", get(audit::export))
 }
 
 async fn no_such_route() -> Problem {

@@ -2,10 +2,15 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use fleetward_actors::fleet::worker::Standing;
 use fleetward_actors::plane::{self, Offer, Outcome, Reported};
+use fleetward_actors::system::head::SignedHead;
 use fleetward_actors::{Error, Refusal, Session};
+use fleetward_store::StoredEvent;
+use fleetward_wire::audit::{AuditHead, ExportEvent};
 use fleetward_wire::tasks::{Claimed, Report, ReportStatus};
 use fleetward_wire::workers::{Heartbeat, HeartbeatAnswer, LostTask, WorkerStatus};
 use fleetward_wire::{Raw, Secret};
@@ -187,6 +192,41 @@ fn depth(json: &str) -> usize {
         }
     }
     deepest
+}
+
+/// A signed head for the wire.
+pub fn signed_head(signed: &SignedHead) -> AuditHead {
+    let SignedHead { head, key, signature } = signed;
+    AuditHead {
+        org: head.org.clone(),
+        cell: head.cell,
+        after: head.after,
+        after_hash: head.after_hash.to_string(),
+        position: head.position,
+        hash: head.hash.to_string(),
+        at_us: head.at,
+        public_key: key.to_base64(),
+        signature: STANDARD.encode(signature),
+    }
+}
+
+/// An event with everything that its hash is made of.
+pub fn exported(stored: &StoredEvent) -> ExportEvent {
+    let event = &stored.event;
+    ExportEvent {
+        position: stored.seq,
+        at_us: event.at,
+        r#type: event.kind.to_string(),
+        by: event.by.to_string(),
+        request_id: event.origin.as_ref().map(|origin| origin.request.to_string()),
+        source: event.origin.as_ref().and_then(|origin| Some(origin.source?.to_string())),
+        stream: event.stream.to_string(),
+        version: event.version,
+        codec: event.codec as i16,
+        // Every body is JSON today; one that is no text would be found by whoever checks the hash.
+        body: String::from_utf8_lossy(&event.body).into_owned(),
+        hash: stored.hash.to_string(),
+    }
 }
 
 #[cfg(test)]

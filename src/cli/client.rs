@@ -160,13 +160,19 @@ impl Client {
     }
 
     pub(crate) async fn send(&self, request: RequestBuilder) -> Result<Value, Failed> {
+        let response = self.stream(request).await?;
+        let text = response.text().await.map_err(|error| Failed::wrong(chain(&error)))?;
+        serde_json::from_str(&text)
+            .map_err(|_| Failed::wrong(format!("{} did not answer JSON", self.server)))
+    }
+
+    /// An answer whose body is still to come.
+    pub(crate) async fn stream(&self, request: RequestBuilder) -> Result<Response, Failed> {
         let response = request.send().await.map_err(|error| {
             Failed::Unavailable(format!("{} does not answer: {}", self.server, chain(&error)))
         })?;
         if response.status().is_success() {
-            let text = response.text().await.map_err(|error| Failed::wrong(chain(&error)))?;
-            return serde_json::from_str(&text)
-                .map_err(|_| Failed::wrong(format!("{} did not answer JSON", self.server)));
+            return Ok(response);
         }
         Err(refusal(response).await)
     }

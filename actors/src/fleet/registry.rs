@@ -24,6 +24,7 @@ use super::policy::{self, Change, POLICY_ID, Policy};
 use super::task::Profile;
 use super::watch::Watch;
 use super::worker::{Standing, Worker};
+use crate::access::{ACCESS_ID, Access};
 use crate::cause::Cause;
 use crate::config::Config;
 use crate::effect::Effect;
@@ -157,6 +158,12 @@ impl Actor for State {
             Message::Govern { change, by, reply } => {
                 let policy = self.govern(change, &by, cx);
                 self.log.answer(reply, policy);
+            }
+            Message::Note { event, by, reply } => {
+                let mut draft = self.log.begin(cx.clock().wall_us());
+                draft.push::<Access>(ACCESS_ID, &event, &by, None);
+                draft.allow(Effect::Answer(reply.with(())));
+                draft.submit();
             }
             Message::Policy { reply } => self.log.answer(reply, self.rolls.policy.clone()),
             Message::Roster { reply } => reply.send(self.roster()),

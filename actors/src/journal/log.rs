@@ -1,10 +1,10 @@
 //! The log of one cell in one life: where its actors put what they decided. It gives each event its position and
 //! time at once and in one order, so memory and journal agree before anything is written.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use fleetward_runtime::{Address, Reply};
+use fleetward_runtime::{Address, Answered, Reply};
 use fleetward_store::{CellId, Event, Origin, Position};
 
 use super::Message;
@@ -22,6 +22,9 @@ pub struct Positions {
     given: AtomicU64,
     committed: AtomicU64,
     projected: AtomicU64,
+    /// Whoever waits for the next commit; whether there is anybody.
+    waiting: Mutex<Vec<Reply<()>>>,
+    any_waiting: AtomicBool,
 }
 
 impl Positions {
@@ -45,8 +48,34 @@ impl Positions {
         self.committed.store(head, Ordering::Release);
     }
 
+    /// Comes when more than `position` is durable.
+    pub fn beyond(&self, position: Position) -> Answered<()> {
+        let (reply, answered) = Reply::channel();
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.retain(|known| !known.is_closed());
+        waiting.push(reply);
+        self.any_waiting.store(true, Ordering::SeqCst);
+        drop(waiting);
+        // One that came since the caller looked may not have seen who waits.
+        fence(Ordering::SeqCst);
+        if self.committed() > position {
+            self.wake();
+        }
+        answered
+    }
+
     pub(super) fn commit(&self, head: Position) {
         self.committed.store(head, Ordering::Release);
+        fence(Ordering::SeqCst);
+        if self.any_waiting.load(Ordering::SeqCst) {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        self.any_waiting.store(false, Ordering::SeqCst);
+        waiting.drain(..).for_each(|reply| reply.send(()));
     }
 
     pub(crate) fn project(&self, position: Position) {

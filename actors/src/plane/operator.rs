@@ -28,7 +28,7 @@ use crate::fleet::input;
 use crate::fleet::registry::{self, Asked, rules::Verdict};
 use crate::fleet::task::Task;
 use crate::fleet::worker::Worker;
-use crate::id::{TaskId, WorkerId};
+use crate::id::{TaskId, TokenId, WorkerId};
 use crate::seal::{Purpose, Sealed};
 use crate::system::org::Role;
 use crate::system::principals::KnownOrg;
@@ -44,6 +44,7 @@ pub struct Operator {
     known: Arc<KnownOrg>,
     by: Cause,
     role: Role,
+    token: TokenId,
 }
 
 /// A task as its organisation sees it.
@@ -63,7 +64,7 @@ impl std::fmt::Debug for Operator {
 
 impl Operator {
     pub(super) fn new(plane: ControlPlane, known: Arc<KnownOrg>, caller: &Caller) -> Self {
-        Self { plane, known, by: caller.by.clone(), role: caller.role }
+        Self { plane, known, by: caller.by.clone(), role: caller.role, token: caller.token }
     }
 
     /// Whether the caller may do what `needed` may. Every call asks it itself.
@@ -84,6 +85,16 @@ impl Operator {
     /// # Errors
     /// When this organisation has no such task.
     pub async fn task(&self, id: TaskId) -> Result<TaskView, Error> {
+        let view = self.look(id).await?;
+        let shown = view.result.is_some() || view.task.progress.is_some();
+        if shown {
+            self.note_reads(vec![id]).await?;
+        }
+        Ok(view)
+    }
+
+    /// The same, for what does not show what is sealed.
+    pub(super) async fn look(&self, id: TaskId) -> Result<TaskView, Error> {
         let cell = self.cell().await?;
         let permit = self.plane.permit(cell.cell, 0)?;
         let within = self.plane.shared.config.answer_within;
@@ -127,7 +138,10 @@ impl Operator {
         before: Option<Position>,
         limit: usize,
     ) -> Result<Vec<TaskView>, Error> {
-        self.list::<Task>(status, before, limit).await?.iter().map(|row| self.view(row)).collect()
+        let rows = self.list::<Task>(status, before, limit).await?;
+        let views = rows.iter().map(|row| self.view(row)).collect::<Result<Vec<_>, _>>()?;
+        self.note_reads(shown(&views)).await?;
+        Ok(views)
     }
 
     /// Workers, newest first, with the time each was last heard of (microseconds UTC). `before` is the `created`
@@ -197,6 +211,11 @@ impl Operator {
                 Ok(known)
             }
         }
+    }
+
+    /// Notes that the caller is answered with what is sealed in these tasks.
+    pub(super) async fn note_reads(&self, tasks: Vec<TaskId>) -> Result<(), Error> {
+        self.plane.note_reads(self.number(), (self.token, &self.by), tasks).await
     }
 
     pub(super) fn plane(&self) -> &ControlPlane {
@@ -280,4 +299,9 @@ impl Operator {
         let row = self.plane.row(self.number(), Worker::KIND, id.to_string()).await?;
         state(&row.ok_or_else(|| Refusal::not_found("worker"))?)
     }
+}
+
+/// The tasks whose output or error text is among what is shown.
+fn shown(views: &[TaskView]) -> Vec<TaskId> {
+    views.iter().filter(|view| view.result.is_some()).map(|view| view.task.id).collect()
 }

@@ -11,6 +11,7 @@ use crate::seal::{CellKey, Key, Purpose};
 use crate::system::directory::{FIRST_KEY, Message, NewOrg, NewToken};
 use crate::system::org::{Org, Role, Token};
 use crate::system::payload_key::PayloadKey;
+use crate::system::signer::Signer;
 
 /// A token to be made.
 #[derive(Debug, Clone)]
@@ -112,6 +113,23 @@ impl ControlPlane {
             self.send_org((DEFAULT_ORG, None), None, &Cause::system()).await?;
         }
         Ok(())
+    }
+
+    /// The record can be signed from the start.
+    pub(super) async fn ensure_signer(&self) -> Result<(), Error> {
+        if self.shared.principals.signer().is_some() {
+            return Ok(());
+        }
+        let (signer, sealed) = Signer::fresh(&self.shared.master).map_err(|error| {
+            let id = uuid::Uuid::now_v7().to_string();
+            tracing::error!(%id, %error, "the record cannot be signed");
+            Error::Internal(id)
+        })?;
+        let permit = self.permit(SYSTEM_CELL, 0)?;
+        let within = self.shared.config.answer_within;
+        let signer = Arc::new(signer);
+        let ensure = |reply| Message::EnsureSigner { signer, sealed, reply };
+        Ok(self.shared.directory.call_with_permit(permit, within, ensure).await?)
     }
 
     pub(super) async fn ensure_admin_token(&self, text: &str) -> Result<(), Error> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fleetward_runtime::Address;
-use fleetward_store::Origin;
+use fleetward_store::{CellId, Origin};
 use subtle::ConstantTimeEq;
 
 use super::ControlPlane;
@@ -89,6 +89,12 @@ impl ControlPlane {
         session.enter().await?;
         Ok(session)
     }
+
+    /// The cell that a worker's secret names, which proves nothing by itself.
+    pub fn cell_of_secret(&self, secret: &str) -> Option<CellId> {
+        let cell = credentials::cell_of_secret(secret)?;
+        self.shared.principals.org_of(cell).map(|known| known.org.cell())
+    }
 }
 
 impl Session {
@@ -101,6 +107,11 @@ impl Session {
     /// The worker.
     pub fn worker(&self) -> WorkerId {
         self.worker
+    }
+
+    /// The cell of its organisation.
+    pub fn cell_number(&self) -> CellId {
+        self.known.org.cell()
     }
 
     /// Its organisation.

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use fleetward_store::{CellId, Position, Record, StoredEvent};
 
+use crate::access::Access;
 use crate::fact::{self, Fold, Stamp, Unfoldable, split_stream, unfoldable};
 use crate::fleet::alert::Alert;
 use crate::fleet::key::Key;
@@ -17,6 +18,7 @@ use crate::fleet::watch::Watch;
 use crate::fleet::worker::Worker;
 use crate::system::org::{Org, Token};
 use crate::system::payload_key::PayloadKey;
+use crate::system::signer::SigningKey;
 
 /// A stream of any kind that this build knows.
 pub struct Live(Box<dyn Folding>);
@@ -71,6 +73,8 @@ impl Live {
             Org::KIND => Known::<Org>::begin(stored),
             Token::KIND => Known::<Token>::begin(stored),
             PayloadKey::KIND => Known::<PayloadKey>::begin(stored),
+            Access::KIND => Known::<Access>::begin(stored),
+            SigningKey::KIND => Known::<SigningKey>::begin(stored),
             _ => Err(unfoldable(stored.seq, &stored.event, "a stream of an unknown kind")),
         }
     }
@@ -91,6 +95,8 @@ impl Live {
             Org::KIND => Known::<Org>::read(row),
             Token::KIND => Known::<Token>::read(row),
             PayloadKey::KIND => Known::<PayloadKey>::read(row),
+            Access::KIND => Known::<Access>::read(row),
+            SigningKey::KIND => Known::<SigningKey>::read(row),
             kind => Err(Unfoldable {
                 seq: row.updated,
                 stream: format!("{kind}/{}", row.id),

@@ -12,6 +12,8 @@ use fleetward_runtime::{Actor, Context, Crash, Reply, StartError};
 use super::org::{Org, OrgEvent, Role, Token, TokenEvent};
 use super::payload_key::{PayloadKey, PayloadKeyEvent};
 use super::principals::{Change, KnownOrg, Principals};
+use super::signer::{SIGNER_ID, Signer, SigningKey, SigningKeyEvent};
+use crate::access::{self, ACCESS_ID, Access};
 use crate::cause::Cause;
 use crate::effect::Effect;
 use crate::error::{Error, Kind, Refusal};
@@ -27,6 +29,8 @@ pub use ring::{NewPayloadKey, RingMessage};
 
 /// The number of the first key of a ring.
 pub const FIRST_KEY: u32 = 1;
+/// What it keeps in memory.
+const KINDS: [&str; 4] = [Org::KIND, Token::KIND, PayloadKey::KIND, SigningKey::KIND];
 /// Longest name of an organisation, in characters.
 const NAME_MAX: usize = 63;
 
@@ -91,6 +95,24 @@ pub enum Message {
         /// As it is now.
         reply: Reply<Result<Org, Error>>,
     },
+    /// From the control plane when it starts: the record is to be signed from now on.
+    EnsureSigner {
+        /// The key that signs if there is none yet.
+        signer: Arc<Signer>,
+        /// The same, for the record.
+        sealed: Sealed,
+        /// There is a key.
+        reply: Reply<()>,
+    },
+    /// From the control plane: what changes nothing and is yet on the record.
+    Note {
+        /// What.
+        event: access::Event,
+        /// Who, by which request.
+        by: Cause,
+        /// It is durable.
+        reply: Reply<()>,
+    },
     /// From an administrator. A token of the same text is made once.
     CreateToken {
         /// What to make.
@@ -129,6 +151,7 @@ pub struct State {
     orgs: HashMap<OrgId, Org>,
     tokens: HashMap<TokenId, Token>,
     payload_keys: BTreeMap<(OrgId, u32), PayloadKey>,
+    has_signer: bool,
 }
 
 impl Actor for State {
@@ -136,12 +159,17 @@ impl Actor for State {
     type Message = Message;
 
     async fn start(args: Args, _cx: &mut Context<Message>) -> Result<Self, StartError> {
-        let mut part = args.keeper.take(&[Org::KIND, Token::KIND, PayloadKey::KIND]).await?;
+        let mut part = args.keeper.take(&KINDS).await?;
         let (orgs, keys) = (part.folded::<Org>(), part.folded::<PayloadKey>());
         for known in opening::organisations(&orgs, &keys, &args.master)? {
             args.principals.apply(Change::Org(Box::new(known)));
         }
         let orgs = orgs.into_iter().map(|org| (org.state.id, org.state)).collect();
+        let signer = opening::signer(&part.folded(), &args.master)?;
+        let has_signer = signer.is_some();
+        if let Some(signer) = signer {
+            args.principals.apply(Change::Signer(Arc::new(signer)));
+        }
         let tokens: HashMap<_, _> =
             part.states::<Token>().into_iter().map(|token| (token.id, token)).collect();
         for token in tokens.values() {
@@ -149,7 +177,7 @@ impl Actor for State {
         }
         let keys = keys.into_iter().map(|key| key.state);
         let payload_keys = keys.map(|key| ((key.org, key.number), key)).collect();
-        Ok(Self { args, log: part.log, orgs, tokens, payload_keys })
+        Ok(Self { args, log: part.log, orgs, tokens, payload_keys, has_signer })
     }
 
     fn handle(&mut self, message: Message, cx: &mut Context<Message>) -> Result<(), Crash> {
@@ -157,6 +185,16 @@ impl Actor for State {
             Message::CreateOrg { new, token, by, reply } => {
                 let outcome = self.create_org(*new, token, &by, cx);
                 self.log.answer(reply, outcome);
+            }
+            Message::Note { event, by, reply } => {
+                let mut draft = self.log.begin(cx.clock().wall_us());
+                draft.push::<Access>(ACCESS_ID, &event, &by, None);
+                draft.allow(Effect::Answer(reply.with(())));
+                draft.submit();
+            }
+            Message::EnsureSigner { signer, sealed, reply } => {
+                self.ensure_signer(signer, sealed, cx);
+                self.log.answer(reply, ());
             }
             Message::CreateToken { token, by, reply } => {
                 let outcome = self.create_token(*token, &by, cx);
@@ -177,6 +215,8 @@ impl Actor for State {
     fn label(message: &Message) -> &'static str {
         match message {
             Message::CreateOrg { .. } => "CreateOrg",
+            Message::Note { .. } => "Note",
+            Message::EnsureSigner { .. } => "EnsureSigner",
             Message::CreateToken { .. } => "CreateToken",
             Message::RevokeToken { .. } => "RevokeToken",
             Message::Ring(_) => "Ring",
@@ -222,6 +262,19 @@ impl State {
         }
         draft.submit();
         Ok(org)
+    }
+
+    fn ensure_signer(&mut self, signer: Arc<Signer>, sealed: Sealed, cx: &Context<Message>) {
+        if self.has_signer {
+            return;
+        }
+        let log = self.log.clone();
+        let mut draft = log.begin(cx.clock().wall_us());
+        let event = SigningKeyEvent::Created { public_key: signer.public().to_base64() };
+        draft.push::<SigningKey>(SIGNER_ID, &event, &Cause::system(), Some(sealed));
+        self.has_signer = true;
+        self.allow(&mut draft, Change::Signer(signer));
+        draft.submit();
     }
 
     fn create_token(

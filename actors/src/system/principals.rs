@@ -1,12 +1,13 @@
 //! Who may ask for what: the organisations and the operators' tokens, as every request is checked against
 //! them. Loaded when the directory starts, changed only by its effects.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use dashmap::DashMap;
 use fleetward_store::CellId;
 
 use super::org::{Org, Token};
+use super::signer::Signer;
 use crate::fleet::credentials;
 use crate::id::OrgId;
 use crate::seal::{CellKey, KeyChange, Ring};
@@ -36,6 +37,8 @@ pub enum Change {
         /// What became of them.
         keys: Vec<KeyChange>,
     },
+    /// Of the key that signs heads of the record.
+    Signer(Arc<Signer>),
 }
 
 /// The index.
@@ -45,6 +48,7 @@ pub struct Principals {
     cells: DashMap<CellId, OrgId>,
     names: DashMap<String, OrgId>,
     tokens: DashMap<String, Arc<Token>>,
+    signer: RwLock<Option<Arc<Signer>>>,
 }
 
 impl Principals {
@@ -78,6 +82,11 @@ impl Principals {
         orgs
     }
 
+    /// What signs heads of the record, once there is a key.
+    pub fn signer(&self) -> Option<Arc<Signer>> {
+        self.signer.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub(crate) fn apply(&self, change: Change) {
         match change {
             Change::Org(known) => {
@@ -97,6 +106,9 @@ impl Principals {
                 if let Some(known) = self.org(org) {
                     known.ring.apply(keys);
                 }
+            }
+            Change::Signer(signer) => {
+                *self.signer.write().unwrap_or_else(PoisonError::into_inner) = Some(signer);
             }
             Change::Token(token) => {
                 if token.revoked {

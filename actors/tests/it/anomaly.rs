@@ -41,8 +41,8 @@ fn kinds(worker: &Worker) -> Vec<Kind> {
 }
 
 async fn count(plane: &Plane, kind: &str) -> usize {
-    let query = AuditQuery { kind: Some(kind.to_owned()), limit: 100, ..AuditQuery::default() };
-    plane.operator.audit(&query).await.unwrap().len()
+    let query = AuditQuery { kinds: vec![kind.to_owned()], limit: 100, ..AuditQuery::default() };
+    plane.operator.audit(&query).await.unwrap().entries.len()
 }
 
 async fn govern(plane: &Plane, anomaly: Thresholds) {

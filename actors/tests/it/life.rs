@@ -44,6 +44,7 @@ fn worker_joins_is_approved_takes_a_task_and_reports() {
             .audit(&AuditQuery { limit: 10, ..AuditQuery::default() })
             .await
             .unwrap()
+            .entries
             .into_iter()
             .map(|entry| entry.kind)
             .collect();

@@ -1,40 +1,196 @@
-//! The record of what happened in an organisation.
+//! The record of what happened, in an organisation and in the system.
+
+use std::time::Duration;
 
 use axum::Json;
-use fleetward_actors::id::WorkerId;
-use fleetward_actors::plane::{AuditEntry, AuditQuery};
-use fleetward_wire::audit::{AuditEvent, AuditList, AuditQuery as Asked};
+use axum::body::Body;
+use axum::extract::{FromRequestParts, State};
+use axum::http::header::{CONTENT_TYPE, HeaderValue};
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
+use fleetward_actors::id::{TaskId, WorkerId};
+use fleetward_actors::plane::{AuditEntry, AuditQuery, AuditSpan, AuditTrail, Export, Start};
+use fleetward_wire::audit::{
+    AuditEvent, AuditHead, AuditKey, AuditList, AuditQuery as Asked, ExportOpening,
+};
+use futures_util::stream;
+use serde::Deserialize;
 
-use crate::auth::InOrg;
+use crate::auth::{AskingSystem, CanAdminister, InOrg};
+use crate::edge::Edge;
 use crate::extract::{Params, page};
 use crate::problem::Problem;
+use crate::routes::worker_protocol::wait;
 use crate::times::{micros, rfc3339};
+use crate::translate::{exported, signed_head};
 
-/// The newest events that fit.
-pub(super) async fn list(
-    InOrg(operator): InOrg,
-    Params(asked): Params<Asked>,
-) -> Result<Json<AuditList>, Problem> {
-    let since = asked.since.as_deref().map(since).transpose()?;
-    let worker = asked.worker_id.as_deref().map(worker).transpose()?;
-    let query = AuditQuery {
-        kind: asked.r#type,
-        worker,
-        since,
-        before: asked.before,
-        limit: page(asked.limit)?,
-    };
-    let events: Vec<_> = operator.audit(&query).await?.into_iter().map(event).collect();
-    Ok(Json(AuditList { total: events.len() as u64, events }))
+/// The record that a caller may see: of its organisation.
+pub(super) struct OfOrg(AuditTrail);
+
+/// The record of the system.
+pub(super) struct OfSystem(AuditTrail);
+
+impl FromRequestParts<Edge> for OfOrg {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Result<Self, Problem> {
+        let InOrg(operator) = InOrg::from_request_parts(parts, edge).await?;
+        Ok(Self(operator.audit_trail().await?))
+    }
 }
 
-fn since(text: &str) -> Result<i64, Problem> {
-    micros(text)
-        .ok_or_else(|| Problem::bad_request("invalid_since", "since must be a time of RFC 3339"))
+impl FromRequestParts<Edge> for OfSystem {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Result<Self, Problem> {
+        let AskingSystem(asking) = AskingSystem::from_request_parts(parts, edge).await?;
+        Ok(Self(edge.plane.system_trail(&asking.caller)?))
+    }
+}
+
+/// A page of the record.
+pub(super) async fn list(
+    State(edge): State<Edge>,
+    OfOrg(trail): OfOrg,
+    Params(asked): Params<Asked>,
+) -> Result<Json<AuditList>, Problem> {
+    shown(&edge, &trail, asked).await
+}
+
+/// A page of the record of the system.
+pub(super) async fn list_of_system(
+    State(edge): State<Edge>,
+    OfSystem(trail): OfSystem,
+    Params(asked): Params<Asked>,
+) -> Result<Json<AuditList>, Problem> {
+    shown(&edge, &trail, asked).await
+}
+
+/// What the record is now, signed.
+pub(super) async fn head(OfOrg(trail): OfOrg) -> Result<Json<AuditHead>, Problem> {
+    Ok(Json(signed_head(&trail.head().await?)))
+}
+
+/// What the record of the system is now, signed.
+pub(super) async fn head_of_system(OfSystem(trail): OfSystem) -> Result<Json<AuditHead>, Problem> {
+    Ok(Json(signed_head(&trail.head().await?)))
+}
+
+/// What heads are signed with.
+pub(super) async fn key(OfOrg(trail): OfOrg) -> Result<Json<AuditKey>, Problem> {
+    let key = trail.key()?;
+    Ok(Json(AuditKey {
+        id: key.id(),
+        algorithm: "Ed25519".to_owned(),
+        public_key: key.to_base64(),
+        pem: key.to_pem(),
+    }))
+}
+
+/// Which stretch of the record is wanted.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Stretch {
+    after: u64,
+    until: Option<u64>,
+}
+
+/// A stretch of the record as it is stored, a line for each event.
+pub(super) async fn export(
+    CanAdminister(operator): CanAdminister,
+    Params(Stretch { after, until }): Params<Stretch>,
+) -> Result<Response, Problem> {
+    lines(operator.audit_trail().await?.export(after, until).await?)
+}
+
+/// The same of the system.
+pub(super) async fn export_of_system(
+    OfSystem(trail): OfSystem,
+    Params(Stretch { after, until }): Params<Stretch>,
+) -> Result<Response, Problem> {
+    lines(trail.export(after, until).await?)
+}
+
+/// An answer that reads a page when the one before was taken. If the journal cannot be read any more it breaks off.
+fn lines(export: Export) -> Result<Response, Problem> {
+    let head = signed_head(export.head());
+    let opening = line(&ExportOpening { fleetward_audit_export: 1, head });
+    let pages = stream::try_unfold((Some(opening), export), async |(opening, mut export)| {
+        if let Some(opening) = opening {
+            return Ok(Some((opening, (None, export))));
+        }
+        let page = export.next_page().await.map_err(|error| {
+            tracing::warn!(%error, "an export breaks off");
+            error
+        })?;
+        let text = page.iter().flat_map(|stored| line(&exported(stored))).collect::<Vec<u8>>();
+        Ok::<_, fleetward_actors::Error>((!page.is_empty()).then_some((text, (None, export))))
+    });
+    let json = HeaderValue::from_static("application/x-ndjson");
+    Ok(([(CONTENT_TYPE, json)], Body::from_stream(pages)).into_response())
+}
+
+fn line(value: &impl serde::Serialize) -> Vec<u8> {
+    let mut text = serde_json::to_vec(value).expect("lines have string keys only");
+    text.push(b'\n');
+    text
+}
+
+async fn shown(edge: &Edge, trail: &AuditTrail, asked: Asked) -> Result<Json<AuditList>, Problem> {
+    let longest = wait("invalid_wait", asked.wait, Duration::ZERO)?;
+    let query = query(asked)?;
+    let page = tokio::select! {
+        biased;
+        page = trail.tail(&query, longest) => page?,
+        () = edge.dismissed() => trail.page(&query).await?,
+    };
+    let events: Vec<_> = page.entries.into_iter().map(event).collect();
+    Ok(Json(AuditList { total: events.len() as u64, events, next: page.next }))
+}
+
+fn query(asked: Asked) -> Result<AuditQuery, Problem> {
+    let start = match (asked.before, asked.after) {
+        (None, None) => Start::Newest,
+        (Some(before), None) => Start::Before(before),
+        (None, Some(after)) => Start::After(after),
+        (Some(_), Some(_)) => {
+            let detail = "give before, to go back, or after, to go forward";
+            return Err(Problem::bad_request("invalid_position", detail));
+        }
+    };
+    let kinds = asked.r#type.unwrap_or_default();
+    let kinds: Vec<String> =
+        kinds.split(',').map(str::trim).filter(|kind| !kind.is_empty()).map(Into::into).collect();
+    if kinds.len() > fleetward_actors::plane::KINDS_MAX {
+        return Err(Problem::bad_request("too_many", "that are too many types in one question"));
+    }
+    Ok(AuditQuery {
+        kinds,
+        worker: asked.worker_id.as_deref().map(worker).transpose()?,
+        task: asked.run_id.as_deref().map(task).transpose()?,
+        by: asked.by,
+        request: asked.request_id,
+        span: AuditSpan {
+            since: asked.since.as_deref().map(|text| time("since", text)).transpose()?,
+            until: asked.until.as_deref().map(|text| time("until", text)).transpose()?,
+        },
+        start,
+        limit: page(asked.limit)?,
+    })
+}
+
+fn time(name: &'static str, text: &str) -> Result<i64, Problem> {
+    let code = if name == "since" { "invalid_since" } else { "invalid_until" };
+    let detail = format!("{name} must be a time of RFC 3339");
+    micros(text).ok_or_else(|| Problem::bad_request(code, detail))
 }
 
 fn worker(text: &str) -> Result<WorkerId, Problem> {
     text.parse().map_err(|_| Problem::not_found("worker"))
+}
+
+fn task(text: &str) -> Result<TaskId, Problem> {
+    text.parse().map_err(|_| Problem::not_found("task"))
 }
 
 /// An event, as the record shows it.

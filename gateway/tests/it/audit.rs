@@ -1,9 +1,11 @@
 //! The record of what happened: who, by which request, from where.
 
+use std::time::Duration;
+
 use fleetward_gateway::GatewayOptions;
 use serde_json::{Value, json};
 
-use crate::server::{Server, Setup, with, with_server};
+use crate::server::{Answer, Client, Server, Setup, with, with_server};
 
 /// Kind, request and address of what the record holds, oldest first.
 async fn told(server: &Server) -> Vec<(String, String, String)> {
@@ -18,7 +20,7 @@ async fn told(server: &Server) -> Vec<(String, String, String)> {
 fn every_event_names_the_request_that_caused_it() {
     with_server(async |server| {
         let worker = server.worker("w").await;
-        let asking = |client: &crate::server::Client, id| client.clone().with("x-request-id", id);
+        let asking = |client: &Client, id| client.clone().with("x-request-id", id);
         let polling = asking(&worker, "poll-1").park().await;
         asking(&server.admin, "submit-1").submit(json!({"payload": 1})).await;
         let claimed = polling.await.unwrap().json;
@@ -61,4 +63,161 @@ fn proxy_that_is_trusted_says_where_a_request_comes_from() {
             assert_eq!(submitted.2, expected, "{trusted}");
         });
     }
+}
+
+fn positions(page: &Answer) -> Vec<u64> {
+    let events = page.json["events"].as_array().unwrap();
+    events.iter().map(|event| event["position"].as_u64().unwrap()).collect()
+}
+
+/// The events of a kind that come after a position, once there is one.
+async fn next(client: &Client, place: &str, kind: &str, after: u64) -> Value {
+    let path = format!("/api/v1/{place}/audit?type={kind}&after={after}&wait=60");
+    let page = client.send("GET", &path, None).await;
+    assert_eq!(page.status, 200, "{}", page.text);
+    page.json["events"].clone()
+}
+
+#[test]
+fn record_is_paged_in_both_directions_and_by_what_is_asked() {
+    with_server(async |server| {
+        let worker = server.worker("w").await;
+        for n in 0..5 {
+            server.submit(json!(n)).await;
+            let claimed = worker.take().await;
+            worker.complete(&claimed, json!(n)).await;
+        }
+        let all = positions(&server.admin.get("/audit?after=0&limit=200").await);
+        let newest = positions(&server.admin.get("/audit?limit=200").await);
+        let walk = async |direction: &str, first: u64| {
+            let (mut seen, mut next) = (Vec::new(), first);
+            loop {
+                let path = format!("/audit?type=task.*&limit=2&{direction}={next}");
+                let page = server.admin.get(&path).await;
+                let found = positions(&page);
+                let Some(more) = page.json["next"].as_u64().filter(|_| !found.is_empty()) else {
+                    seen.extend(found);
+                    return seen;
+                };
+                (next, seen) = (more, [seen, found].concat());
+            }
+        };
+
+        let (forth, mut back) = (walk("after", 0).await, walk("before", 1_000).await);
+        back.reverse();
+        assert_eq!(all, (1..=all.len() as u64).collect::<Vec<_>>());
+        assert_eq!(newest, all.iter().rev().copied().collect::<Vec<_>>());
+        assert_eq!((forth.len(), &forth), (15, &back));
+        let id = worker.header("x-worker-id").to_owned();
+        for (asked, count) in [
+            ("type=task.claimed,task.completed".to_owned(), 10),
+            (format!("by=worker:{id}"), 10),
+            ("by=system&type=task.*".to_owned(), 0),
+            ("since=2027-01-15T08:00:00Z&type=task.*".to_owned(), 15),
+            ("until=2027-01-15T08:00:00Z".to_owned(), 0),
+            ("request_id=nobody".to_owned(), 0),
+        ] {
+            for direction in ["", "&after=0"] {
+                let page = server.admin.get(&format!("/audit?limit=200&{asked}{direction}")).await;
+                assert_eq!(page.json["total"], count, "{asked}{direction}");
+            }
+        }
+        let task = server.submit(json!(9)).await;
+        assert_eq!(server.admin.get(&format!("/audit?run_id={task}")).await.json["total"], 1);
+        for wrong in ["before=1&after=1", "until=later", "limit=0", "wait=-1"] {
+            assert_eq!(server.admin.get(&format!("/audit?{wrong}")).await.problem().0, 400);
+        }
+    });
+}
+
+#[test]
+fn tail_waits_for_what_happens_and_goes_on_where_it_was() {
+    with_server(async |server| {
+        let head = server.admin.get("/audit/head").await.json["position"].as_u64().unwrap();
+        let (admin, asked) = (server.admin.anew(), head);
+        let waits =
+            tokio::spawn(async move { next(&admin, "fleet", "task.submitted", asked).await });
+        server.worker("w").await;
+        let task = server.submit(json!(1)).await;
+
+        let events = waits.await.unwrap();
+
+        assert_eq!(events.as_array().unwrap().len(), 1);
+        assert_eq!(events[0]["subject"], task);
+    });
+}
+
+#[test]
+fn refused_requests_are_one_event_a_minute_in_the_record_they_belong_to() {
+    with_server(async |server| {
+        let other = server.tenant("other").await;
+        let viewer = json!({"name": "v", "role": "viewer"});
+        let made = other.send("POST", "/api/v1/tokens", Some(&viewer)).await;
+        let token = made.json["token"].as_str().unwrap();
+        let viewer = server.anybody().with("authorization", &format!("Bearer {token}"));
+        let heads = async || {
+            let system = server.admin.send("GET", "/api/v1/system/audit/head", None).await;
+            let other = other.get("/audit/head").await;
+            [system, other].map(|head| head.json["position"].as_u64().unwrap())
+        };
+        // The first use of a token is an event of its own.
+        viewer.get("/audit/head").await;
+        let (mut roles, mut after) = (Vec::new(), 0);
+        while roles.len() < 2 {
+            for event in next(&other, "fleet", "token.used", after).await.as_array().unwrap() {
+                roles.push(event["details"]["role"].as_str().unwrap().to_owned());
+                after = event["position"].as_u64().unwrap();
+            }
+        }
+        roles.sort_unstable();
+        assert_eq!(roles, ["admin", "viewer"]);
+        next(&server.admin, "system", "token.used", 0).await;
+        let wrong = server.anybody().with("authorization", "Bearer fwt_wrong");
+        for _ in 0..40 {
+            assert_eq!(wrong.get("/tasks").await.status, 401);
+        }
+        for _ in 0..3 {
+            assert_eq!(viewer.post("/pause", &json!({})).await.status, 403);
+            assert_eq!(viewer.get("/tasks/nothing").await.status, 404);
+        }
+
+        server.clock.advance(Duration::from_secs(60));
+        let system = next(&server.admin.anew(), "system", "request.refused", 0).await;
+        let other_events = next(&other.anew(), "fleet", "request.refused", 0).await;
+
+        let source = json!([{"address": "127.0.0.1", "count": 40}]);
+        assert_eq!(system.as_array().unwrap().len(), 1);
+        assert_eq!(system[0]["details"]["codes"], json!({"bad_token": 40}));
+        assert_eq!(system[0]["details"]["sources"], source);
+        assert_eq!(other_events[0]["details"]["count"], 6);
+        let codes = json!({"not_found": 3, "role_too_low": 3});
+        assert_eq!(other_events[0]["details"]["codes"], codes);
+        let before = heads().await;
+        server.clock.advance(Duration::from_secs(600));
+        server.admin.anew().submit(json!({"payload": 1})).await;
+        assert_eq!(heads().await, before, "nothing was refused, so nothing was noted");
+    });
+}
+
+#[test]
+fn reading_what_a_task_gave_is_on_the_record_before_it_is_answered() {
+    with_server(async |server| {
+        let worker = server.worker("w").await;
+        let task = server.submit(json!(1)).await;
+        let claimed = worker.take().await;
+        server.admin.task(&task).await;
+        worker.complete(&claimed, json!("done")).await;
+        let read = async || server.admin.get("/audit?type=payload.read").await.json;
+
+        assert_eq!(read().await["total"], 0, "there was nothing to read");
+        let client = server.admin.clone().with("x-request-id", "read-1");
+        assert_eq!(client.task(&task).await["output"], "done");
+        server.admin.get("/tasks").await;
+        server.admin.get(&format!("/tasks/{task}/history")).await;
+
+        let events = read().await["events"].clone();
+        assert_eq!(events.as_array().unwrap().len(), 1, "once in ten minutes: {events}");
+        assert_eq!(events[0]["details"]["tasks"], json!([task]));
+        assert_eq!(events[0]["request_id"], "read-1");
+    });
 }

@@ -28,6 +28,9 @@ const TABLE: &[(&str, &str, For, u16)] = &[
     ("GET", "/readyz", Anybody, 200),
     ("GET", "/metrics", Anybody, 200),
     ("GET", "/api/v1/system/actors", System, 200),
+    ("GET", "/api/v1/system/audit", System, 200),
+    ("GET", "/api/v1/system/audit/head", System, 200),
+    ("GET", "/api/v1/system/audit/export", System, 200),
     ("GET", "/api/v1/orgs", Viewer, 200),
     ("POST", "/api/v1/orgs", System, 422),
     ("GET", "/api/v1/tokens", Admin, 200),
@@ -90,6 +93,9 @@ const TABLE: &[(&str, &str, For, u16)] = &[
     ("POST", "/payload-keys/{id}/promote", Admin, 404),
     ("POST", "/payload-keys/{id}/retire", Admin, 404),
     ("GET", "/audit", Viewer, 200),
+    ("GET", "/audit/head", Viewer, 200),
+    ("GET", "/audit/key", Viewer, 200),
+    ("GET", "/audit/export", Admin, 200),
 ];
 
 /// Everybody who may call: a name, the client, and what it is.

@@ -7,6 +7,7 @@ use fleetward_store::Origin;
 
 use super::rules::{Application, Verdict};
 use super::{Asked, NewKey, Roster};
+use crate::access;
 use crate::cause::Cause;
 use crate::error::Error;
 use crate::fleet::anomaly::Sighting;
@@ -71,6 +72,15 @@ pub enum Message {
         /// The policy as it is now.
         reply: Reply<Policy>,
     },
+    /// From the control plane: what changes nothing and is yet on the record.
+    Note {
+        /// What.
+        event: access::Event,
+        /// Who, by which request.
+        by: Cause,
+        /// It is durable.
+        reply: Reply<()>,
+    },
     /// From a caller that asks for the policy.
     Policy {
         /// As it is now.
@@ -121,6 +131,7 @@ impl Message {
             Self::Register { .. } => "Register",
             Self::Decide { .. } => "Decide",
             Self::Govern { .. } => "Govern",
+            Self::Note { .. } => "Note",
             Self::Policy { .. } => "Policy",
             Self::Roster { .. } => "Roster",
             Self::Look { .. } => "Look",

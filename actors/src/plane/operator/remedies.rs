@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use fleetward_store::{Position, Query, ReadLimit};
 
-use super::{Operator, TaskView};
+use super::{Operator, TaskView, shown};
 use crate::error::{Error, Refusal};
 use crate::fact::Fold;
 use crate::fleet::dispatcher::remedy::{self, Remedy};
@@ -214,6 +214,7 @@ impl Operator {
                 found.len() < limit
             })
             .await?;
+        self.note_reads(shown(&found)).await?;
         Ok((found, more))
     }
 
@@ -242,6 +243,9 @@ impl Operator {
             .await?;
         let mut groups: Vec<_> = groups.into_values().collect();
         groups.sort_by_key(|group| std::cmp::Reverse((group.count, group.newest_at)));
+        let samples = groups.iter().filter(|group| group.sample.result.is_some());
+        let samples: Vec<_> = samples.map(|group| group.sample.task.id).collect();
+        self.note_reads(samples).await?;
         Ok(DeadGroups { groups, more })
     }
 
@@ -293,7 +297,7 @@ impl Operator {
         {
             return Ok(Explanation { task, reasons });
         }
-        let task = self.task(id).await?.task;
+        let task = self.look(id).await?.task;
         let reasons = dispatcher::why::closed(&task);
         Ok(Explanation { task, reasons })
     }
@@ -303,7 +307,7 @@ impl Operator {
     /// # Errors
     /// When this organisation has no such task.
     pub async fn history(&self, id: TaskId) -> Result<Vec<AuditEntry>, Error> {
-        let task = self.task(id).await?.task;
+        let task = self.look(id).await?.task;
         let stream = format!("{}/{id}", Task::KIND);
         let from = task.submitted.saturating_sub(1);
         let store = &self.plane.shared.store;

@@ -11,6 +11,7 @@ use crate::seal::{CellKey, Key, KeyChange, KeyState, MasterKey, Purpose, Ring, S
 use crate::system::org::Org;
 use crate::system::payload_key::PayloadKey;
 use crate::system::principals::KnownOrg;
+use crate::system::signer::{Signer, SigningKey};
 
 /// Every organisation, ready to be used.
 ///
@@ -35,6 +36,21 @@ pub(super) fn organisations(
         Ok(KnownOrg { org, key, ring })
     });
     orgs.collect()
+}
+
+/// What signs heads of the record, if there is a key.
+///
+/// # Errors
+/// Halt: it does not open.
+pub(super) fn signer(
+    keys: &[Folded<SigningKey>],
+    master: &MasterKey,
+) -> Result<Option<Signer>, StartError> {
+    let read = |folded| {
+        let sealed = sealed(folded).ok_or_else(|| halt("the key that signs the record"))?;
+        Signer::from_sealed(&sealed, master).map_err(halt)
+    };
+    keys.first().map(read).transpose()
 }
 
 fn cell_key(folded: &Folded<Org>, master: &MasterKey) -> Result<CellKey, StartError> {
