@@ -5,14 +5,17 @@ mod alerts;
 mod audit;
 // It takes a minute of doing nothing, and its name lets it begin first.
 mod calm;
+mod canaries;
 mod crash;
 mod crowd;
 mod demo;
 mod dispatch;
+mod examples;
 mod fencing;
 mod fixture;
 mod in_process;
 mod joining;
+mod late;
 mod mistakes;
 mod organisations;
 mod orphans;
