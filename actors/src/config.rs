@@ -26,6 +26,9 @@ pub struct Config {
     pub catch_up_within: Duration,
     /// Longest wait of a poll.
     pub poll_max: Duration,
+    /// Workers that are let in per second, and at once, when they register or come for the first time since the
+    /// server started; the rest are told when to come again.
+    pub admit_per_second: u32,
     /// Commands from outside that may be in flight, in all and for one organisation.
     pub commands: usize,
     /// The share of one organisation.
@@ -79,6 +82,7 @@ impl Default for Config {
             answer_within: Duration::from_secs(5),
             catch_up_within: Duration::from_secs(5),
             poll_max: Duration::from_secs(60),
+            admit_per_second: 1_000,
             commands: 8_192,
             commands_per_org: 4_096,
             command_bytes: 256 << 20,
@@ -126,6 +130,7 @@ impl Config {
             (self.lease < self.start_lease, "the lease must be at least the start lease"),
             (self.sweep.is_zero(), "the anomaly detector must look at times"),
             (self.attempt_cap == 0, "the attempt cap must be at least 1"),
+            (self.admit_per_second == 0, "at least one worker must be let in per second"),
             (self.batch_events == 0, "a write must hold at least one event"),
         ];
         rules.iter().find(|(broken, _)| *broken).map_or(Ok(()), |(_, why)| Err(BadConfig(why)))

@@ -1,6 +1,8 @@
 //! What a caller can be told. Three kinds: refused (do something else), unavailable (try again, or ask
 //! first whether it happened), and broken (an id to look for in the log).
 
+use std::time::Duration;
+
 use fleetward_runtime::{CallError, Full};
 
 /// How a refusal is meant.
@@ -75,6 +77,9 @@ pub enum Error {
     /// Too much in flight for this organisation. Certainly not done; try again.
     #[error("too many requests of this organisation are in flight; try again")]
     OverShare,
+    /// Many workers come back at once: it is this one's turn after that time. Certainly not done; try again then.
+    #[error("many workers come at once; try again in {} s", .0.as_secs() + 1)]
+    Crowded(Duration),
     /// The rows for listing are too far behind what happened. Certainly not done; try again.
     #[error("the store is behind; try again later")]
     Behind,

@@ -13,6 +13,7 @@ pub mod input;
 pub mod key;
 pub mod models;
 pub mod policy;
+pub mod presence;
 pub mod registry;
 pub mod sink;
 pub mod suspicion;

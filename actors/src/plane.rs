@@ -2,6 +2,7 @@
 //!
 //! A gateway turns requests into these calls and decides nothing; a library user makes them directly.
 
+mod admission;
 mod audit;
 mod delivery;
 mod enrollment;
@@ -29,6 +30,7 @@ use crate::error::{Error, Kind, Refusal};
 use crate::fleet::alerts::notifier::Notifier;
 pub use crate::fleet::alerts::notifier::{Outbound, Outgoing};
 use crate::fleet::cell::{Cells, Ground, OrgCell, keeper};
+use crate::fleet::presence::Presence;
 use crate::id::{OrgId, TokenId};
 use crate::journal::{self, Outage, Positions};
 use crate::projector::{self, Progress};
@@ -37,6 +39,7 @@ use crate::system::directory;
 use crate::system::org::Role;
 use crate::system::principals::{KnownOrg, Principals};
 use crate::system::reencryptor;
+use admission::Admission;
 pub use audit::{
     AuditEntry, AuditPage, AuditQuery, AuditSpan, AuditTrail, Export, KINDS_MAX, SYSTEM_RECORD,
     Start,
@@ -136,6 +139,7 @@ struct Shared {
     permits: Permits<CellId>,
     master: MasterKey,
     watch: watch::Watch,
+    admission: Admission,
 }
 
 /// Who asks, proved by a token.
@@ -294,6 +298,23 @@ impl ControlPlane {
         Ok(())
     }
 
+    /// Lets a worker in, if it was not since this server started.
+    fn admit(&self, worker: &Presence) -> Result<(), Error> {
+        if !worker.is_admitted() {
+            self.admit_one()?;
+            worker.admit();
+        }
+        Ok(())
+    }
+
+    /// Takes the place of one worker among those that are let in.
+    fn admit_one(&self) -> Result<(), Error> {
+        self.shared.admission.take(self.shared.clock.now()).map_err(|turn| {
+            metrics::counter!("fleetward_admissions_refused_total").increment(1);
+            Error::Crowded(turn)
+        })
+    }
+
     /// Room for one command from outside.
     fn permit(&self, cell: CellId, bytes: usize) -> Result<Permit, Error> {
         self.accepting()?;
@@ -375,6 +396,7 @@ async fn boot(
         share_count: config.commands_per_org,
         share_bytes: config.command_bytes_per_org,
     });
+    let admission = Admission::new(config.admit_per_second, clock.now());
     Ok(Shared {
         system,
         clock,
@@ -391,6 +413,7 @@ async fn boot(
         permits,
         master,
         watch: watch::Watch::default(),
+        admission,
     })
 }
 

@@ -150,9 +150,11 @@ pub(crate) fn all_answered(asked: usize, answered: usize, body: &[u8]) -> Result
 /// What an error of the library means for the load.
 pub(crate) fn told(error: Error) -> Trouble {
     match error {
-        Error::Busy | Error::Behind | Error::OverShare | Error::Unavailable(_) => {
-            Trouble::Busy(error.to_string())
-        }
+        Error::Busy
+        | Error::Behind
+        | Error::Crowded(_)
+        | Error::OverShare
+        | Error::Unavailable(_) => Trouble::Busy(error.to_string()),
         Error::OutcomeUnknown => Trouble::Lost(std::io::Error::other(error)),
         Error::Refused(_) | Error::Internal(_) => {
             Trouble::Refused { status: 0, body: error.to_string() }

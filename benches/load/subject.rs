@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use fleetward_actors::ControlPlane;
 use fleetward_actors::plane::{AdminToken, Options as PlaneOptions};
+use fleetward_actors::{Config, ControlPlane};
 use fleetward_store::Store;
 
 use crate::fleet::Fleet;
@@ -38,7 +38,10 @@ impl Subject {
                 let store = fleetward_store::connect(&url).await?;
                 let admin_token = Some(AdminToken(ADMIN.to_owned()));
                 let master_key = Some(fleetward_actors::seal::MasterKey::fresh());
-                let options = PlaneOptions { admin_token, master_key, ..PlaneOptions::default() };
+                // What is measured is a fleet that is there, not how it comes.
+                let config = Config { admit_per_second: 1_000_000, ..Config::default() };
+                let options =
+                    PlaneOptions { config, admin_token, master_key, ..PlaneOptions::default() };
                 Ok(Self::Here(ControlPlane::start(store, options).await?))
             }
         }

@@ -3,6 +3,8 @@
 //! A handler returns a [`Problem`]; the outermost layer (`request_id.rs`) writes its body, because
 //! only that knows the request's id.
 
+use std::time::Duration;
+
 use axum::http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -21,11 +23,13 @@ pub(crate) struct Problem {
     pub(crate) detail: String,
     /// Where the refused worker stands, if that is the reason.
     pub(crate) standing: Option<WorkerStatus>,
+    /// After how many seconds to try again, where that helps.
+    pub(crate) retry_after: u32,
 }
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), standing: None }
+        Self { status, code, detail: detail.into(), standing: None, retry_after: 1 }
     }
 
     /// The request makes no sense: 400.
@@ -82,7 +86,7 @@ impl Problem {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+                headers.insert(RETRY_AFTER, HeaderValue::from(self.retry_after));
             }
             _ => {}
         }
@@ -112,7 +116,7 @@ impl From<Refusal> for Problem {
             Kind::TooMany => StatusCode::TOO_MANY_REQUESTS,
         };
         let standing = refusal.standing.map(standing);
-        Self { status, code: refusal.code, detail: refusal.detail, standing }
+        Self { standing, ..Self::new(status, refusal.code, refusal.detail) }
     }
 }
 
@@ -123,6 +127,7 @@ impl From<Error> for Problem {
         match error {
             Error::Refused(refusal) => refusal.into(),
             Error::Busy => again("busy"),
+            Error::Crowded(turn) => Self { retry_after: spread(turn), ..again("crowded") },
             Error::Behind => again("behind"),
             Error::OverShare => Self::new(StatusCode::TOO_MANY_REQUESTS, "over_share", text),
             Error::Unavailable(why) => {
@@ -136,6 +141,12 @@ impl From<Error> for Problem {
             Error::Internal(id) => Self::internal(&id),
         }
     }
+}
+
+/// Whole seconds until a turn, rounded up or down by chance: those whose turns are close do not all come on the second.
+fn spread(turn: Duration) -> u32 {
+    let seconds = turn.as_secs_f64() + rand::random::<f64>();
+    (seconds as u32).max(1)
 }
 
 fn standing(word: &str) -> WorkerStatus {
@@ -158,6 +169,7 @@ mod tests {
         let cases = [
             (Error::Busy, 503, "busy"),
             (Error::Behind, 503, "behind"),
+            (Error::Crowded(Duration::from_secs(7)), 503, "crowded"),
             (Error::OverShare, 429, "over_share"),
             (Error::Unavailable("store: secret host".into()), 503, "unavailable"),
             (Error::OutcomeUnknown, 503, "outcome_unknown"),
@@ -173,6 +185,19 @@ mod tests {
             assert_eq!(waits, status == 429 || status == 503, "{code}");
             assert!(!problem.detail.contains("secret"));
         }
+    }
+
+    #[test]
+    fn worker_that_has_to_wait_for_its_turn_is_told_how_long() {
+        let seconds = |turn| {
+            let headers = Problem::from(Error::Crowded(turn)).headers();
+            headers[RETRY_AFTER].to_str().unwrap().parse::<u32>().unwrap()
+        };
+
+        assert_eq!(seconds(Duration::from_millis(1)), 1);
+        let told: Vec<_> = (0..64).map(|_| seconds(Duration::from_millis(7_500))).collect();
+        assert!(told.contains(&7) && told.contains(&8), "{told:?}");
+        assert!(told.iter().all(|seconds| (7..=8).contains(seconds)), "{told:?}");
     }
 
     #[test]

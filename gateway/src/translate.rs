@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use fleetward_actors::fleet::worker::Standing;
+use fleetward_actors::id::TaskId;
 use fleetward_actors::plane::{self, Offer, Outcome, Reported};
 use fleetward_actors::system::head::SignedHead;
 use fleetward_actors::{Error, Refusal, Session};
@@ -69,12 +70,12 @@ pub async fn heartbeat(
             counted: [beat.tasks_completed, beat.tasks_failed],
         })
         .await?;
-    lost.extend(
-        gone.into_iter().map(|(task, attempt)| LostTask { run_id: task.to_string(), attempt }),
-    );
+    let named = |&(task, attempt): &(TaskId, u32)| LostTask { run_id: task.to_string(), attempt };
+    let over = session.over(&gone).await?.iter().map(named).collect();
+    lost.extend(gone.iter().map(named));
     let status = status(session.standing().await?);
     let heartbeat_seconds = every.as_secs_f64();
-    Ok(HeartbeatAnswer { ok: true, status, heartbeat_seconds, lost, drain: false })
+    Ok(HeartbeatAnswer { ok: true, status, heartbeat_seconds, lost, over, drain: false })
 }
 
 /// The end of an attempt.

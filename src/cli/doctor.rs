@@ -6,6 +6,7 @@ use clap::Args;
 use fleetward_actors::fact::Unfoldable;
 use fleetward_actors::projector::Live;
 use fleetward_store::{CellHead, ReadLimit, Store, StoredEvent, genesis, verify};
+use serde_json::Value;
 
 use super::ClientArgs;
 use super::error::Failed;
@@ -42,10 +43,28 @@ pub(crate) async fn run(args: DoctorArgs, client: &ClientArgs) -> Result<(), Fai
 }
 
 async fn look_at_server(client: &ClientArgs) -> Result<usize, Failed> {
-    match client.client()?.get("/readyz").await {
-        Ok(_) => line("ok    the server is ready").map(|()| 0),
-        Err(failed) => line(&format!("WRONG the server is not ready: {failed}")).map(|()| 1),
+    let server = client.client()?;
+    if let Err(failed) = server.get("/readyz").await {
+        return line(&format!("WRONG the server is not ready: {failed}")).map(|()| 1);
     }
+    line("ok    the server is ready")?;
+    // Only whoever has a token of an organisation is told, and no more than that.
+    if let Ok(policy) = server.get("/api/v1/fleet/policy").await {
+        held_back(&policy).iter().try_for_each(|said| line(&format!("note  {said}")))?;
+    }
+    Ok(0)
+}
+
+/// What keeps tasks waiting though workers are there: meant, but easily forgotten.
+fn held_back(policy: &Value) -> Vec<String> {
+    let list = |field: &str| policy[field].as_array().map(Vec::as_slice).unwrap_or_default();
+    let paused = policy["paused"] == true;
+    let organisation = paused.then(|| "the organisation is paused: `fleetward resume`".to_owned());
+    let pools = list("paused_pools").iter().filter_map(Value::as_str);
+    let pools =
+        pools.map(|pool| format!("pool {pool} is paused: `fleetward resume --pool {pool}`"));
+    let caps = list("caps").iter().map(|cap| format!("a cap is set: {cap}"));
+    organisation.into_iter().chain(pools).chain(caps).collect()
 }
 
 async fn look_at_store(url: &str) -> Result<usize, Failed> {

@@ -43,7 +43,7 @@ pub(crate) async fn run(verb: OrgVerb, client: &ClientArgs) -> Result<(), Failed
                 client.output,
                 &listed,
                 "orgs",
-                &["id", "name", "display_name", "created_at"],
+                &["id", "name", "display_name", "cell", "created_at"],
             )
         }
     }

@@ -107,6 +107,10 @@ struct Terms {
     /// How often workers are told to send heartbeats.
     #[arg(long, value_name = "N", env = "FLEETWARD_HEARTBEAT_SECONDS", default_value = "10", value_parser = seconds)]
     heartbeat_seconds: Duration,
+    /// Workers that are let in per second when they register or come back after a start; the rest are told when to
+    /// come again.
+    #[arg(long, value_name = "N", env = "FLEETWARD_ADMIT_PER_SECOND", default_value_t = 1_000)]
+    admit_per_second: u32,
     /// Attempts of a task that may be lost before it fails.
     #[arg(long, value_name = "N", env = "FLEETWARD_ATTEMPT_CAP", default_value_t = 5)]
     attempt_cap: u32,
@@ -123,6 +127,7 @@ impl Terms {
             heartbeat: self.heartbeat_seconds,
             attempt_cap: self.attempt_cap,
             sweep: self.anomaly_seconds,
+            admit_per_second: self.admit_per_second,
             ..Config::default()
         };
         config.check().map_err(Failed::refused)?;
@@ -221,6 +226,7 @@ mod tests {
             (terms.lease, terms.start_lease, terms.heartbeat, terms.attempt_cap, terms.sweep),
             (actors.lease, actors.start_lease, actors.heartbeat, actors.attempt_cap, actors.sweep)
         );
+        assert_eq!(terms.admit_per_second, actors.admit_per_second);
     }
 
     #[test]

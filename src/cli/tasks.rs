@@ -149,7 +149,8 @@ pub(crate) async fn run(verb: TaskVerb, client: &ClientArgs) -> Result<(), Faile
         TaskVerb::History { id } => {
             let history =
                 client.client()?.get(&format!("{TASKS}/{}/history", segment(&id))).await?;
-            let fields = ["position", "at", "type", "by", "details.attempt", "details.why"];
+            let fields =
+                ["position", "at", "type", "by", "details.attempt", "details.why", "details.code"];
             print::many(client.output, &history, "events", &fields)
         }
         TaskVerb::Cancel(args) => remedy(&args.id, "cancel", args.reason, client).await,

@@ -48,6 +48,12 @@ async fn story(place: Place) {
     server.crash_and_restart();
     let why = run(&server.base, &["task", "why", &urgent]);
     assert!(String::from_utf8_lossy(&why.stdout).contains("the organisation is paused"), "{why:?}");
+    let held = r#"fleetward_tasks_held{cell="1",by="pause"} 3"#;
+    let metrics = reqwest::get(format!("{}/metrics", server.base)).await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    assert!(metrics.contains(held), "{metrics}");
+    let doctor = run(&server.base, &["doctor", "--server", &server.base]);
+    assert!(String::from_utf8_lossy(&doctor.stdout).contains("note  the organisation is paused"));
     let key = client.key(1).await;
     let base = server.base.clone();
     let worker = WorkerProcess {

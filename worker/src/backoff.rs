@@ -12,6 +12,9 @@ const LONGEST: Duration = Duration::from_secs(10);
 /// A server may ask for more, but a worker that sleeps for hours looks dead.
 const LONGEST_ASKED: Duration = Duration::from_secs(300);
 
+/// A server asks in whole seconds: all whom it told the same number would come in the same instant.
+const ROUNDED: Duration = Duration::from_secs(1);
+
 /// The waits of one thing that is tried again and again.
 #[derive(Debug, Clone)]
 pub(crate) struct Backoff {
@@ -37,10 +40,10 @@ impl Backoff {
     }
 
     /// The next wait: somewhere in the window, which doubles for the one after. If the server
-    /// asked for a wait, it comes on top.
+    /// asked for a wait, it comes on top, and the window is at least the second that it rounded to.
     pub(crate) fn next(&mut self, asked: Option<Duration>) -> Duration {
-        let window = self.window;
-        self.window = (window * 2).min(self.longest);
+        let window = if asked.is_some() { self.window.max(ROUNDED) } else { self.window };
+        self.window = (self.window * 2).min(self.longest);
         asked.unwrap_or_default().min(LONGEST_ASKED) + window.mul_f64(rand::random::<f64>())
     }
 
@@ -75,6 +78,19 @@ mod tests {
 
         assert!(backoff.next(Some(Duration::from_secs(7))) >= Duration::from_secs(7));
         assert!(backoff.next(Some(Duration::MAX)) <= LONGEST_ASKED + LONGEST);
+    }
+
+    #[test]
+    fn those_who_were_asked_to_wait_equally_long_come_back_spread_over_a_second() {
+        let asked = Duration::from_secs(3);
+
+        let waits: Vec<_> = (0..1_000).map(|_| Backoff::default().next(Some(asked))).collect();
+
+        let tenths = |at: u32| asked + Duration::from_millis(100) * at;
+        for tenth in 0..10 {
+            let within = waits.iter().filter(|w| (tenths(tenth)..tenths(tenth + 1)).contains(w));
+            assert!((50..=150).contains(&within.count()), "{tenth}");
+        }
     }
 
     #[test]

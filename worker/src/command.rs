@@ -4,9 +4,10 @@
 
 mod capture;
 mod group;
+mod progress;
 
 use std::ffi::OsString;
-use std::future::Future;
+use std::future::{Future, pending};
 use std::pin::{Pin, pin};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -22,6 +23,8 @@ use tokio::time::{sleep, timeout};
 use crate::execute::{Execute, Outcome, StopReason, TaskContext};
 use capture::{Head, Tail};
 use group::{Group, Pipes};
+use progress::Sieve;
+pub use progress::{PROGRESS_CAP, PROGRESS_PREFIX};
 
 /// How long a command may run unless it is told otherwise.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10 * 60);
@@ -47,8 +50,12 @@ const PIPES_WITHIN: Duration = Duration::from_secs(1);
 /// are not UTF-8 are replaced; output beyond [`OUTPUT_CAP`] is cut, with a last line that says
 /// so). Otherwise the task failed, with the exit code or signal and the end of its standard error.
 ///
-/// On a timeout, and when the worker drains, the group gets SIGTERM, then SIGKILL; when the lease
-/// is lost it gets SIGKILL at once, because another worker may already be at it. Whatever it
+/// A line on its standard error that begins with [`PROGRESS_PREFIX`] is no error but says how far it
+/// is: `::progress 40 half of the files`, with or without the percentage, and JSON where it is an
+/// object or array. The newest one is shown with the task, at most one a second.
+///
+/// On a timeout, when the task is cancelled, and when the worker drains, the group gets SIGTERM, then
+/// SIGKILL; when the lease is lost it gets SIGKILL at once, because another worker may already be at it. Whatever it
 /// leaves running in its group is killed when it ends. A process that starts a session of its
 /// own escapes all this, and all processes do if the worker itself is killed by SIGKILL.
 #[derive(Debug, Clone)]
@@ -112,15 +119,19 @@ impl Command {
     async fn run(&self, started: (Group, Pipes), input: Vec<u8>, cx: &TaskContext) -> Outcome {
         let (mut group, pipes) = started;
         let (mut output, mut errors) = (Head::new(OUTPUT_CAP), Tail::new(ERROR_CAP));
+        let (mut sieve, newest) = Sieve::new();
         let ending = {
             let mut pipes = pin!(async {
                 tokio::join!(
                     feed(pipes.stdin, input),
                     drain(pipes.stdout, |bytes| output.push(bytes)),
-                    drain(pipes.stderr, |bytes| errors.push(bytes)),
+                    drain(pipes.stderr, |bytes| sieve.push(bytes, |bytes| errors.push(bytes))),
                 );
             });
-            let ending = beside(pipes.as_mut(), self.watch(&mut group, cx)).await;
+            let ending = tokio::select! {
+                ending = beside(pipes.as_mut(), self.watch(&mut group, cx)) => ending,
+                never = never(progress::relay(newest, cx)) => match never {},
+            };
             group.signal(Signal::SIGKILL);
             if !ending.pipes_closed {
                 // Late is no error: what was read until now is what there is.
@@ -143,11 +154,17 @@ impl Command {
     async fn watch(&self, group: &mut Group, cx: &TaskContext) -> Ending {
         let ending = tokio::select! {
             biased;
-            reason = cx.cancelled() => Ending::Cancelled(reason),
+            // First: what has ended by itself has an outcome, whatever became known since.
             () = group.exited() => Ending::Exited,
+            reason = cx.cancelled() => Ending::Cancelled(reason),
             () = sleep(self.timeout) => Ending::TimedOut,
         };
-        if matches!(ending, Ending::TimedOut | Ending::Cancelled(StopReason::Draining)) {
+        let gently = match ending {
+            Ending::Exited => false,
+            Ending::TimedOut => true,
+            Ending::Cancelled(why) => matches!(why, StopReason::Draining | StopReason::Cancelled),
+        };
+        if gently {
             group.signal(Signal::SIGTERM);
             tokio::select! {
                 () = group.exited() => {}
@@ -198,6 +215,12 @@ async fn beside<T>(
             () = &mut pipes, if !pipes_closed => pipes_closed = true,
         }
     }
+}
+
+/// Drives `beside` and does not end with it.
+async fn never(beside: impl Future<Output = ()>) -> std::convert::Infallible {
+    beside.await;
+    pending().await
 }
 
 /// The task as the command reads it. The token stays here: with it the command could report.

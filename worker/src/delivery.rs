@@ -87,7 +87,9 @@ where
         }
         // Its lease may still run over there, if the journal was down or our clock too careful.
         StopReason::Fenced => hand_back(crew, attempt, "fenced", &crew.tally.lost).await,
-        StopReason::Lost | StopReason::Rejected => crew.tally.add(&crew.tally.lost),
+        StopReason::Lost | StopReason::Cancelled | StopReason::Rejected => {
+            crew.tally.add(&crew.tally.lost)
+        }
     }
 }
 

@@ -44,6 +44,8 @@ pub enum StopReason {
     Fenced,
     /// The control plane says that this worker does not hold it any more.
     Lost,
+    /// The task is over: cancelled, or past its deadline. Nobody else runs it, so there is a moment to clean up.
+    Cancelled,
     /// The worker is shutting down and the time to finish is up.
     Draining,
     /// The control plane turned the whole worker away.

@@ -36,10 +36,10 @@ impl Held {
     }
 
     /// The control plane says that this one is over.
-    pub(crate) fn lose(&self, lost: &LostTask) {
+    pub(crate) fn lose(&self, lost: &LostTask, why: StopReason) {
         let gone = self.attempts().remove(lost);
         if let Some(attempt) = gone {
-            attempt.stop(StopReason::Lost);
+            attempt.stop(why);
         }
     }
 

@@ -13,6 +13,7 @@ use crate::attempt::{Attempt, seconds};
 use crate::backoff::Backoff;
 use crate::clock::Moment;
 use crate::crew::Crew;
+use crate::execute::StopReason;
 use crate::transport::{Transport, TransportError};
 
 /// After a suspend the next heartbeat is late by no more than this.
@@ -102,7 +103,8 @@ fn heed<T, X>(
     }
     for lost in &answer.lost {
         tracing::warn!(run_id = lost.run_id, attempt = lost.attempt, "attempt lost");
-        crew.held.lose(lost);
+        let over = answer.over.contains(lost);
+        crew.held.lose(lost, if over { StopReason::Cancelled } else { StopReason::Lost });
     }
     for attempt in attempts {
         if !answer.lost.contains(&attempt.key()) {

@@ -1,6 +1,7 @@
 //! What a worker proves itself with, and the index that each request is checked against. Loaded when a cell
 //! starts, changed only by effects. A secret names its cell, so no index spans two organisations.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -10,6 +11,7 @@ use dashmap::DashMap;
 use fleetward_store::CellId;
 use sha2::{Digest, Sha256};
 
+use super::presence::{Presence, Seen};
 use super::worker::{Standing, Worker};
 use crate::id::WorkerId;
 
@@ -74,6 +76,8 @@ pub struct Known {
     pub credential: Credential,
     /// What its requests left behind.
     pub pulse: Arc<Pulse>,
+    /// Its polls, and whether it was let in.
+    pub presence: Arc<Presence>,
 }
 
 /// What the requests of a worker leave behind, in this life of the server. The anomaly detector looks at it now and then;
@@ -147,18 +151,29 @@ impl Credentials {
         self.0.get(&worker).map(|known| known.pulse.clone())
     }
 
+    /// How long ago a worker was heard of, as of `now` (microseconds UTC).
+    pub fn signs(&self, worker: WorkerId, now: i64) -> Seen {
+        let Some(known) = self.get(worker) else { return Seen::default() };
+        let heartbeat = Some(known.pulse.beaten()).filter(|at| *at > 0);
+        Seen { heartbeat, poll: known.presence.polled(now) }
+    }
+
     pub(crate) fn set(&self, worker: WorkerId, credential: Credential) {
         if credential.standing.is_final() {
             self.0.remove(&worker);
             return;
         }
-        let pulse = self.pulse(worker).unwrap_or_default();
-        self.0.insert(worker, Arc::new(Known { credential, pulse }));
+        let known = self.get(worker);
+        let (pulse, presence) = known.map_or_else(Default::default, |known| {
+            (known.pulse.clone(), known.presence.clone())
+        });
+        self.0.insert(worker, Arc::new(Known { credential, pulse, presence }));
     }
 
     /// Makes the index say what a starting registry knows.
-    pub(crate) fn reset<'a>(&self, workers: impl Iterator<Item = &'a Worker>) {
-        self.0.clear();
+    pub(crate) fn reset<'a>(&self, workers: impl Iterator<Item = &'a Worker> + Clone) {
+        let known: HashSet<_> = workers.clone().map(|worker| worker.id).collect();
+        self.0.retain(|worker, _| known.contains(worker));
         for worker in workers {
             self.set(worker.id, Credential::from(worker));
         }

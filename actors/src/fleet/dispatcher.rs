@@ -4,6 +4,7 @@
 
 mod agenda;
 pub mod book;
+mod gauges;
 mod leases;
 pub mod matcher;
 mod message;
@@ -34,6 +35,7 @@ use crate::guard::guarded;
 use crate::id::{TaskId, WorkerId};
 use crate::journal::{CellLog, Draft};
 use book::{Book, Match, Served};
+use gauges::Gauges;
 use matcher::Poll;
 pub use message::{Amended, Known, Message, NewTask, Report, Subject, Submitted};
 pub(crate) use submit::same_request;
@@ -72,6 +74,7 @@ pub struct State {
     by_system: Arc<str>,
     /// Whether the anomaly detector has asked what was counted.
     counted: bool,
+    gauges: Gauges,
     tend: Timer,
     /// The next time of the agenda, and what wakes it.
     due: Option<(i64, Timer)>,
@@ -97,12 +100,14 @@ impl Actor for State {
         let tend = cx.after(Duration::ZERO, Message::TendDue);
         let by_system = "system".into();
         let watchers = HashMap::new();
+        let gauges = Gauges::of(&args.cell);
         let mut state = Self {
             args,
             log: part.log,
             book,
             watchers,
             by_system,
+            gauges,
             counted: false,
             tend,
             due: None,
@@ -110,6 +115,7 @@ impl Actor for State {
         for (task, attempt) in state.book.take_orphans() {
             state.end(task, attempt, None, Ending::Revoked, cx);
         }
+        state.gauges.show(state.book.depth(), cx.clock().wall_us());
         state.arm(cx);
         Ok(state)
     }
@@ -184,6 +190,8 @@ impl Actor for State {
         let depth = self.book.depth();
         serde_json::json!({
             "waiting": depth.waiting,
+            "held_by_pause": depth.paused,
+            "held_by_cap": depth.capped,
             "leased": depth.leased,
             "parked_polls": depth.parked,
             "seated_workers": self.book.seated().count(),
@@ -330,7 +338,7 @@ impl State {
             !watchers.is_empty()
         });
         self.tell_noticed();
-        self.publish(cx);
+        self.gauges.show(self.book.depth(), cx.clock().wall_us());
         self.tend = cx.after(TEND_EVERY, Message::TendDue);
     }
 
@@ -347,17 +355,6 @@ impl State {
             // What is not heard now is seen at the next look.
             let _ = self.args.anomaly.send(anomaly::Message::Noticed { accounts, thresholds });
         }
-    }
-
-    fn publish(&self, cx: &Context<Message>) {
-        let depth = self.book.depth();
-        let cell = self.args.cell.clone();
-        let age = depth.oldest.map_or(0, |at| cx.clock().wall_us() - at).max(0);
-        metrics::gauge!("fleetward_queue_depth", "cell" => cell.clone()).set(depth.waiting as f64);
-        metrics::gauge!("fleetward_queue_oldest_seconds", "cell" => cell.clone())
-            .set(age as f64 / 1e6);
-        metrics::gauge!("fleetward_tasks_leased", "cell" => cell.clone()).set(depth.leased as f64);
-        metrics::gauge!("fleetward_polls_parked", "cell" => cell).set(depth.parked as f64);
     }
 
     fn watch(&mut self, task: TaskId, reply: Reply<()>) {

@@ -185,6 +185,7 @@ impl ControlPlane {
         if let Some(identity) = &enrollment.certificate {
             certificate::of_org(identity, &known.org)?;
         }
+        self.admit_one()?;
         let cell = self.cell(&known).await?;
         let (worker, secret) = (WorkerId::fresh(), credentials::worker_secret(cell.cell));
         let application = Box::new(Application {
@@ -207,7 +208,13 @@ impl ControlPlane {
         let register =
             |reply| Message::Register { key: id, hash: asked, application, origin, reply };
         match cell.registry.call_with_permit(permit, within, register).await?? {
-            Asked::Found(worker) => Ok(Registered { worker, secret, org: known.org.id }),
+            Asked::Found(worker) => {
+                // It waited for its turn just now.
+                if let Some(known) = cell.credentials.get(worker.id) {
+                    known.presence.admit();
+                }
+                Ok(Registered { worker, secret, org: known.org.id })
+            }
             Asked::NotHere => Err(self.refuse_key(&cell, id, &hash).await?.into()),
         }
     }

@@ -25,6 +25,7 @@ use crate::fact::Fold;
 use crate::fleet::cell::OrgCell;
 use crate::fleet::dispatcher;
 use crate::fleet::input;
+use crate::fleet::presence::Seen;
 use crate::fleet::registry::{self, Asked, rules::Verdict};
 use crate::fleet::task::Task;
 use crate::fleet::worker::Worker;
@@ -144,7 +145,7 @@ impl Operator {
         Ok(views)
     }
 
-    /// Workers, newest first, with the time each was last heard of (microseconds UTC). `before` is the `created`
+    /// Workers, newest first, with when each was last heard of (microseconds UTC). `before` is the `created`
     /// position of the last one of the page before.
     ///
     /// # Errors
@@ -154,11 +155,12 @@ impl Operator {
         status: Option<&str>,
         before: Option<Position>,
         limit: usize,
-    ) -> Result<Vec<(Worker, Option<i64>)>, Error> {
+    ) -> Result<Vec<(Worker, Seen)>, Error> {
         let rows = self.list::<Worker>(status, before, limit).await?;
         let seen = self.cell().await?.credentials;
+        let now = self.plane.shared.clock.wall_us();
         let with_time = |worker: Worker| {
-            let at = seen.seen(worker.id);
+            let at = seen.signs(worker.id, now);
             (worker, at)
         };
         rows.iter().map(|row| state::<Worker>(row).map(with_time)).collect()
@@ -176,13 +178,14 @@ impl Operator {
     ///
     /// # Errors
     /// When this organisation has no such worker.
-    pub async fn worker(&self, id: WorkerId) -> Result<(Worker, Option<i64>), Error> {
+    pub async fn worker(&self, id: WorkerId) -> Result<(Worker, Seen), Error> {
         let look = |reply| registry::Message::Look { worker: id, reply };
         if let Some(worker) = self.ask_registry(0, look).await? {
-            let seen = self.cell().await?.credentials.seen(id);
+            let now = self.plane.shared.clock.wall_us();
+            let seen = self.cell().await?.credentials.signs(id, now);
             return Ok((worker, seen));
         }
-        self.worker_row(id).await.map(|worker| (worker, None))
+        self.worker_row(id).await.map(|worker| (worker, Seen::default()))
     }
 
     /// Decides about a worker.

@@ -18,6 +18,7 @@ use crate::fact::Fold;
 use crate::fleet::cell::OrgCell;
 use crate::fleet::connection::{self, Beat};
 use crate::fleet::credentials::Known;
+use crate::fleet::dispatcher;
 use crate::fleet::input;
 use crate::fleet::worker::{Standing, Worker};
 use crate::fleet::{certificate, credentials};
@@ -28,6 +29,8 @@ pub use report::{Outcome, REPORT_MAX, Reported};
 
 /// Longest name that a worker gives a claim or a start of its process, in characters.
 const TAG_MAX: usize = 64;
+/// Most lost attempts of one heartbeat that are looked at.
+const OVER_MAX: usize = 64;
 /// Most tasks that one heartbeat names.
 const HELD_MAX: usize = 4_096;
 
@@ -139,6 +142,10 @@ impl Session {
         if !known.credential.standing.may_work() {
             return Ok(Vec::new());
         }
+        // One that holds something, or cannot say, is let through: its leases run.
+        if beat.held.as_ref().is_some_and(Vec::is_empty) {
+            self.plane.admit(&known.presence)?;
+        }
         if let Some(boot) = &beat.boot {
             input::printable("boot_id", boot, TAG_MAX)?;
         }
@@ -155,6 +162,29 @@ impl Session {
         let mut lost = connection.call(within, say).await?;
         lost.extend(forged);
         Ok(lost)
+    }
+
+    /// Those of the attempts that a heartbeat was answered are lost whose task is over: cancelled, say. Nobody else
+    /// runs those. At most [`OVER_MAX`] are looked at.
+    ///
+    /// # Errors
+    /// When the organisation is not available.
+    pub async fn over(&self, lost: &[(TaskId, u32)]) -> Result<Vec<(TaskId, u32)>, Error> {
+        let mut over = Vec::new();
+        if lost.is_empty() {
+            return Ok(over);
+        }
+        let (cell, _) = self.enter().await?;
+        let within = self.plane.shared.config.answer_within;
+        for (task, attempt) in lost.iter().copied().take(OVER_MAX) {
+            let look = |reply| dispatcher::Message::Look { task, reply };
+            // What is not in memory is closed, or never was: then it is nobody's.
+            let known = cell.dispatcher.call(within, look).await?;
+            if known.is_none_or(|task| task.is_closed()) {
+                over.push((task, attempt));
+            }
+        }
+        Ok(over)
     }
 
     /// The cell in its present life, and what is true of the worker there.
@@ -187,13 +217,17 @@ impl Session {
     }
 
     async fn approved(&self) -> Result<OrgCell, Error> {
+        self.enter_approved().await.map(|(cell, _)| cell)
+    }
+
+    async fn enter_approved(&self) -> Result<(OrgCell, Arc<Known>), Error> {
         let (cell, known) = self.enter().await?;
         known.pulse.call();
         let standing = known.credential.standing;
         if !standing.may_work() {
             return Err(Refusal::standing(standing.as_str()).into());
         }
-        Ok(cell)
+        Ok((cell, known))
     }
 
     async fn connection(&self, cell: &OrgCell) -> Result<Address<connection::Message>, Error> {

@@ -37,6 +37,7 @@ fn view(org: Org) -> OrgView {
         id: org.id.to_string(),
         name: org.name,
         display_name: org.display_name,
+        cell: org.cell,
         created_at: rfc3339(org.created_at),
     }
 }

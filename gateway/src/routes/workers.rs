@@ -1,7 +1,9 @@
 //! Workers as operators see them, and what operators decide about them.
 
 use axum::Json;
+use axum::extract::State;
 use fleetward_actors::Operator;
+use fleetward_actors::fleet::presence::Seen;
 use fleetward_actors::fleet::registry::rules::Verdict;
 use fleetward_actors::fleet::worker::{Standing, Worker};
 use fleetward_actors::id::WorkerId;
@@ -12,6 +14,7 @@ use serde::Deserialize;
 
 use super::suspicions;
 use crate::auth::{CanAdminister, InOrg};
+use crate::edge::Edge;
 use crate::extract::{MaybeJson, Params, PathId, page};
 use crate::problem::Problem;
 use crate::times::rfc3339;
@@ -29,6 +32,7 @@ pub(super) struct ListQuery {
 
 /// The newest workers.
 pub(super) async fn list(
+    State(edge): State<Edge>,
     InOrg(operator): InOrg,
     Params(query): Params<ListQuery>,
 ) -> Result<Json<WorkerList>, Problem> {
@@ -43,17 +47,21 @@ pub(super) async fn list(
     let total = operator.count_workers().await?;
     let more = workers.len() == limit;
     let next = workers.last().filter(|_| more).map(|(worker, _)| worker.created);
-    let workers = workers.into_iter().map(|(worker, seen)| view(&operator, worker, seen)).collect();
+    let now = edge.plane.clock().wall_us();
+    let shown = |(worker, seen)| view(&operator, worker, Ages::of(seen, now));
+    let workers = workers.into_iter().map(shown).collect();
     Ok(Json(WorkerList { workers, total, next }))
 }
 
 /// One worker.
 pub(super) async fn get(
+    State(edge): State<Edge>,
     InOrg(operator): InOrg,
     PathId(id): PathId<WorkerId>,
 ) -> Result<Json<WorkerDetail>, Problem> {
     let (worker, seen) = operator.worker(id).await?;
     let [tasks_completed, tasks_failed] = operator.own_counts(id).await?;
+    let ages = Ages::of(seen, edge.plane.clock().wall_us());
     Ok(Json(WorkerDetail {
         id: worker.id.to_string(),
         name: worker.name,
@@ -63,7 +71,10 @@ pub(super) async fn get(
         models: worker.declared_models,
         labels: worker.profile.labels,
         max_concurrent: worker.seats,
-        last_heartbeat: seen.map(rfc3339),
+        last_heartbeat: ages.last_heartbeat,
+        heartbeat_age_seconds: ages.heartbeat,
+        last_poll: ages.last_poll,
+        poll_age_seconds: ages.poll,
         registered_at: rfc3339(worker.registered_at),
         paused: worker.paused,
         suspicions: suspicions::views(worker.suspicions),
@@ -150,7 +161,27 @@ fn is_standing(word: &str) -> bool {
     all.iter().any(|standing| standing.as_str() == word)
 }
 
-fn view(operator: &Operator, worker: Worker, seen: Option<i64>) -> WorkerView {
+/// How long ago a worker was heard of, on the clock of the server.
+struct Ages {
+    last_heartbeat: Option<String>,
+    heartbeat: Option<f64>,
+    last_poll: Option<String>,
+    poll: Option<f64>,
+}
+
+impl Ages {
+    fn of(seen: Seen, now: i64) -> Self {
+        let age = |at: i64| now.saturating_sub(at).max(0) as f64 / 1e6;
+        Self {
+            last_heartbeat: seen.heartbeat.map(rfc3339),
+            heartbeat: seen.heartbeat.map(age),
+            last_poll: seen.poll.map(rfc3339),
+            poll: seen.poll.map(age),
+        }
+    }
+}
+
+fn view(operator: &Operator, worker: Worker, ages: Ages) -> WorkerView {
     let approved = worker.standing == Standing::Approved;
     WorkerView {
         id: worker.id.to_string(),
@@ -166,7 +197,10 @@ fn view(operator: &Operator, worker: Worker, seen: Option<i64>) -> WorkerView {
             sdk_version: None,
         },
         approval_status: status(worker.standing),
-        last_heartbeat: seen.map(rfc3339),
+        last_heartbeat: ages.last_heartbeat,
+        heartbeat_age_seconds: ages.heartbeat,
+        last_poll: ages.last_poll,
+        poll_age_seconds: ages.poll,
         last_probe_at: None,
         probe_status: None,
         registered_at: rfc3339(worker.registered_at),

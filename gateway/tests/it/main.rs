@@ -1,6 +1,7 @@
 //! The edge over real sockets, in front of a control plane on the memory store.
 #![allow(clippy::unwrap_used, reason = "in a test it is an assertion, in its helpers too")]
 
+mod admission;
 mod audit;
 mod authorisation;
 mod bad_input;

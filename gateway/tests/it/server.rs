@@ -25,6 +25,8 @@ const NOON_US: i64 = 1_800_000_000_000_000;
 pub(crate) struct Setup {
     pub(crate) config: Config,
     pub(crate) options: GatewayOptions,
+    /// What an earlier server left.
+    pub(crate) memory: Option<Memory>,
     /// None: it stands still.
     pub(crate) clock: Option<Clock>,
 }
@@ -75,7 +77,7 @@ pub(crate) fn with(setup: Setup, test: impl AsyncFnOnce(&Server)) {
 
 impl Server {
     pub(crate) async fn start(setup: Setup) -> Self {
-        let memory = Memory::new();
+        let memory = setup.memory.unwrap_or_default();
         let store = memory.control();
         let clock = setup.clock.unwrap_or_else(|| Clock::manual(NOON_US));
         let options = Options {

@@ -1,5 +1,7 @@
 //! What the server shows of itself and of what happened.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::server::{FLEET, with_server};
@@ -100,6 +102,9 @@ fn workers_are_listed_with_what_they_were_let_in_with() {
         let worker = server.worker_of(&server.admin, body).await;
         let id = worker.header("x-worker-id");
         worker.post("/heartbeat", &json!({})).await;
+        server.clock.advance(Duration::from_secs(3));
+        assert_eq!(worker.claim(0).await.status, 204);
+        server.clock.advance(Duration::from_secs(2));
 
         let list = server.admin.get("/workers").await.json;
         let one = server.admin.get(&format!("/workers/{id}")).await.json;
@@ -112,7 +117,12 @@ fn workers_are_listed_with_what_they_were_let_in_with() {
                    "max_concurrent": 3, "labels": {}, "pool": "default", "sdk_version": null})
         );
         assert_eq!(shown["approval_status"], "approved");
-        assert_eq!(shown["last_heartbeat"], "2027-01-15T08:00:00.000000Z");
+        for seen in [shown, &one] {
+            assert_eq!(seen["last_heartbeat"], "2027-01-15T08:00:00.000000Z");
+            assert_eq!(seen["last_poll"], "2027-01-15T08:00:03.000000Z");
+            assert_eq!(seen["heartbeat_age_seconds"], 5.0);
+            assert_eq!(seen["poll_age_seconds"], 2.0);
+        }
         assert_eq!((&one["status"], &one["max_concurrent"]), (&json!("approved"), &json!(3)));
         assert_eq!(server.admin.get("/workers?status=pending").await.json["workers"], json!([]));
         let again = server.admin.post(&format!("/workers/{id}/reject"), &json!({})).await;

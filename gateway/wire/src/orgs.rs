@@ -35,6 +35,9 @@ pub struct OrgView {
     /// Its name for people.
     #[serde(default)]
     pub display_name: Option<String>,
+    /// The number of its cell, by which metrics and `journal cat` name it.
+    #[serde(default)]
+    pub cell: i64,
     /// When it was made.
     pub created_at: Timestamp,
 }

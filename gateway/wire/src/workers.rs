@@ -175,6 +175,10 @@ pub struct HeartbeatAnswer {
     /// Attempts named in the request that the worker no longer holds. It must stop them.
     #[serde(default)]
     pub lost: Vec<LostTask>,
+    /// Those of `lost` whose task is over: cancelled, or past its deadline. Nobody else has them, so what runs may be
+    /// given a moment to clean up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub over: Vec<LostTask>,
     /// The server wants this worker to finish what it holds, claim nothing more, and end.
     #[serde(default)]
     pub drain: bool,
@@ -204,8 +208,17 @@ pub struct WorkerView {
     pub capabilities: CapabilitiesView,
     /// Where it stands.
     pub approval_status: WorkerStatus,
-    /// When it was last heard of.
+    /// When it last sent a heartbeat, since the server started.
     pub last_heartbeat: Option<Timestamp>,
+    /// How long ago that was, in seconds, on the server's clock.
+    #[serde(default)]
+    pub heartbeat_age_seconds: Option<f64>,
+    /// When it last asked for work, since the server started: now, while a poll of it waits.
+    #[serde(default)]
+    pub last_poll: Option<Timestamp>,
+    /// How long ago that was, in seconds, on the server's clock.
+    #[serde(default)]
+    pub poll_age_seconds: Option<f64>,
     /// When its models were last probed.
     pub last_probe_at: Option<Timestamp>,
     /// What the probe said.
@@ -284,8 +297,17 @@ pub struct WorkerDetail {
     pub labels: Labels,
     /// How many tasks it takes at once.
     pub max_concurrent: u32,
-    /// When it was last heard of.
+    /// When it last sent a heartbeat, since the server started.
     pub last_heartbeat: Option<Timestamp>,
+    /// How long ago that was, in seconds, on the server's clock.
+    #[serde(default)]
+    pub heartbeat_age_seconds: Option<f64>,
+    /// When it last asked for work, since the server started: now, while a poll of it waits.
+    #[serde(default)]
+    pub last_poll: Option<Timestamp>,
+    /// How long ago that was, in seconds, on the server's clock.
+    #[serde(default)]
+    pub poll_age_seconds: Option<f64>,
     /// When it joined.
     pub registered_at: Timestamp,
     /// It gets no new tasks for now.

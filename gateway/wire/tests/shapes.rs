@@ -224,7 +224,8 @@ fn claimed() -> Claimed {
 fn beat() -> HeartbeatAnswer {
     read(json!({
         "ok": true, "status": "quarantined", "heartbeat_seconds": 10.0,
-        "lost": [{"run_id": "t1", "attempt": 2}], "drain": true
+        "lost": [{"run_id": "t1", "attempt": 2}], "over": [{"run_id": "t1", "attempt": 2}],
+        "drain": true
     }))
 }
 

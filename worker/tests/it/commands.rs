@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-use crate::plane::task;
+use crate::plane::{Plane, gives, once, task};
 
 /// Long enough that a test which waits for it has failed.
 const NEVER: &str = "sleep 600";
@@ -153,6 +153,48 @@ async fn a_drained_command_may_clean_up_but_does_not_count_as_done() {
     tree.dead().await;
     let note = std::fs::read_to_string(tree.folder.path().join("note")).unwrap();
     assert_eq!(note, "cleaned\n");
+}
+
+#[tokio::test]
+async fn a_command_whose_task_was_cancelled_may_clean_up_before_it_is_killed() {
+    let mut tree = Tree::new();
+    let folder = tree.folder.path().display();
+    let script = format!(
+        "trap 'echo cleaned > {folder}/note' TERM; {} {NEVER} & wait; {NEVER}",
+        tree.join()
+    );
+    let (cx, stop) = TaskContext::detached();
+    let command = Command::new(script).grace(MOMENT);
+    let running = tokio::spawn(async move { command.execute(&task("t1"), cx).await });
+    tree.started().await;
+
+    stop.stop(StopReason::Cancelled);
+    let outcome = running.await.unwrap();
+
+    assert!(matches!(outcome, Outcome::GiveBack(_)));
+    tree.dead().await;
+    let note = std::fs::read_to_string(tree.folder.path().join("note")).unwrap();
+    assert_eq!(note, "cleaned\n");
+}
+
+#[tokio::test]
+async fn what_a_command_says_of_its_progress_is_told_and_is_no_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let go = folder.path().join("go");
+    mkfifo(&go, Mode::S_IRWXU).unwrap();
+    let script =
+        format!("echo '::progress 40 half' >&2; echo oops >&2; read x < {}; exit 3", go.display());
+    let plane = Plane::new().claims([gives(["t1"])]);
+
+    let worker = plane.start(Command::new(script), once());
+    plane.asked("progress", 1).await;
+    std::fs::write(&go, "go\n").unwrap();
+    worker.ended.await.unwrap().unwrap();
+
+    let said = plane.transcript();
+    assert!(said.contains(r#"progress t1/1 token-of-t1 Some(40) "half""#), "{said}");
+    assert!(said.contains("exit code 3: oops"), "{said}");
+    assert!(!said.contains("::progress"), "{said}");
 }
 
 #[tokio::test]

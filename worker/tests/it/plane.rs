@@ -276,6 +276,7 @@ pub(crate) fn alive() -> HeartbeatAnswer {
         status: WorkerStatus::Approved,
         heartbeat_seconds: 10.0,
         lost: Vec::new(),
+        over: Vec::new(),
         drain: false,
     }
 }

@@ -400,7 +400,8 @@ impl Book {
         let submitted = |id| self.tasks.get(&id).map(|task| task.submitted_at);
         let oldest = heads.filter_map(submitted).min();
         let leased = self.sittings.values().map(|sitting| sitting.leases.len()).sum();
-        Depth { waiting, oldest, leased, parked: self.matcher.parked() }
+        let (paused, capped) = self.matcher.held();
+        Depth { waiting, paused, capped, oldest, leased, parked: self.matcher.parked() }
     }
 }
 
@@ -417,10 +418,14 @@ fn moves(event: &task::Event) -> bool {
 }
 
 /// Sizes for metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Depth {
     /// Waiting tasks.
     pub waiting: usize,
+    /// Those of them that a pause holds back.
+    pub paused: usize,
+    /// Those of them that only a cap holds back.
+    pub capped: usize,
     /// When the oldest of those that go first in their classes was submitted, in microseconds UTC.
     pub oldest: Option<i64>,
     /// Leased tasks.

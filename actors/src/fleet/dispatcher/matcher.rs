@@ -231,6 +231,17 @@ impl Matcher {
         (nodes.iter().map(|node| node.queue.len()).sum(), heads.map(|(_, task)| *task))
     }
 
+    /// Waiting tasks that a pause holds back, and those that only a cap does.
+    pub fn held(&self) -> (usize, usize) {
+        let (mut paused, mut capped) = (0, 0);
+        let shut = |class: &&sides::Node<_, TaskId>| !self.gates.are_open(&class.gates);
+        for class in self.classes.nodes.iter().filter(shut) {
+            let held = if self.gates.are_paused(&class.gates) { &mut paused } else { &mut capped };
+            *held += class.queue.len();
+        }
+        (paused, capped)
+    }
+
     /// Parked polls.
     pub fn parked(&self) -> usize {
         self.parties.nodes.iter().map(|node| node.queue.len()).sum()

@@ -78,9 +78,12 @@ impl Session {
     /// # Errors
     /// When the worker may not work, asks for none or for too many, or its organisation is not available.
     pub async fn claim_many(&self, claim: Claim, most: usize) -> Result<Option<Offers>, Error> {
-        let cell = self.approved().await?;
+        let (cell, known) = self.enter_approved().await?;
         check(&claim, most)?;
         self.plane.accepting()?;
+        self.plane.admit(&known.presence)?;
+        let clock = &self.plane.shared.clock;
+        let polling = known.presence.poll(|| clock.wall_us());
         let connection = self.connection(&cell).await?;
         let wait = claim.wait.min(self.plane.shared.config.poll_max);
         let id = POLLS.fetch_add(1, Ordering::Relaxed);
@@ -89,9 +92,9 @@ impl Session {
         let (reply, answered) = Reply::channel();
         connection.send(connection::Message::Poll { poll, reply }).map_err(CallError::from)?;
         let parked = ParkedPoll { connection: &connection, id, waiting: true };
-        let clock = &self.plane.shared.clock;
         let answer = first_of(answered, clock.sleep(wait + POLL_GRACE)).await;
         parked.done();
+        drop(polling);
         match answer {
             Some(Ok(PollAnswer::Granted(grant))) => self.offers(*grant, connection).await.map(Some),
             Some(Ok(PollAnswer::Empty)) => Ok(None),

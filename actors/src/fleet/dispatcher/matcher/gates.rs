@@ -76,6 +76,11 @@ impl Gates {
         gates.iter().all(|gate| !self.limits[*gate].is_reached())
     }
 
+    /// Whether one of them lets nothing run at all.
+    pub(super) fn are_paused(&self, gates: &[usize]) -> bool {
+        gates.iter().any(|gate| self.limits[*gate].most == 0)
+    }
+
     /// A task behind these runs.
     pub(super) fn start(&mut self, gates: &[usize]) {
         gates.iter().for_each(|gate| self.limits[*gate].running += 1);
