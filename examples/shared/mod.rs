@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use fleetward::actors::seal::MasterKey;
 use fleetward::plane::{AdminToken, Options};
 use fleetward::{ControlPlane, store};
 use fleetward_gateway::GatewayOptions;
@@ -29,7 +30,8 @@ impl Server {
         let folder = tempfile::tempdir()?;
         let url = format!("sqlite://{}", folder.path().join("fleet.db").display());
         let admin_token = Some(AdminToken(TOKEN.to_owned()));
-        let options = Options { admin_token, ..Options::default() };
+        let master_key = Some(MasterKey::fresh());
+        let options = Options { admin_token, master_key, ..Options::default() };
         let plane = ControlPlane::start(store::connect(&url).await?, options).await?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let base = format!("http://{}", listener.local_addr()?);

@@ -133,7 +133,7 @@ pub(crate) async fn run(verb: TaskVerb, client: &ClientArgs) -> Result<(), Faile
         TaskVerb::Submit(args) => submit(*args, client).await,
         TaskVerb::Get { id } => {
             let task = client.client()?.get(&format!("{TASKS}/{}", segment(&id))).await?;
-            print::one(client.output, &task, &FIELDS)
+            print::one(client.output, &task, &[&FIELDS[..], &["progress"]].concat())
         }
         TaskVerb::Why { id } => {
             let why = client.client()?.get(&format!("{TASKS}/{}/why", segment(&id))).await?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
@@ -32,14 +32,22 @@ async fn nothing_secret_is_in_a_dump_of_postgres_or_in_the_log() {
 async fn story(place: Place) {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log");
+    let master_key = folder.path().join("master-key");
+    let made = fleetward().args(["master-key", "new"]).arg(&master_key).output().unwrap();
+    assert!(made.status.success());
     let mut command = fleetward();
+    command.env("FLEETWARD_MASTER_KEY_FILE", &master_key);
     command.args(["serve", "--database-url", &place.url(), "--listen", "127.0.0.1:0"]);
     command.env("FLEETWARD_ADMIN_TOKEN", ADMIN).env("FLEETWARD_LOG", LOG);
     command.stdout(Stdio::piped()).stderr(File::create(&log).unwrap());
     let mut server = Process(command.spawn().unwrap());
     let output = Lines::of("server", server.0.stdout.take().unwrap());
     let base = output.until("listening on http://").replace("listening on ", "");
-    let secrets = plant(&base, folder.path()).await;
+    let mut secrets = plant(&base, folder.path()).await;
+    let master_key = std::fs::read_to_string(&master_key).unwrap();
+    let bytes = STANDARD.decode(master_key.trim()).or_else(|_| URL_SAFE.decode(master_key.trim()));
+    secrets.push(("the master key", hex::encode(bytes.unwrap())));
+    secrets.push(("the master key", master_key.trim().to_owned()));
 
     let while_it_runs = dump(&place).await;
     server.signal(Signal::SIGTERM);
@@ -85,7 +93,8 @@ async fn plant(base: &str, folder: &Path) -> Vec<(&'static str, String)> {
     assert!(!secrets.is_empty(), "a worker has a secret");
     secrets.extend([("the enrollment key", key), ("an operator's token", token)]);
     secrets.push(("the administrator's token", ADMIN.to_owned()));
-    // The texts of tasks are sealed, but not encrypted yet.
+    let texts = [PAYLOAD, RESULT, ERROR, PROGRESS];
+    secrets.extend(texts.map(|text| ("a text of a task", text.to_owned())));
     secrets
 }
 

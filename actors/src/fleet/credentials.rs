@@ -164,9 +164,8 @@ impl Credentials {
             return;
         }
         let known = self.get(worker);
-        let (pulse, presence) = known.map_or_else(Default::default, |known| {
-            (known.pulse.clone(), known.presence.clone())
-        });
+        let (pulse, presence) = known
+            .map_or_else(Default::default, |known| (known.pulse.clone(), known.presence.clone()));
         self.0.insert(worker, Arc::new(Known { credential, pulse, presence }));
     }
 

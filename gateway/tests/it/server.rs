@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleetward_actors::plane::AdminToken;
+use fleetward_actors::seal::MasterKey;
 use fleetward_actors::{Config, ControlPlane, Options};
 use fleetward_gateway::{GatewayOptions, serve};
 use fleetward_runtime::Clock;
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) const ADMIN: &str = "fwt_admin-token-of-the-tests";
 pub(crate) const FLEET: &str = "/api/v1/fleet";
+const MASTER_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 const NOON_US: i64 = 1_800_000_000_000_000;
 
 /// How a server differs from the usual one.
@@ -84,6 +86,7 @@ impl Server {
             config: setup.config,
             clock: Some(clock.clone()),
             admin_token: Some(AdminToken(ADMIN.to_owned())),
+            master_key: Some(MasterKey::parse(MASTER_KEY).unwrap()),
             ..Options::default()
         };
         let plane = ControlPlane::start(Arc::new(memory), options).await.unwrap();
