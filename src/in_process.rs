@@ -102,7 +102,8 @@ impl Transport for InProcess {
 
     async fn heartbeat(&self, beat: Heartbeat) -> Result<HeartbeatAnswer, TransportError> {
         let every = self.plane.config().heartbeat;
-        translate::heartbeat(&self.session, every, beat).await.map_err(told)
+        let now_us = self.plane.clock().wall_us();
+        translate::heartbeat(&self.session, every, now_us, beat).await.map_err(told)
     }
 
     async fn report_many(

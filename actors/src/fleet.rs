@@ -14,6 +14,7 @@ pub mod key;
 pub mod models;
 pub mod policy;
 pub mod presence;
+pub mod probes;
 pub mod registry;
 pub mod sink;
 pub mod suspicion;

@@ -48,8 +48,8 @@ pub use delivery::Delivery;
 pub use enrollment::{Enrollment, NewEnrollmentKey, Registered};
 pub use envelope::Envelope;
 pub use operator::{
-    AMEND_MAX, DEAD_SCAN, DeadGroup, DeadGroups, DeadLetters, Explanation, NewSubmit, Operator,
-    Receipt, SUBMIT_MAX, SUSPECTS_MAX, SinkSecret, TaskView,
+    AMEND_MAX, DEAD_SCAN, DeadGroup, DeadGroups, DeadLetters, Explanation, ModelsSeen, NewSubmit,
+    Operator, Receipt, SUBMIT_MAX, SUSPECTS_MAX, SinkSecret, TaskView,
 };
 pub use orgs::NewOperatorToken;
 pub use session::{

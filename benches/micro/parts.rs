@@ -95,7 +95,14 @@ fn matching(classes: usize) -> Step {
 fn dispatch(backlog: usize) -> Step {
     let mut book = Book::default();
     let (worker, by) = (WorkerId::fresh(), "bench");
-    book.seat(Seat { worker, profile: profile(0), seats: 1, paused: false, as_of: 1 });
+    book.seat(Seat {
+        worker,
+        profile: profile(0),
+        seats: 1,
+        paused: false,
+        gone: Default::default(),
+        as_of: 1,
+    });
     let mut seq = 1;
     let mut apply = move |book: &mut Book, task, event: &Event| {
         seq += 1;

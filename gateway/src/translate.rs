@@ -5,6 +5,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use fleetward_actors::fleet::probes::{Endpoint, Seen};
 use fleetward_actors::fleet::worker::Standing;
 use fleetward_actors::id::TaskId;
 use fleetward_actors::plane::{self, Offer, Outcome, Reported};
@@ -13,7 +14,9 @@ use fleetward_actors::{Error, Refusal, Session};
 use fleetward_store::StoredEvent;
 use fleetward_wire::audit::{AuditHead, ExportEvent};
 use fleetward_wire::tasks::{Claimed, Report, ReportStatus};
-use fleetward_wire::workers::{Heartbeat, HeartbeatAnswer, LostTask, WorkerStatus};
+use fleetward_wire::workers::{
+    EndpointKind, Heartbeat, HeartbeatAnswer, LostTask, ModelsSeen, WorkerStatus,
+};
 use fleetward_wire::{Raw, Secret};
 use serde_json::Value;
 
@@ -42,13 +45,14 @@ pub fn claimed<V: Json>(session: &Session, lease: Duration, offer: Offer) -> Cla
     }
 }
 
-/// Passes a sign of life on, and says what it is answered with.
+/// Passes a sign of life on that came at `now_us` (microseconds UTC), and says what it is answered with.
 ///
 /// # Errors
 /// As [`Session::heartbeat`].
 pub async fn heartbeat(
     session: &Session,
     every: Duration,
+    now_us: i64,
     beat: Heartbeat,
 ) -> Result<HeartbeatAnswer, Error> {
     // What has no id of ours cannot be held.
@@ -63,11 +67,13 @@ pub async fn heartbeat(
         });
         known.collect()
     });
+    let models = beat.probes.map(|probes| seen(probes, now_us));
     let gone = session
         .heartbeat(plane::Heartbeat {
             held,
             boot: beat.boot_id,
             counted: [beat.tasks_completed, beat.tasks_failed],
+            models,
         })
         .await?;
     let named = |&(task, attempt): &(TaskId, u32)| LostTask { run_id: task.to_string(), attempt };
@@ -76,6 +82,25 @@ pub async fn heartbeat(
     let status = status(session.standing().await?);
     let heartbeat_seconds = every.as_secs_f64();
     Ok(HeartbeatAnswer { ok: true, status, heartbeat_seconds, lost, over, drain: false })
+}
+
+/// What a worker sees of its models; when, by our clock.
+fn seen(probes: ModelsSeen, now_us: i64) -> Seen {
+    let age = Duration::try_from_secs_f64(probes.age_seconds).unwrap_or_default();
+    let age_us = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
+    let endpoints = probes.endpoints.into_iter().map(|endpoint| Endpoint {
+        kind: match endpoint.kind {
+            EndpointKind::Ollama => "ollama",
+            EndpointKind::OpenAi => "openai",
+            EndpointKind::Other => "other",
+        },
+        name: endpoint.endpoint,
+        available: endpoint.available,
+        latency_ms: endpoint.latency_ms,
+        models: endpoint.models,
+        error: endpoint.error,
+    });
+    Seen { round: probes.round, at: now_us.saturating_sub(age_us), endpoints: endpoints.collect() }
 }
 
 /// The end of an attempt.

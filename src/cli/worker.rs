@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use fleetward_wire::Secret;
 use fleetward_wire::workers::{NetworkPolicy, Register, SandboxLevel};
 use fleetward_worker::{
-    Command, Endpoint, HttpTransport, Identity, IdentityError, Tls, TransportError, Worker,
+    Command, Endpoint, HttpTransport, Identity, IdentityError, Probe, Tls, TransportError, Worker,
     WorkerOptions,
 };
 use serde_json::json;
@@ -105,6 +105,18 @@ pub(crate) struct RunArgs {
     /// Where its identity is kept [default: ./fleetward-worker-NAME.json].
     #[arg(long, value_name = "FILE", env = "FLEETWARD_WORKER_IDENTITY")]
     identity: Option<PathBuf>,
+    /// An endpoint of its models: ollama=URL, openai=URL, or openai:VARIABLE=URL with the API key in that variable of the
+    /// environment; may be repeated. A model that no endpoint names is not asked of this worker.
+    #[arg(
+        long = "probe",
+        value_name = "KIND=URL",
+        env = "FLEETWARD_WORKER_PROBES",
+        value_delimiter = ','
+    )]
+    probes: Vec<Probe>,
+    /// How often they are asked.
+    #[arg(long, value_name = "N", default_value = "30", value_parser = seconds, env = "FLEETWARD_WORKER_PROBE_SECONDS")]
+    probe_seconds: Duration,
     /// Its client certificate (PEM), read again when it is renewed [default: what --cert names].
     #[arg(long, value_name = "FILE", env = "FLEETWARD_WORKER_TLS_CERT")]
     tls_cert: Option<PathBuf>,
@@ -138,6 +150,7 @@ pub(crate) async fn run(verb: WorkerVerb, client: &ClientArgs) -> Result<(), Fai
                 "name",
                 "approval_status",
                 "capabilities.pool",
+                "probe_status",
                 "heartbeat_age_seconds",
                 "poll_age_seconds",
                 "deaf_since",
@@ -157,6 +170,9 @@ pub(crate) async fn run(verb: WorkerVerb, client: &ClientArgs) -> Result<(), Fai
                 "labels",
                 "max_concurrent",
                 "certificate",
+                "probe_status",
+                "probes",
+                "models_gone",
                 "last_heartbeat",
                 "heartbeat_age_seconds",
                 "last_poll",
@@ -188,6 +204,9 @@ async fn work(args: RunArgs, asked: &ClientArgs) -> Result<(), Failed> {
     let stop = args.end.asked()?;
     let server = asked.server();
     let tls = tls(&args, asked)?;
+    let keyed = |probe: Probe| probe.keyed(|name| std::env::var(name).ok());
+    let probes: Result<Vec<_>, _> = args.probes.iter().cloned().map(keyed).collect();
+    let probes = probes.map_err(Failed::refused)?;
     let default = PathBuf::from(format!("fleetward-worker-{}.json", segment(&args.name)));
     let path = args.identity.clone().unwrap_or(default);
     let register = Register {
@@ -216,6 +235,8 @@ async fn work(args: RunArgs, asked: &ClientArgs) -> Result<(), Failed> {
         seats: args.max_concurrent as usize,
         once: args.once,
         drain_deadline: args.drain_seconds,
+        probes,
+        probe_every: args.probe_seconds,
         ..WorkerOptions::default()
     };
     let summary =

@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::execute::{Execute, StopReason, Tell};
 use crate::held::Held;
 use crate::outbox::Outbox;
+use crate::probe::Prober;
 use crate::transport::{Transport, TransportError};
 use crate::worker::{Summary, WorkerError, WorkerOptions};
 
@@ -28,6 +29,8 @@ pub(crate) struct Crew<T, X> {
     pub(crate) overdue: CancellationToken,
     /// The control plane turned the worker away: nothing it says will be heard.
     pub(crate) rejected: CancellationToken,
+    /// Who looks at the endpoints of its models, if there are any.
+    pub(crate) prober: Option<Prober>,
     verdict: OnceLock<WorkerError>,
 }
 
@@ -52,10 +55,11 @@ impl<T, X> Crew<T, X> {
     pub(crate) fn new(
         transport: T,
         execute: X,
-        options: WorkerOptions,
+        mut options: WorkerOptions,
         shutdown: &CancellationToken,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, TransportError> {
+        let prober = Prober::new(std::mem::take(&mut options.probes), options.probe_every)?;
+        Ok(Self {
             transport,
             execute: Arc::new(execute),
             options,
@@ -66,7 +70,23 @@ impl<T, X> Crew<T, X> {
             draining: shutdown.child_token(),
             overdue: CancellationToken::new(),
             rejected: CancellationToken::new(),
+            prober,
             verdict: OnceLock::new(),
+        })
+    }
+
+    /// Looks at the endpoints of its models once.
+    pub(crate) async fn look(&self) {
+        if let Some(prober) = &self.prober {
+            prober.look(&self.clock).await;
+        }
+    }
+
+    /// Looks at them again and again, for ever.
+    pub(crate) async fn keep_looking(&self) {
+        match &self.prober {
+            Some(prober) => prober.run(&self.clock).await,
+            None => std::future::pending().await,
         }
     }
 

@@ -85,6 +85,7 @@ fn words<T, X>(crew: &Crew<T, X>, attempts: &[Attempt]) -> Heartbeat {
         tasks_completed: Some(crew.tally.completed.load(Ordering::Relaxed)),
         tasks_failed: Some(crew.tally.failed.load(Ordering::Relaxed)),
         boot_id: Some(crew.options.boot_id.clone()),
+        probes: crew.prober.as_ref().and_then(|prober| prober.words(&crew.clock)),
         tasks: Some(attempts.iter().map(Attempt::named).collect()),
     }
 }

@@ -14,8 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::crew::Crew;
 use crate::execute::{Execute, StopReason};
-use crate::transport::Transport;
-use crate::{claimer, pulse, reporter, seat};
+use crate::probe::Probe;
+use crate::transport::{Transport, TransportError};
+use crate::{claimer, probe, pulse, reporter, seat};
 
 /// How a worker behaves. Every field has a default.
 #[derive(Debug, Clone)]
@@ -31,6 +32,11 @@ pub struct WorkerOptions {
     pub drain_deadline: Duration,
     /// Run one task on one seat, waiting for it as long as it takes, and end.
     pub once: bool,
+    /// Endpoints of its models, asked while it works; at most [`PROBES_MAX`](crate::PROBES_MAX). With any, a model that it
+    /// declared and that none of them names is not asked of it. Default: none.
+    pub probes: Vec<Probe>,
+    /// How often they are asked. Default 30 s.
+    pub probe_every: Duration,
     /// Tells this life of the process from the one before. Default: random.
     pub boot_id: String,
 }
@@ -43,6 +49,8 @@ impl Default for WorkerOptions {
             heartbeat_every: Duration::from_secs(10),
             drain_deadline: Duration::from_secs(30),
             once: false,
+            probes: Vec::new(),
+            probe_every: probe::EVERY,
             boot_id: uuid::Uuid::new_v4().to_string(),
         }
     }
@@ -117,9 +125,19 @@ impl<T: Transport, X: Execute> Worker<T, X> {
     pub async fn run(self, shutdown: CancellationToken) -> Result<Summary, WorkerError> {
         let seats = if self.options.once { 1 } else { self.options.seats.max(1) };
         let drain_deadline = self.options.drain_deadline;
-        let crew = Arc::new(Crew::new(self.transport, self.execute, self.options, &shutdown));
+        let crew = Crew::new(self.transport, self.execute, self.options, &shutdown);
+        let crew = Arc::new(crew.map_err(refused)?);
 
         let mut beside = JoinSet::new();
+        if crew.prober.is_some() {
+            // Before the first heartbeat, and so before the first claim, it is known which models are there.
+            tokio::select! {
+                () = crew.look() => {}
+                () = crew.draining.cancelled() => {}
+            }
+            let crew = crew.clone();
+            beside.spawn(async move { crew.keep_looking().await });
+        }
         beside.spawn(pulse::beat(crew.clone()));
         beside.spawn(reporter::report(crew.clone()));
         // Room for all of them: each seat is free once at a time.
@@ -144,6 +162,14 @@ impl<T: Transport, X: Execute> Worker<T, X> {
             ended(&mut working).await;
         }
         crew.verdict()
+    }
+}
+
+/// What cannot be begun with.
+fn refused(error: TransportError) -> WorkerError {
+    match error {
+        TransportError::Refused { code, detail } => WorkerError::Refused { code, detail },
+        other => WorkerError::Refused { code: "unusable".to_owned(), detail: other.to_string() },
     }
 }
 

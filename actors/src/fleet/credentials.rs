@@ -2,8 +2,8 @@
 //! starts, changed only by effects. A secret names its cell, so no index spans two organisations.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,6 +12,7 @@ use fleetward_store::CellId;
 use sha2::{Digest, Sha256};
 
 use super::presence::{Presence, Seen};
+use super::probes;
 use super::worker::{Standing, Worker};
 use crate::id::WorkerId;
 
@@ -89,6 +90,7 @@ pub struct Pulse {
     calls: AtomicU64,
     /// What the worker counts itself, one more than it says; 0: it did not say. For display alone.
     said: [AtomicU64; 2],
+    models: Mutex<Option<Arc<probes::Seen>>>,
 }
 
 impl Pulse {
@@ -110,6 +112,17 @@ impl Pulse {
     /// Tasks completed and failed, as the worker itself counts them. Nobody may rest anything on it.
     pub fn said(&self) -> [Option<u64>; 2] {
         [0, 1].map(|n| self.said[n].load(Ordering::Relaxed).checked_sub(1))
+    }
+
+    /// What it sees of the endpoints of its models, if it looks at them. Each of its heartbeats says all of it again.
+    pub fn models(&self) -> Option<Arc<probes::Seen>> {
+        self.models.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Keeps what it says that it sees. Answers what was known before.
+    pub(crate) fn set_models(&self, seen: Option<probes::Seen>) -> Option<Arc<probes::Seen>> {
+        let mut known = self.models.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *known, seen.map(Arc::new))
     }
 
     /// It was heard of.

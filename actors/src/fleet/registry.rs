@@ -6,7 +6,7 @@ mod message;
 pub mod rules;
 mod suspicions;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,6 +86,8 @@ pub struct Seat {
     pub seats: u32,
     /// It gets no new ones for now.
     pub paused: bool,
+    /// Models that it declared and that it does not see at its endpoints now: not in its profile.
+    pub gone: BTreeSet<String>,
     /// True as of this position.
     pub as_of: Position,
 }
@@ -164,6 +166,10 @@ impl Actor for State {
                 draft.push::<Access>(ACCESS_ID, &event, &by, None);
                 draft.allow(Effect::Answer(reply.with(())));
                 draft.submit();
+            }
+            Message::Probed { worker, reply } => {
+                self.tell(worker);
+                reply.send(());
             }
             Message::Policy { reply } => self.log.answer(reply, self.rolls.policy.clone()),
             Message::Roster { reply } => reply.send(self.roster()),
@@ -325,17 +331,26 @@ impl State {
         let _ = self.args.dispatcher.send(dispatcher::Message::Roster { roster, as_of });
     }
 
-    /// What the dispatcher is to know of a worker: its models by the names that count now.
+    /// What the dispatcher is to know of a worker: those of its models that are there by the names that count now.
     fn seat(&self, worker: &Worker) -> Seat {
         let policy = &self.rolls.policy;
-        let models = rules::canonical_names(&worker.declared_models, &policy.models);
+        let mut models = rules::canonical_names(&worker.declared_models, &policy.models);
+        let gone = self.gone(worker.id, &models);
+        models.retain(|model| !gone.contains(model));
         Seat {
             worker: worker.id,
             profile: Profile { models, ..worker.profile.clone() },
             seats: worker.seats,
             paused: worker.rests(),
+            gone,
             as_of: worker.updated.max(policy.as_of),
         }
+    }
+
+    fn gone(&self, worker: WorkerId, declared: &BTreeSet<String>) -> BTreeSet<String> {
+        let known = self.args.credentials.get(worker);
+        let seen = known.and_then(|known| known.pulse.models());
+        seen.map(|seen| seen.gone(declared, &self.rolls.policy.models)).unwrap_or_default()
     }
 
     fn reconcile(&mut self, cx: &Context<Message>) {

@@ -9,6 +9,7 @@ mod submit;
 mod suspicions;
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +27,9 @@ use crate::fleet::cell::OrgCell;
 use crate::fleet::dispatcher;
 use crate::fleet::input;
 use crate::fleet::presence::Seen;
-use crate::fleet::registry::{self, Asked, rules::Verdict};
+use crate::fleet::probes;
+use crate::fleet::registry::rules::{Verdict, canonical_names};
+use crate::fleet::registry::{self, Asked};
 use crate::fleet::task::Task;
 use crate::fleet::worker::Worker;
 use crate::id::{TaskId, TokenId, WorkerId};
@@ -61,6 +64,17 @@ impl std::fmt::Debug for Operator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Operator({} in {})", self.by, self.known.org.name)
     }
+}
+
+/// What is known of the models of a worker that looks at their endpoints.
+#[derive(Debug, Clone)]
+pub struct ModelsSeen {
+    /// What it saw.
+    pub seen: Arc<probes::Seen>,
+    /// Declared models, by their canonical names, that no endpoint names.
+    pub gone: BTreeSet<String>,
+    /// `ok`, `degraded` or `down`.
+    pub status: &'static str,
 }
 
 impl Operator {
@@ -186,6 +200,22 @@ impl Operator {
             return Ok((worker, seen));
         }
         self.worker_row(id).await.map(|worker| (worker, Seen::default()))
+    }
+
+    /// What a worker sees of the endpoints of its models, and which of those that it declared are gone; `None`: it does not
+    /// look, or was not heard of since this server started.
+    ///
+    /// # Errors
+    /// When the organisation's cell does not run.
+    pub async fn models_seen(&self, worker: &Worker) -> Result<Option<ModelsSeen>, Error> {
+        let cell = self.cell().await?;
+        let Some(seen) = cell.credentials.get(worker.id).and_then(|known| known.pulse.models())
+        else {
+            return Ok(None);
+        };
+        let overrides = cell.models.now();
+        let gone = seen.gone(&canonical_names(&worker.declared_models, &overrides), &overrides);
+        Ok(Some(ModelsSeen { status: seen.status(&gone), seen, gone }))
     }
 
     /// Decides about a worker.

@@ -20,6 +20,8 @@ use crate::fleet::connection::{self, Beat};
 use crate::fleet::credentials::Known;
 use crate::fleet::dispatcher;
 use crate::fleet::input;
+use crate::fleet::probes::Seen;
+use crate::fleet::registry;
 use crate::fleet::worker::{Standing, Worker};
 use crate::fleet::{certificate, credentials};
 use crate::id::{OrgId, TaskId, WorkerId};
@@ -54,6 +56,8 @@ pub struct Heartbeat {
     pub boot: Option<String>,
     /// Tasks completed and failed, as the worker counts them: shown, and used for nothing.
     pub counted: [Option<u64>; 2],
+    /// What the worker sees of the endpoints of its models; `None`: it does not look.
+    pub models: Option<Seen>,
 }
 
 impl std::fmt::Debug for Session {
@@ -149,6 +153,7 @@ impl Session {
         if let Some(boot) = &beat.boot {
             input::printable("boot_id", boot, TAG_MAX)?;
         }
+        self.probed(&cell, &known, beat.models).await?;
         let named = beat.held.as_ref().map_or(0, Vec::len);
         if named > HELD_MAX {
             let detail = format!("a heartbeat names at most {HELD_MAX} tasks");
@@ -185,6 +190,35 @@ impl Session {
             }
         }
         Ok(over)
+    }
+
+    /// Keeps what the worker sees of its models. The registry is told only where that changes what it can run.
+    async fn probed(&self, cell: &OrgCell, known: &Known, seen: Option<Seen>) -> Result<(), Error> {
+        if let Some(seen) = &seen {
+            seen.check()?;
+        }
+        let before = known.pulse.set_models(seen);
+        let now = known.pulse.models();
+        let fresh = match (&before, &now) {
+            (Some(before), Some(now)) => before.round != now.round,
+            _ => true,
+        };
+        for endpoint in now.iter().filter(|_| fresh).flat_map(|now| &now.endpoints) {
+            let latency = endpoint.latency_ms as f64 / 1000.0;
+            metrics::histogram!("fleetward_probe_seconds", "kind" => endpoint.kind).record(latency);
+        }
+        let same = match (&before, &now) {
+            (Some(before), Some(now)) => now.offers_as(before),
+            (None, None) => true,
+            _ => false,
+        };
+        if !same {
+            let (worker, within) = (self.worker, self.plane.shared.config.answer_within);
+            let say = |reply| registry::Message::Probed { worker, reply };
+            // Where that is lost, the roster that the registry tells now and then says it too.
+            let _ = cell.registry.call(within, say).await;
+        }
+        Ok(())
     }
 
     /// The cell in its present life, and what is true of the worker there.

@@ -118,7 +118,8 @@ pub(super) async fn heartbeat(
     MaybeJson(beat): MaybeJson<Heartbeat>,
 ) -> Result<Answer<HeartbeatAnswer>, Problem> {
     let every = edge.plane.config().heartbeat;
-    Ok(Answer(translate::heartbeat(&session, every, beat).await?))
+    let now_us = edge.plane.clock().wall_us();
+    Ok(Answer(translate::heartbeat(&session, every, now_us, beat).await?))
 }
 
 /// The same on a route that names the worker.

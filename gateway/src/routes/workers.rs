@@ -4,11 +4,14 @@ use axum::Json;
 use axum::extract::State;
 use fleetward_actors::Operator;
 use fleetward_actors::fleet::presence::Seen;
+use fleetward_actors::fleet::probes::Endpoint;
 use fleetward_actors::fleet::registry::rules::Verdict;
 use fleetward_actors::fleet::worker::{Standing, Worker};
 use fleetward_actors::id::WorkerId;
+use fleetward_actors::plane::ModelsSeen;
 use fleetward_wire::workers::{
-    CapabilitiesView, Decision, StatusAnswer, WorkerDetail, WorkerList, WorkerView,
+    CapabilitiesView, Decision, EndpointKind, EndpointSeen, StatusAnswer, WorkerDetail, WorkerList,
+    WorkerView,
 };
 use serde::Deserialize;
 
@@ -48,9 +51,12 @@ pub(super) async fn list(
     let more = workers.len() == limit;
     let next = workers.last().filter(|_| more).map(|(worker, _)| worker.created);
     let now = edge.plane.clock().wall_us();
-    let shown = |(worker, seen)| view(&operator, worker, Ages::of(seen, now));
-    let workers = workers.into_iter().map(shown).collect();
-    Ok(Json(WorkerList { workers, total, next }))
+    let mut views = Vec::with_capacity(workers.len());
+    for (worker, seen) in workers {
+        let models = operator.models_seen(&worker).await?;
+        views.push(view(&operator, worker, Ages::of(seen, now), models));
+    }
+    Ok(Json(WorkerList { workers: views, total, next }))
 }
 
 /// One worker.
@@ -60,6 +66,7 @@ pub(super) async fn get(
     PathId(id): PathId<WorkerId>,
 ) -> Result<Json<WorkerDetail>, Problem> {
     let (worker, seen) = operator.worker(id).await?;
+    let models = operator.models_seen(&worker).await?;
     let [tasks_completed, tasks_failed] = operator.own_counts(id).await?;
     let ages = Ages::of(seen, edge.plane.clock().wall_us());
     Ok(Json(WorkerDetail {
@@ -82,6 +89,10 @@ pub(super) async fn get(
         mute_since: worker.mute_since.map(rfc3339),
         tasks_completed,
         tasks_failed,
+        last_probe_at: models.as_ref().map(|models| rfc3339(models.seen.at)),
+        probe_status: models.as_ref().map(|models| models.status.to_owned()),
+        probes: models.iter().flat_map(|models| &models.seen.endpoints).map(endpoint).collect(),
+        models_gone: models.into_iter().flat_map(|models| models.gone).collect(),
         certificate: worker.certificate,
     }))
 }
@@ -181,7 +192,23 @@ impl Ages {
     }
 }
 
-fn view(operator: &Operator, worker: Worker, ages: Ages) -> WorkerView {
+/// Without its models: there may be hundreds.
+fn endpoint(seen: &Endpoint) -> EndpointSeen {
+    EndpointSeen {
+        kind: match seen.kind {
+            "ollama" => EndpointKind::Ollama,
+            "openai" => EndpointKind::OpenAi,
+            _ => EndpointKind::Other,
+        },
+        endpoint: seen.name.clone(),
+        available: seen.available,
+        latency_ms: seen.latency_ms,
+        models: Vec::new(),
+        error: seen.error.clone(),
+    }
+}
+
+fn view(operator: &Operator, worker: Worker, ages: Ages, models: Option<ModelsSeen>) -> WorkerView {
     let approved = worker.standing == Standing::Approved;
     WorkerView {
         id: worker.id.to_string(),
@@ -201,8 +228,8 @@ fn view(operator: &Operator, worker: Worker, ages: Ages) -> WorkerView {
         heartbeat_age_seconds: ages.heartbeat,
         last_poll: ages.last_poll,
         poll_age_seconds: ages.poll,
-        last_probe_at: None,
-        probe_status: None,
+        last_probe_at: models.as_ref().map(|models| rfc3339(models.seen.at)),
+        probe_status: models.map(|models| models.status.to_owned()),
         registered_at: rfc3339(worker.registered_at),
         approved_at: worker.decided_at.filter(|_| approved).map(rfc3339),
         approved_by: worker.decided_by.filter(|_| approved),

@@ -13,6 +13,7 @@ mod identity;
 mod life;
 mod limits;
 mod older_client;
+mod probes;
 mod remedies;
 mod server;
 mod tls;

@@ -150,6 +150,58 @@ pub struct Heartbeat {
     /// All it holds. Absent means that it does not say (an older worker), empty means nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tasks: Option<Vec<HeldTask>>,
+    /// What it sees of the endpoints of its models. Absent: it does not look, and has all models that it declared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probes: Option<ModelsSeen>,
+}
+
+/// Most models of one endpoint that a heartbeat may name.
+pub const ENDPOINT_MODELS_MAX: usize = 512;
+/// Longest name of a model, in characters.
+pub const MODEL_NAME_MAX: usize = 128;
+
+/// What a worker saw when it last asked the endpoints of its models. A model that it declared and that no endpoint names is
+/// not asked of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ModelsSeen {
+    /// Which look of this process: higher than the one before.
+    pub round: u64,
+    /// How long ago it looked, in seconds.
+    pub age_seconds: f64,
+    /// Each endpoint.
+    pub endpoints: Vec<EndpointSeen>,
+}
+
+/// One endpoint, as a worker sees it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct EndpointSeen {
+    /// What kind of server it is.
+    pub kind: EndpointKind,
+    /// How people call it: its URL without what may be secret.
+    pub endpoint: String,
+    /// Whether it answered with its models.
+    pub available: bool,
+    /// How long that took, in milliseconds.
+    pub latency_ms: u64,
+    /// Its models, as it calls them.
+    #[serde(default)]
+    pub models: Vec<String>,
+    /// Why there is no answer.
+    #[serde(default)]
+    pub error: Option<String>,
+}
+
+/// What kind of server names the models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EndpointKind {
+    /// Ollama: `/api/tags`.
+    Ollama,
+    /// One with OpenAI's interface: `/v1/models`.
+    OpenAi,
+    /// A kind of a newer worker that this build has no word for.
+    #[serde(other)]
+    Other,
 }
 
 /// One attempt that a worker says it runs.
@@ -219,9 +271,9 @@ pub struct WorkerView {
     /// How long ago that was, in seconds, on the server's clock.
     #[serde(default)]
     pub poll_age_seconds: Option<f64>,
-    /// When its models were last probed.
+    /// When it last looked at the endpoints of its models.
     pub last_probe_at: Option<Timestamp>,
-    /// What the probe said.
+    /// What it saw: `ok`, `degraded` (an endpoint or a declared model is missing) or `down` (no endpoint answers).
     pub probe_status: Option<String>,
     /// When it joined.
     pub registered_at: Timestamp,
@@ -328,6 +380,18 @@ pub struct WorkerDetail {
     /// Tasks failed since it started, as it counts them itself. For display.
     #[serde(default)]
     pub tasks_failed: Option<u64>,
+    /// When it last looked at the endpoints of its models.
+    #[serde(default)]
+    pub last_probe_at: Option<Timestamp>,
+    /// What it saw: `ok`, `degraded` or `down`. None: it does not look.
+    #[serde(default)]
+    pub probe_status: Option<String>,
+    /// Each endpoint as it saw it, without the names of its models.
+    #[serde(default)]
+    pub probes: Vec<EndpointSeen>,
+    /// Models that it declared and that no endpoint of it offers now, by their canonical names.
+    #[serde(default)]
+    pub models_gone: Vec<String>,
     /// The identity of the client certificate that it is bound to, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<String>,

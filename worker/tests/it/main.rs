@@ -10,6 +10,7 @@ mod fencing;
 mod http;
 mod identity;
 mod plane;
+mod probes;
 mod pulse;
 mod seats;
 mod tls;

@@ -217,7 +217,11 @@ impl Book {
     /// A worker may work, as of a position. Older news is ignored. True when it is news.
     pub fn seat(&mut self, mut seat: Seat) -> bool {
         let (worker, as_of) = (seat.worker, seat.as_of);
-        if self.sittings.get(&worker).is_some_and(|sitting| sitting.as_of >= as_of) {
+        // Which models are gone is no event: of two seats as of one position the later one told is true.
+        let stale = |known: &Sitting| {
+            known.as_of > as_of || (known.as_of == as_of && known.gone == seat.gone)
+        };
+        if self.sittings.get(&worker).is_some_and(stale) {
             return false;
         }
         // What is parked is offered again by its connection.

@@ -151,6 +151,7 @@ fn nobody(workers: &[Seated<'_>], wants: &Requirement) -> Vec<String> {
         return vec![format!("no approved worker stands in pool {pool:?} for {project}")];
     }
     let mut missing = Vec::new();
+    missing.extend(wants.model.as_ref().and_then(|model| away(&here, model)));
     for line in lines(wants) {
         let lack = here.iter().filter(|seated| !line.holds(seated)).count();
         if lack == here.len() {
@@ -165,6 +166,15 @@ fn nobody(workers: &[Seated<'_>], wants: &Requirement) -> Vec<String> {
     }
     missing.push(format!("{} in pool {:?} for {project}", workers_are(here.len()), wants.pool));
     missing
+}
+
+/// Of workers that have the model but do not see it at its endpoint now.
+fn away(workers: &[&Seated<'_>], model: &str) -> Option<String> {
+    let count = workers.iter().filter(|seated| seated.gone.contains(model)).count();
+    let (declare, whose) =
+        if count == 1 { ("worker declares", "its") } else { ("workers declare", "their") };
+    let words = "endpoints do not offer it now";
+    (count > 0).then(|| format!("{count} {declare} model {model:?}, but {whose} {words}"))
 }
 
 fn workers_are(count: usize) -> String {

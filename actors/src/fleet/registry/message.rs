@@ -63,6 +63,13 @@ pub enum Message {
         /// The worker as it is now, or the record says more.
         reply: Reply<Result<Asked<Worker>, Error>>,
     },
+    /// From a worker's `Handle`: it sees other models at its endpoints than before.
+    Probed {
+        /// Which.
+        worker: WorkerId,
+        /// The dispatcher was told: what it hears afterwards it hears as of then.
+        reply: Reply<()>,
+    },
     /// From an administrator.
     Govern {
         /// What shall be different.
@@ -130,6 +137,7 @@ impl Message {
             Self::RevokeKey { .. } => "RevokeKey",
             Self::Register { .. } => "Register",
             Self::Decide { .. } => "Decide",
+            Self::Probed { .. } => "Probed",
             Self::Govern { .. } => "Govern",
             Self::Note { .. } => "Note",
             Self::Policy { .. } => "Policy",

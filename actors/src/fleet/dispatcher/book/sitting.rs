@@ -36,6 +36,8 @@ pub(super) struct Sitting {
     pub(super) seats: usize,
     pub(super) declared: u32,
     pub(super) paused: bool,
+    /// Models that it declared and does not see now.
+    pub(super) gone: BTreeSet<String>,
     pub(super) as_of: Position,
     /// Attempts it holds.
     pub(super) leases: BTreeMap<TaskId, u32>,
@@ -56,6 +58,8 @@ pub struct Seated<'a> {
     pub worker: WorkerId,
     /// What it offers.
     pub profile: &'a Profile,
+    /// Models that it declared and does not see now.
+    pub gone: &'a BTreeSet<String>,
     /// How many tasks it may run.
     pub seats: usize,
     /// It gets no new ones.
@@ -69,13 +73,14 @@ pub struct Seated<'a> {
 impl Sitting {
     /// A worker that has just sat down, with the attempts that it held before.
     pub(super) fn new(seat: Seat, seats: usize, leases: BTreeMap<TaskId, u32>) -> Self {
-        let Seat { worker, profile, seats: declared, paused, as_of } = seat;
+        let Seat { worker, profile, seats: declared, paused, gone, as_of } = seat;
         Self {
             profile: Arc::new(profile),
             by: format!("worker:{worker}").into(),
             seats,
             declared,
             paused,
+            gone,
             as_of,
             leases,
             parked: BTreeMap::new(),
@@ -90,6 +95,7 @@ impl Sitting {
         Seated {
             worker,
             profile: &self.profile,
+            gone: &self.gone,
             seats: self.seats,
             paused: self.paused,
             leases: self.leases.len(),
