@@ -113,7 +113,7 @@ impl Transport for InProcess {
         let mut good = Vec::new();
         let mut read = Vec::with_capacity(reports.reports.len());
         for report in reports.reports {
-            let reported = translate::reported(report);
+            let reported = translate::reported(&self.session, report);
             read.push(reported.map(|reported| good.push(reported)));
         }
         let said = self.session.report_many(good).await.map_err(told)?;

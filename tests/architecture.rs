@@ -16,7 +16,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("actors", &["fleetward-runtime", "fleetward-seal", "fleetward-store"]),
     ("gateway/wire", &[]),
     ("gateway", &["fleetward-actors", "fleetward-store", "fleetward-wire"]),
-    ("worker", &["fleetward-wire"]),
+    ("worker", &["fleetward-seal", "fleetward-wire"]),
 ];
 
 /// Libraries that have one home.

@@ -53,7 +53,8 @@ pub use operator::{
 };
 pub use orgs::NewOperatorToken;
 pub use session::{
-    CLAIM_MAX, Claim, Heartbeat, Offer, Offers, Outcome, REPORT_MAX, Reported, Session,
+    CLAIM_MAX, Claim, Handed, Heartbeat, Offer, Offers, Outcome, Part, REPORT_MAX, Reported,
+    Session,
 };
 
 /// The cell of the directory.

@@ -152,6 +152,7 @@ fn fleet() -> Router<Edge> {
         .route("/enrollment-keys/{id}", delete(keys::revoke))
         .route("/payload-keys", get(payload_keys::list).post(payload_keys::add))
         .route("/payload-keys/reencrypt", post(payload_keys::reencrypt))
+        .route("/payload-keys/export", post(payload_keys::export))
         .route("/payload-keys/{id}/promote", post(payload_keys::promote))
         .route("/payload-keys/{id}/retire", post(payload_keys::retire))
         .route("/audit", get(audit::list))

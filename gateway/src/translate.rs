@@ -8,11 +8,12 @@ use bytes::Bytes;
 use fleetward_actors::fleet::probes::{Endpoint, Seen};
 use fleetward_actors::fleet::worker::Standing;
 use fleetward_actors::id::TaskId;
-use fleetward_actors::plane::{self, Offer, Outcome, Reported};
+use fleetward_actors::plane::{self, Handed, Offer, Outcome, Part, Reported};
 use fleetward_actors::system::head::SignedHead;
 use fleetward_actors::{Error, Refusal, Session};
 use fleetward_store::StoredEvent;
 use fleetward_wire::audit::{AuditHead, ExportEvent};
+use fleetward_wire::payload_keys::SealedValue;
 use fleetward_wire::tasks::{Claimed, Report, ReportStatus};
 use fleetward_wire::workers::{
     EndpointKind, Heartbeat, HeartbeatAnswer, LostTask, ModelsSeen, WorkerStatus,
@@ -37,12 +38,44 @@ pub fn claimed<V: Json>(session: &Session, lease: Duration, offer: Offer) -> Cla
         model: wants.model.clone(),
         labels: wants.labels.clone(),
         payload: Secret::new(V::read(&payload)),
+        payload_sealed: None,
         worker_id: session.worker().to_string(),
         claimed_at: rfc3339(claimed_at),
         attempt,
         claim_token: claim_token.into(),
         lease_seconds: lease.as_secs_f64(),
     }
+}
+
+/// The same for a worker that holds keys of its organisation.
+///
+/// # Errors
+/// When none of these is good any more.
+pub fn claimed_sealed<V: Json>(
+    session: &Session,
+    lease: Duration,
+    offer: Offer,
+    held: &[u32],
+) -> Result<Claimed<V>, Refusal> {
+    let attempt = (offer.task, offer.attempt);
+    let Handed { key, token } = session.seal_for_worker(held, attempt, &offer.payload)?;
+    let nothing = Offer { payload: Bytes::from_static(b"null"), ..offer };
+    let payload_sealed = Some(SealedValue { key, token });
+    Ok(Claimed { payload_sealed, ..claimed(session, lease, nothing) })
+}
+
+/// What a worker sealed for its attempt.
+///
+/// # Errors
+/// When it does not open for that.
+pub fn opened(
+    session: &Session,
+    part: Part,
+    attempt: (TaskId, Option<u32>),
+    sealed: SealedValue,
+) -> Result<Bytes, Refusal> {
+    let handed = Handed { key: sealed.key, token: sealed.token };
+    session.open_from_worker(part, attempt, &handed)
 }
 
 /// Passes a sign of life on that came at `now_us` (microseconds UTC), and says what it is answered with.
@@ -107,15 +140,45 @@ fn seen(probes: ModelsSeen, now_us: i64) -> Seen {
 ///
 /// # Errors
 /// When it names no task, or its output is too deep.
-pub fn reported<V: Json>(report: Report<V>) -> Result<Reported, Refusal> {
+pub fn reported<V: Json>(session: &Session, report: Report<V>) -> Result<Reported, Refusal> {
     let task = report.run_id.parse().map_err(|_| Refusal::not_found("task"))?;
+    let (output, error) = said(
+        session,
+        (task, report.attempt),
+        (report.output, report.output_sealed),
+        (report.error, report.error_sealed),
+    )?;
     let outcome = match report.status {
-        ReportStatus::Completed => completed(report.output)?,
-        ReportStatus::Failed => failed(report.error, report.retryable),
+        ReportStatus::Completed => completed(output)?,
+        ReportStatus::Failed => failed(error, report.retryable),
     };
     let claim_token = report.claim_token.map(Secret::into_exposed);
     let (attempt, model) = (report.attempt, report.model);
     Ok(Reported { task, attempt, claim_token, outcome, model })
+}
+
+type Said<V> = (Option<Secret<V>>, Option<SealedValue>);
+
+/// Output and error text, whichever way they came.
+fn said<V: Json>(
+    session: &Session,
+    attempt: (TaskId, Option<u32>),
+    output: Said<V>,
+    error: Said<String>,
+) -> Result<(Option<Secret<V>>, Option<Secret>), Refusal> {
+    let output = match output {
+        (_, Some(sealed)) => {
+            Some(Secret::new(V::read(&opened(session, Part::Output, attempt, sealed)?)))
+        }
+        (plain, None) => plain,
+    };
+    let error = match error {
+        (_, Some(sealed)) => {
+            Some(Secret::new(text(&opened(session, Part::Error, attempt, sealed)?)))
+        }
+        (plain, None) => plain,
+    };
+    Ok((output, error))
 }
 
 /// The outcome of a task that has a result.

@@ -4,6 +4,8 @@
 //! A token's plaintext is [`Bound`] (16 bytes) and then the value, so that a token that is moved to another place does
 //! not open there, though its key is right.
 
+mod attempt;
+
 use std::fmt;
 
 use base64::Engine;
@@ -12,6 +14,8 @@ use bytes::Bytes;
 use fernet::Fernet;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
+
+pub use attempt::Part;
 
 /// Bytes of what a token is bound to.
 const BOUND_BYTES: usize = 16;

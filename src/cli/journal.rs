@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 use fleetward_actors::fact;
 use fleetward_actors::plane::SYSTEM_CELL;
+use fleetward_actors::seal::Sealed;
 use fleetward_actors::system::org::Org;
 use fleetward_store::{CellId, Query, ReadLimit, Store, StoredEvent, chain, genesis};
 use serde_json::{Value, json};
@@ -120,7 +121,8 @@ fn shown(output: Output, stored: &StoredEvent) -> String {
         .unwrap_or_else(|_| format!("{} bytes, not JSON", event.body.len()).into());
     let time = chrono::DateTime::from_timestamp_micros(event.at)
         .map_or_else(|| event.at.to_string(), |time| time.to_rfc3339());
-    let sealed = event.sealed.as_ref().map(bytes::Bytes::len);
+    let sealed = event.sealed.clone().map(Sealed::from_bytes);
+    let key = sealed.as_ref().and_then(|sealed| sealed.key().ok());
     match output {
         Output::Json => json!({
             "seq": stored.seq,
@@ -132,12 +134,16 @@ fn shown(output: Output, stored: &StoredEvent) -> String {
             "source": event.origin.as_ref().and_then(|origin| origin.source),
             "stream": &*event.stream,
             "body": body,
-            "sealed_bytes": sealed,
+            "sealed": sealed.map(|sealed| json!({"bytes": sealed.len(), "key": key})),
             "hash": stored.hash.to_string(),
         })
         .to_string(),
         Output::Table => {
-            let sealed = sealed.map(|bytes| format!(" +{bytes} sealed bytes"));
+            let sealed = sealed.map(|sealed| {
+                let key =
+                    key.map_or_else(|| "an unknown key".to_owned(), |key| format!("key {key}"));
+                format!(" +{} bytes sealed with {key}", sealed.len())
+            });
             let (kind, by, stream) = (&event.kind, &event.by, &event.stream);
             let from = event.origin.as_ref().and_then(|origin| origin.source);
             let from = from.map(|source| format!(" from {source}")).unwrap_or_default();

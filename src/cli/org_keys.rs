@@ -1,5 +1,9 @@
 //! `fleetward org key`: the keys that an organisation's payloads are encrypted with.
 
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Subcommand;
@@ -41,6 +45,11 @@ pub(crate) enum OrgKeyVerb {
         #[arg(long)]
         wait: bool,
     },
+    /// Write the keys into a new file (mode 0600), for `worker run --org-key-file`. It is on the record.
+    Export {
+        /// The file. It must not be there yet.
+        file: PathBuf,
+    },
     /// Give up a key that nothing is encrypted with any more.
     Retire {
         /// Its number.
@@ -55,6 +64,13 @@ pub(crate) async fn run(verb: OrgKeyVerb, args: &ClientArgs) -> Result<(), Faile
         OrgKeyVerb::List => {
             let listed = client.get(KEYS).await?;
             return print::many(args.output, &listed, "keys", &FIELDS);
+        }
+        OrgKeyVerb::Export { file } => {
+            let options = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&file);
+            let failed = |error| Failed::refused(format!("{}: {error}", file.display()));
+            let mut opened = options.map_err(failed)?;
+            writeln!(opened, "{}", post("/export").await?)?;
+            return print::line(&format!("made {}; whoever has it reads payloads", file.display()));
         }
         OrgKeyVerb::Add => post("").await?,
         OrgKeyVerb::Promote { number } => post(&format!("/{number}/promote")).await?,

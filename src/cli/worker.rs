@@ -7,8 +7,8 @@ use clap::{Args, Subcommand};
 use fleetward_wire::Secret;
 use fleetward_wire::workers::{NetworkPolicy, Register, SandboxLevel};
 use fleetward_worker::{
-    Command, Endpoint, HttpTransport, Identity, IdentityError, Probe, Tls, TransportError, Worker,
-    WorkerOptions,
+    Command, Endpoint, HttpTransport, Identity, IdentityError, OrgKeys, Probe, SealedTransport,
+    Tls, TransportError, Worker, WorkerOptions,
 };
 use serde_json::json;
 
@@ -123,6 +123,10 @@ pub(crate) struct RunArgs {
     /// The certificate's private key.
     #[arg(long, value_name = "FILE", env = "FLEETWARD_WORKER_TLS_KEY")]
     tls_key: Option<PathBuf>,
+    /// The organisation's keys, as `fleetward org key export FILE` wrote them: payloads then come encrypted, and results
+    /// go so.
+    #[arg(long, value_name = "FILE", env = "FLEETWARD_ORG_KEY_FILE")]
+    org_key_file: Option<PathBuf>,
     /// Run one task and end.
     #[arg(long)]
     once: bool,
@@ -207,6 +211,7 @@ async fn work(args: RunArgs, asked: &ClientArgs) -> Result<(), Failed> {
     let keyed = |probe: Probe| probe.keyed(|name| std::env::var(name).ok());
     let probes: Result<Vec<_>, _> = args.probes.iter().cloned().map(keyed).collect();
     let probes = probes.map_err(Failed::refused)?;
+    let keys = args.org_key_file.as_deref().map(org_keys).transpose()?;
     let default = PathBuf::from(format!("fleetward-worker-{}.json", segment(&args.name)));
     let path = args.identity.clone().unwrap_or(default);
     let register = Register {
@@ -239,8 +244,14 @@ async fn work(args: RunArgs, asked: &ClientArgs) -> Result<(), Failed> {
         probe_every: args.probe_seconds,
         ..WorkerOptions::default()
     };
-    let summary =
-        Worker::new(transport, command, options).run(stop).await.map_err(Failed::refused)?;
+    let summary = match keys {
+        None => Worker::new(transport, command, options).run(stop).await,
+        Some(keys) => {
+            let transport = SealedTransport::new(transport, keys);
+            Worker::new(transport, command, options).run(stop).await
+        }
+    };
+    let summary = summary.map_err(Failed::refused)?;
     tracing::info!(completed = summary.completed, failed = summary.failed, "ended");
     Ok(())
 }
@@ -260,6 +271,13 @@ fn key(args: &RunArgs) -> Result<Option<String>, Failed> {
             .map(|text| Some(text.trim().to_owned()))
             .map_err(|error| Failed::refused(format!("{}: {error}", path.display()))),
     }
+}
+
+fn org_keys(file: &std::path::Path) -> Result<OrgKeys, Failed> {
+    let failed =
+        |why: &dyn std::fmt::Display| Failed::refused(format!("{}: {why}", file.display()));
+    let text = std::fs::read_to_string(file).map_err(|error| failed(&error))?;
+    OrgKeys::parse(&text).map_err(|error| failed(&error))
 }
 
 fn turned_away(error: IdentityError) -> Failed {

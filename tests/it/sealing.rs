@@ -74,3 +74,54 @@ fn server_starts_with_the_master_key_of_its_store_alone() {
         assert!(said.contains(expected), "{said}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn worker_with_the_organisations_key_gets_and_says_nothing_in_plaintext() {
+    let place = Place::sqlite();
+    let server = Server::start(&place.url());
+    let (client, folder) = (server.client(), tempfile::tempdir().unwrap());
+    let keys = folder.path().join("org.keys");
+    let file = keys.to_str().unwrap();
+    assert!(run(&server.base, &["org", "key", "export", file]).status.success());
+    let submitted =
+        client.post("/api/v1/fleet/tasks", json!({"payload": {"secret": CANARY}})).await;
+    let task = submitted["run_id"].as_str().unwrap();
+
+    // As a worker of another make: it gets a token, and plaintext is refused as an answer to nothing.
+    let joined = {
+        let key = client.key(2).await;
+        let body = json!({"name": "raw", "enrollment_key": key, "max_concurrent": 2});
+        (client.post("/api/v1/fleet/register", body).await, key)
+    };
+    let claim = async |body: serde_json::Value| {
+        let sent = reqwest::Client::new()
+            .post(format!("{}/api/v1/fleet/claim", server.base))
+            .header("X-Worker-Id", joined.0["worker_id"].as_str().unwrap())
+            .header("X-Worker-Secret", joined.0["worker_secret"].as_str().unwrap());
+        let answer = sent.json(&body).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    let (status, said) = claim(json!({"poll_timeout": 5, "org_keys": [9]})).await;
+    assert!(status == 409 && said.contains("org_keys_outdated"), "{status} {said}");
+    let (status, said) = claim(json!({"poll_timeout": 5, "org_keys": [1]})).await;
+    assert_eq!(status, 200);
+    assert!(said.contains("payload_sealed") && !said.contains(CANARY), "{said}");
+    let claimed: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((&claimed["payload"], &claimed["payload_sealed"]["key"]), (&json!(null), &json!(1)));
+    let back = json!({"run_id": task, "attempt": 1, "claim_token": claimed["claim_token"], "reason": "not mine"});
+    let released = reqwest::Client::new()
+        .post(format!("{}/api/v1/fleet/tasks/{task}/release", server.base))
+        .header("X-Worker-Id", joined.0["worker_id"].as_str().unwrap())
+        .header("X-Worker-Secret", joined.0["worker_secret"].as_str().unwrap());
+    assert!(released.json(&back).send().await.unwrap().status().is_success());
+
+    let _worker = {
+        let mut command = fleetward();
+        command.args(["worker", "run", "--server", &server.base, "--name", "w", "--exec", ECHO]);
+        command.args(["--org-key-file", file, "--identity"]).arg(folder.path().join("w.json"));
+        Process(command.env("ENROLLMENT_KEY", &joined.1).spawn().unwrap())
+    };
+    let result = client.result(task).await;
+    assert_eq!((&result["status"], &result["attempt"]), (&json!("completed"), &json!(2)));
+    assert!(result["output"].as_str().unwrap().contains(CANARY), "{result}");
+}

@@ -127,6 +127,7 @@ where
         claim_request_id: Some(uuid::Uuid::new_v4().to_string()),
         boot_id: Some(crew.options.boot_id.clone()),
         max_tasks: Some(u32::try_from(seats).unwrap_or(u32::MAX)),
+        org_keys: Vec::new(),
     };
     let mut outage = Backoff::default();
     let mut approval = approval_backoff();

@@ -53,6 +53,8 @@ where
         status,
         output,
         error,
+        output_sealed: None,
+        error_sealed: None,
         retryable,
         attempt: Some(attempt.number()),
         claim_token: Some(attempt.token().clone()),

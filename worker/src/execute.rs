@@ -105,6 +105,7 @@ impl TaskContext {
         let progress = Progress {
             percent,
             data: Secret::new(data.into()),
+            data_sealed: None,
             attempt: Some(self.attempt.number()),
             claim_token: Some(self.attempt.token().clone()),
         };

@@ -1,6 +1,7 @@
 //! One worker's way in: it proves who it is, shows signs of life, claims ([`claim`]) and reports ([`report`]).
 
 mod claim;
+mod handed;
 mod report;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use crate::fleet::{certificate, credentials};
 use crate::id::{OrgId, TaskId, WorkerId};
 use crate::system::principals::KnownOrg;
 pub use claim::{CLAIM_MAX, Claim, Offer, Offers};
+pub use handed::{Handed, Part};
 pub use report::{Outcome, REPORT_MAX, Reported};
 
 /// Longest name that a worker gives a claim or a start of its process, in characters.

@@ -85,6 +85,12 @@ pub enum PayloadKeyEvent {
         /// Values that do not open.
         broken: u64,
     },
+    /// The keys of its ring were given out, to be given to workers.
+    #[serde(rename = "payload_key.exported")]
+    Exported {
+        /// Their numbers.
+        keys: Vec<u32>,
+    },
     /// Nothing is sealed with it, and nothing will be.
     #[serde(rename = "payload_key.retired")]
     Retired {},
@@ -119,6 +125,7 @@ impl Fold for PayloadKey {
             PayloadKeyEvent::ReencryptionStarted {} => "payload_key.reencryption_started",
             PayloadKeyEvent::ReencryptionAdvanced { .. } => "payload_key.reencryption_advanced",
             PayloadKeyEvent::ReencryptionFinished { .. } => "payload_key.reencryption_finished",
+            PayloadKeyEvent::Exported { .. } => "payload_key.exported",
             PayloadKeyEvent::Retired {} => "payload_key.retired",
         }
     }
@@ -143,7 +150,7 @@ impl Fold for PayloadKey {
         let begun =
             Reencryption { started_at, finished_at: None, events: 0, resealed: 0, broken: 0 };
         match event {
-            PayloadKeyEvent::Added { .. } => {}
+            PayloadKeyEvent::Added { .. } | PayloadKeyEvent::Exported { .. } => {}
             PayloadKeyEvent::Promoted {} => self.state = KeyState::Primary,
             PayloadKeyEvent::Retained {} => self.state = KeyState::Retained,
             PayloadKeyEvent::Retired {} => self.state = KeyState::Retired,

@@ -4,7 +4,9 @@
 use axum::Json as Answer;
 use axum::http::StatusCode;
 use fleetward_actors::system::payload_key::PayloadKey;
-use fleetward_wire::payload_keys::{PayloadKeyList, PayloadKeyView, ReencryptionView};
+use fleetward_wire::payload_keys::{
+    ExportedKey, PayloadKeyExport, PayloadKeyList, PayloadKeyView, ReencryptionView,
+};
 
 use crate::auth::{CanAdminister, InOrg};
 use crate::extract::PathId;
@@ -49,6 +51,18 @@ pub(super) async fn reencrypt(
     let key = operator.reencrypt().await?;
     let (_, of_events) = operator.payload_keys().await?;
     Ok((StatusCode::ACCEPTED, Answer(view(key, of_events))))
+}
+
+/// The keys themselves, for workers that shall get payloads encrypted. On the record.
+pub(super) async fn export(
+    CanAdminister(operator): CanAdminister,
+) -> Result<Answer<PayloadKeyExport>, Problem> {
+    let keys = operator.export_payload_keys().await?;
+    let exported = |(number, key): (u32, std::sync::Arc<fleetward_actors::seal::Key>)| {
+        ExportedKey { number, key: key.expose().into() }
+    };
+    let org_id = operator.org().id.to_string();
+    Ok(Answer(PayloadKeyExport { org_id, keys: keys.into_iter().map(exported).collect() }))
 }
 
 fn view(key: PayloadKey, of_events: u64) -> PayloadKeyView {

@@ -10,7 +10,7 @@ use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use fleetward_actors::id::{TaskId, WorkerId};
-use fleetward_actors::plane::{self, Enrollment, Offers, Outcome};
+use fleetward_actors::plane::{self, Enrollment, Offers, Outcome, Part};
 use fleetward_actors::{Error, Session};
 use fleetward_wire::tasks::{
     Claim, Claimed, ClaimedMany, Complete, Fail, HandBack, Progress, Report, ReportAnswer,
@@ -89,6 +89,9 @@ pub(super) async fn claim(
         request: asked.claim_request_id,
         boot: asked.boot_id,
     };
+    if !asked.org_keys.is_empty() {
+        session.usable(&asked.org_keys)?;
+    }
     let most = asked.max_tasks.map_or(1, |most| most as usize);
     let offers = tokio::select! {
         biased;
@@ -99,8 +102,12 @@ pub(super) async fn claim(
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
     let lease = edge.plane.config().lease;
-    let mut tasks: Vec<Claimed<Raw>> =
-        tasks.into_iter().map(|offer| translate::claimed(&session, lease, offer)).collect();
+    let shown = |offer| match asked.org_keys.as_slice() {
+        [] => Ok(translate::claimed(&session, lease, offer)),
+        held => translate::claimed_sealed(&session, lease, offer, held),
+    };
+    // Whatever fails here drops the delivery, and so gives the attempts back.
+    let mut tasks: Vec<Claimed<Raw>> = tasks.into_iter().map(shown).collect::<Result<_, _>>()?;
     let answer = match asked.max_tasks {
         Some(_) => serde_json::to_vec(&ClaimedMany { tasks }),
         None => serde_json::to_vec(&tasks.pop()),
@@ -140,7 +147,7 @@ pub(super) async fn report(
     AsWorker(session): AsWorker,
     Json { value: said, .. }: Json<Report<Raw>>,
 ) -> Result<Answer<ReportAnswer>, Problem> {
-    let mut answers = session.report_many(vec![translate::reported(said)?]).await?;
+    let mut answers = session.report_many(vec![translate::reported(&session, said)?]).await?;
     answers.pop().unwrap_or(Err(Error::OutcomeUnknown))?;
     Ok(Answer(ReportAnswer::ok()))
 }
@@ -154,7 +161,7 @@ pub(super) async fn reports(
     let (mut places, mut good) = (Vec::new(), Vec::new());
     for report in said.reports {
         let run_id = report.run_id.clone();
-        match translate::reported(report) {
+        match translate::reported(&session, report) {
             Ok(reported) => {
                 places.push(results.len());
                 good.push(reported);
@@ -200,7 +207,13 @@ pub(super) async fn progress(
     PathId(task): PathId<TaskId>,
     Json { value: said, .. }: Json<Progress<Raw>>,
 ) -> Result<Answer<Done>, Problem> {
-    let data = said.data.expose().stored("data")?;
+    let data = match said.data_sealed {
+        Some(sealed) => {
+            let opened = translate::opened(&session, Part::Progress, (task, said.attempt), sealed)?;
+            Raw::read(&opened).stored("data")?
+        }
+        None => said.data.expose().stored("data")?,
+    };
     let token = said.claim_token.as_ref().map(|token| token.expose().as_str());
     session.progress(task, (said.attempt, token), said.percent, data).await?;
     Ok(Answer(Done::ok()))

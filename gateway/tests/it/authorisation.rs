@@ -90,6 +90,7 @@ const TABLE: &[(&str, &str, For, u16)] = &[
     ("GET", "/payload-keys", Viewer, 200),
     ("POST", "/payload-keys", Admin, 201),
     ("POST", "/payload-keys/reencrypt", Admin, 202),
+    ("POST", "/payload-keys/export", Admin, 200),
     ("POST", "/payload-keys/{id}/promote", Admin, 404),
     ("POST", "/payload-keys/{id}/retire", Admin, 404),
     ("GET", "/audit", Viewer, 200),

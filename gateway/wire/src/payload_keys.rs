@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Timestamp;
+use crate::{Secret, Timestamp};
 
 /// One key of an organisation's ring.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -47,4 +47,31 @@ pub struct ReencryptionView {
 pub struct PayloadKeyList {
     /// By number.
     pub keys: Vec<PayloadKeyView>,
+}
+
+/// A value encrypted with a key of the organisation for one attempt of one task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealedValue {
+    /// The number of the key.
+    pub key: u32,
+    /// A Fernet token: inside, 16 bytes that bind it to the attempt, then the value.
+    pub token: String,
+}
+
+/// The answer to `POST /api/v1/fleet/payload-keys/export`: for workers that shall get payloads encrypted.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PayloadKeyExport {
+    /// The organisation.
+    pub org_id: String,
+    /// Its keys that are not retired, by number.
+    pub keys: Vec<ExportedKey>,
+}
+
+/// One key, itself.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ExportedKey {
+    /// Its number.
+    pub number: u32,
+    /// A Fernet key.
+    pub key: Secret,
 }

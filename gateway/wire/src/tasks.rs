@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::problem::Problem;
 use crate::workers::{NetworkPolicy, SandboxLevel};
-use crate::{Done, Labels, Secret, Timestamp, null_is_default};
+use crate::{Done, Labels, Secret, Timestamp, null_is_default, payload_keys::SealedValue};
 
 /// `POST /api/v1/fleet/claim`: a worker has a free seat. The body may be empty.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -24,6 +24,9 @@ pub struct Claim {
     /// Most tasks that the worker takes, 1..=1000. With it the answer is [`ClaimedMany`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_tasks: Option<u32>,
+    /// The numbers of the organisation's keys that the worker holds: payloads then come as `payload_sealed`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub org_keys: Vec<u32>,
 }
 
 /// The answer to [`Claim`], 200; where there is no work it is 204 without a body.
@@ -41,8 +44,11 @@ pub struct Claimed<V = Value> {
     pub model: Option<String>,
     /// The labels it asked for.
     pub labels: Labels,
-    /// What to do.
+    /// What to do. Null for a worker that holds the organisation's key.
     pub payload: Secret<V>,
+    /// What to do, for a worker that holds the organisation's key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload_sealed: Option<SealedValue>,
     /// Who claimed it.
     pub worker_id: String,
     /// When, by the server's clock.
@@ -102,6 +108,12 @@ pub struct Report<V = Value> {
     /// What went wrong.
     #[serde(default)]
     pub error: Option<Secret>,
+    /// The result, from a worker that holds the organisation's key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_sealed: Option<SealedValue>,
+    /// What went wrong, from a worker that holds the organisation's key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_sealed: Option<SealedValue>,
     /// Of a failure: false where another attempt cannot do better. Absent: true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retryable: Option<bool>,
@@ -203,6 +215,9 @@ pub struct Progress<V = Value> {
     /// Whatever there is to say, partial output included: any JSON, 64 KiB at most.
     #[serde(deserialize_with = "null_is_default")]
     pub data: Secret<V>,
+    /// The same, from a worker that holds the organisation's key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_sealed: Option<SealedValue>,
     /// Which claim of the task.
     pub attempt: Option<u32>,
     /// Proof of the claim.

@@ -329,6 +329,8 @@ fn reports<const N: usize>(run_ids: [&str; N]) -> ReportMany {
         status: ReportStatus::Completed,
         output: None,
         error: None,
+        output_sealed: None,
+        error_sealed: None,
         retryable: None,
         attempt: Some(1),
         claim_token: Some("token".into()),

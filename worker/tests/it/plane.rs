@@ -261,6 +261,7 @@ pub(crate) fn task(run_id: &str) -> Claimed {
         model: None,
         labels: [("gpu".to_owned(), "no".to_owned())].into(),
         payload: json!({"say": "hello"}).into(),
+        payload_sealed: None,
         worker_id: "w".to_owned(),
         claimed_at: "2026-01-02T03:04:05Z".to_owned(),
         attempt: 1,

@@ -93,6 +93,22 @@ impl Operator {
         self.ask_ring(|reply| RingMessage::Retire { org, number, as_of, by, reply }).await?
     }
 
+    /// Gives the keys out that are not retired, for workers that shall get payloads encrypted. It is on the record
+    /// before this returns.
+    ///
+    /// # Errors
+    /// When the caller may not.
+    pub async fn export_payload_keys(&self) -> Result<Vec<(u32, Arc<Key>)>, Error> {
+        self.may(Role::Admin)?;
+        let ring = &self.known().ring;
+        let keys = ring.keys().into_iter().map(|key| key.number);
+        let keys: Vec<_> = keys.filter_map(|number| Some((number, ring.key(number)?))).collect();
+        let (org, by) = (self.org().id, self.by().clone());
+        let numbers = keys.iter().map(|(number, _)| *number).collect();
+        self.ask_ring(|reply| RingMessage::Export { org, keys: numbers, by, reply }).await??;
+        Ok(keys)
+    }
+
     async fn sweep(&self) -> Result<Sweep, Error> {
         let shared = &self.plane().shared;
         Ok(Sweep {

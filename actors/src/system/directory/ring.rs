@@ -76,6 +76,17 @@ pub enum RingMessage {
         /// The primary key.
         reply: Reply<Result<PayloadKey, Error>>,
     },
+    /// From an administrator's handle, which gives these keys out once it is answered.
+    Export {
+        /// Whose.
+        org: OrgId,
+        /// Their numbers.
+        keys: Vec<u32>,
+        /// Who asks.
+        by: Cause,
+        /// It is durable.
+        reply: Reply<Result<(), Error>>,
+    },
     /// From the re-encryptor: how far it is.
     Reencrypted {
         /// Whose.
@@ -113,6 +124,12 @@ impl State {
             }
             RingMessage::Reencrypt { org, by, reply } => {
                 let outcome = self.reencrypt(org, &by, cx);
+                self.log.answer(reply, outcome);
+            }
+            RingMessage::Export { org, keys, by, reply } => {
+                let outcome = self.primary_of(org).map(|at| {
+                    self.happened(vec![(at, PayloadKeyEvent::Exported { keys })], &by, cx);
+                });
                 self.log.answer(reply, outcome);
             }
             RingMessage::Reencrypted { org, number, event, reply } => {
@@ -208,14 +225,17 @@ impl State {
         by: &Cause,
         cx: &Context<Message>,
     ) -> Result<PayloadKey, Error> {
-        let primary = |key: &&PayloadKey| key.org == org && key.state == KeyState::Primary;
-        let key = self.payload_keys.values().find(primary);
-        let key = key.ok_or_else(|| Refusal::not_found("organisation"))?;
-        let at = (org, key.number);
-        if !key.is_reencrypting() {
+        let at = self.primary_of(org)?;
+        if !self.key(at)?.is_reencrypting() {
             self.happened(vec![(at, PayloadKeyEvent::ReencryptionStarted {})], by, cx);
         }
         self.key(at).cloned()
+    }
+
+    fn primary_of(&self, org: OrgId) -> Result<(OrgId, u32), Error> {
+        let primary = |key: &&PayloadKey| key.org == org && key.state == KeyState::Primary;
+        let key = self.payload_keys.values().find(primary);
+        Ok((org, key.ok_or_else(|| Refusal::not_found("organisation"))?.number))
     }
 
     /// Writes events of keys that there are, and lets their ring know, all at once.
