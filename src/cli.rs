@@ -29,6 +29,7 @@ mod policy;
 mod print;
 mod serve;
 mod settings;
+mod signing_keys;
 mod suspicions;
 mod tasks;
 mod tokens;
@@ -106,6 +107,9 @@ enum Verb {
     /// Operators' tokens.
     #[command(subcommand)]
     Token(tokens::TokenVerb),
+    /// Keys that workers' task tokens are signed with.
+    #[command(subcommand)]
+    SigningKey(signing_keys::SigningKeyVerb),
     /// The record of what happened.
     #[command(subcommand)]
     Audit(audit::AuditVerb),
@@ -189,6 +193,7 @@ async fn run(cli: Cli) -> Result<(), Failed> {
         Verb::Resume(args) => policy::pause("resume", args, &cli.client).await,
         Verb::Org(verb) => orgs::run(verb, &cli.client).await,
         Verb::Token(verb) => tokens::run(verb, &cli.client).await,
+        Verb::SigningKey(verb) => signing_keys::run(verb, &cli.client).await,
         Verb::Audit(verb) => audit::run(verb, &cli.client).await,
         Verb::MasterKey(verb) => master_key::run(verb),
         Verb::Journal(verb) => journal::run(verb, cli.client.output).await,

@@ -79,8 +79,10 @@ impl InProcess {
         let name = format!("in-process worker {}", enrollment.name);
         let new = NewEnrollmentKey { name, binding, ..NewEnrollmentKey::default() };
         let (_, key) = operator.create_key(new).await?;
+        let enrollment = Enrollment { in_process: true, proof: None, ..enrollment };
         let joined = plane.register(&key, enrollment).await?;
-        let session = plane.session(&joined.worker.id.to_string(), &joined.secret).await?;
+        let secret = joined.secret.unwrap_or_default();
+        let session = plane.session(&joined.worker.id.to_string(), &secret).await?;
         Ok(Self::new(plane.clone(), session))
     }
 }

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use fleetward_runtime::{Backoff, Budget};
 
+/// Longest that a task token is good: what is stolen is worthless soon.
+pub const TASK_TOKEN_MAX: Duration = Duration::from_secs(15 * 60);
+
 /// Limits and terms. The defaults are those of the server.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -17,6 +20,8 @@ pub struct Config {
     pub attempt_cap: u32,
     /// How long a worker may wait for approval before it is turned away.
     pub pending_for: Duration,
+    /// How long a task token of a worker is good; at most a quarter of an hour.
+    pub task_token_for: Duration,
     /// What one step of priority is worth: a task goes before those that are less urgent and have waited no longer
     /// than that.
     pub priority_step: Duration,
@@ -78,6 +83,7 @@ impl Default for Config {
             heartbeat: Duration::from_secs(10),
             attempt_cap: 5,
             pending_for: Duration::from_secs(7 * 24 * 3600),
+            task_token_for: TASK_TOKEN_MAX,
             priority_step: Duration::from_secs(60),
             answer_within: Duration::from_secs(5),
             catch_up_within: Duration::from_secs(5),
@@ -131,6 +137,10 @@ impl Config {
             (self.sweep.is_zero(), "the anomaly detector must look at times"),
             (self.attempt_cap == 0, "the attempt cap must be at least 1"),
             (self.admit_per_second == 0, "at least one worker must be let in per second"),
+            (
+                self.task_token_for.is_zero() || self.task_token_for > TASK_TOKEN_MAX,
+                "task tokens must be good for at most 900 seconds",
+            ),
             (self.batch_events == 0, "a write must hold at least one event"),
         ];
         rules.iter().find(|(broken, _)| *broken).map_or(Ok(()), |(_, why)| Err(BadConfig(why)))

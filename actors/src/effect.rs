@@ -12,6 +12,8 @@ use crate::fleet::credentials::{Credential, Credentials};
 use crate::fleet::models::{ModelNames, Overrides};
 use crate::id::WorkerId;
 use crate::system::principals::{Change, Principals};
+use crate::system::signers::{Signers, SigningSecret};
+use crate::system::signing_key::SigningKey;
 
 /// One thing to release.
 #[derive(Debug)]
@@ -35,6 +37,14 @@ pub enum Effect {
         /// What is true now.
         credential: Credential,
     },
+    /// Whether workers may prove themselves by id and secret. Derived from the registry's policy: rebuilt when its cell
+    /// starts.
+    LegacyHeaders {
+        /// The index of its cell.
+        index: Arc<Credentials>,
+        /// Whether they may not.
+        off: bool,
+    },
     /// What an organisation calls models. Derived from the registry's policy: rebuilt when its cell starts.
     ModelNames {
         /// The index of its cell.
@@ -56,6 +66,15 @@ pub enum Effect {
         /// What is true now.
         change: Change,
     },
+    /// What is true of a signing key. Derived from the directory: rebuilt when it starts.
+    SigningKey {
+        /// The index.
+        index: Arc<Signers>,
+        /// The key.
+        key: Box<SigningKey>,
+        /// Its private half, where it is new.
+        secret: Option<Box<SigningSecret>>,
+    },
 }
 
 impl Effect {
@@ -69,6 +88,7 @@ impl Effect {
                 }
             }
             Self::Credential { index, worker, credential } => index.set(worker, credential),
+            Self::LegacyHeaders { index, off } => index.set_legacy_headers_off(off),
             Self::ModelNames { index, overrides } => index.set(overrides),
             Self::Alert { to, alert } => {
                 if let Err(unavailable) = to.send(alerts::Message::Raised { alert }) {
@@ -76,6 +96,7 @@ impl Effect {
                 }
             }
             Self::Principals { index, change } => index.apply(change),
+            Self::SigningKey { index, key, secret } => index.apply(&key, secret.as_deref()),
         }
     }
 }

@@ -36,12 +36,14 @@ pub struct Refusal {
     pub detail: String,
     /// The worker's standing, where that is the reason.
     pub standing: Option<&'static str>,
+    /// The newest generation of the worker's tokens, where another was named.
+    pub generation: Option<u32>,
 }
 
 impl Refusal {
     /// A refusal.
     pub fn new(kind: Kind, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { kind, code, detail: detail.into(), standing: None }
+        Self { kind, code, detail: detail.into(), standing: None, generation: None }
     }
 
     /// The request makes no sense.
@@ -58,9 +60,13 @@ impl Refusal {
     pub fn standing(standing: &'static str) -> Self {
         let detail = match standing {
             "pending" => "the worker waits for approval by an administrator".to_owned(),
+            "locked" => "a copy of one of the worker's tokens was used: it is locked until an \
+                         administrator unlocks it"
+                .to_owned(),
             other => format!("the worker is {other}; it may not work any more"),
         };
-        let refusal = Self::new(Kind::Forbidden, "worker_not_approved", detail);
+        let code = if standing == "locked" { "worker_locked" } else { "worker_not_approved" };
+        let refusal = Self::new(Kind::Forbidden, code, detail);
         Self { standing: Some(standing), ..refusal }
     }
 }

@@ -15,6 +15,7 @@ pub mod models;
 pub mod policy;
 pub mod presence;
 pub mod probes;
+pub mod public_key;
 pub mod registry;
 pub mod sink;
 pub mod suspicion;

@@ -57,6 +57,10 @@ ids! {
     AlertId
     /// Where alerts are sent.
     SinkId
+    /// A worker's short-lived task token: its `jti`.
+    TaskTokenId
+    /// A key that task tokens are signed with: their `kid`.
+    SigningKeyId
 }
 
 impl AlertId {
@@ -69,11 +73,23 @@ impl AlertId {
     }
 }
 
+impl WorkerId {
+    /// The id that a key pair always gives, whichever enrollment key it comes with: so the record of a worker that was
+    /// revoked is found for ever, with no index of key pairs.
+    pub fn from_digest(digest: &[u8; 32]) -> Self {
+        Self(from_digest(digest))
+    }
+}
+
 impl TaskId {
     /// The id that an idempotency key always gives: a repeated submit finds the task it made, with no index.
     pub fn from_digest(digest: &[u8; 32]) -> Self {
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&digest[..16]);
-        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+        Self(from_digest(digest))
     }
+}
+
+fn from_digest(digest: &[u8; 32]) -> Uuid {
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }

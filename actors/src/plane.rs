@@ -7,12 +7,15 @@ mod audit;
 mod delivery;
 mod enrollment;
 mod envelope;
+mod joining;
 mod master_key;
 mod opener;
 mod operator;
 mod orgs;
 mod reading;
 mod session;
+mod signing_keys;
+mod task_tokens;
 mod watch;
 
 use std::sync::Arc;
@@ -39,14 +42,16 @@ use crate::system::directory;
 use crate::system::org::Role;
 use crate::system::principals::{KnownOrg, Principals};
 use crate::system::reencryptor;
+use crate::system::signers::Signers;
 use admission::Admission;
 pub use audit::{
     AuditEntry, AuditPage, AuditQuery, AuditSpan, AuditTrail, Export, KINDS_MAX, SYSTEM_RECORD,
     Start,
 };
 pub use delivery::Delivery;
-pub use enrollment::{Enrollment, NewEnrollmentKey, Registered};
+pub use enrollment::NewEnrollmentKey;
 pub use envelope::Envelope;
+pub use joining::{Enrollment, KeyProof, Registered};
 pub use operator::{
     AMEND_MAX, DEAD_SCAN, DeadGroup, DeadGroups, DeadLetters, Explanation, ModelsSeen, NewSubmit,
     Operator, Receipt, SUBMIT_MAX, SUSPECTS_MAX, SinkSecret, TaskView,
@@ -56,6 +61,7 @@ pub use session::{
     CLAIM_MAX, Claim, Handed, Heartbeat, Offer, Offers, Outcome, Part, REPORT_MAX, Reported,
     Session,
 };
+pub use task_tokens::{IssuedTaskToken, TaskTokenRequest, TokenText};
 
 /// The cell of the directory.
 pub const SYSTEM_CELL: CellId = CellId(0);
@@ -135,6 +141,7 @@ struct Shared {
     system_positions: Arc<Positions>,
     principals: Arc<Principals>,
     reencryptor: Address<reencryptor::Message>,
+    signers: Arc<Signers>,
     projector: projector::Handle,
     notifier: Arc<Notifier>,
     permits: Permits<CellId>,
@@ -184,6 +191,7 @@ impl ControlPlane {
         let plane = Self { shared: Arc::new(boot(store, options, clock, master).await?) };
         plane.ensure_signer().await?;
         plane.ensure_default_org().await?;
+        plane.ensure_signing_key().await?;
         if let Some(AdminToken(text)) = admin {
             plane.ensure_admin_token(&text).await?;
         }
@@ -333,6 +341,7 @@ async fn boot(
     let outage = Arc::new(Outage::default());
     let progress = Arc::new(Progress::new());
     let principals = Arc::new(Principals::default());
+    let signers = Arc::new(Signers::default());
     let journal_address = Address::new("journal");
     let projector_address = Address::new("projector");
     let directory = Address::new("directory");
@@ -380,7 +389,7 @@ async fn boot(
         .child(ChildSpec::supervisor("followers", followers))
         .child(ChildSpec::supervisor(
             "directory",
-            system_cell(&ground, &directory, &system_positions, (&principals, &master)),
+            system_cell(&ground, &directory, &system_positions, (&principals, &signers, &master)),
         ))
         .child(ChildSpec::family("cells", &cells))
         .child(ChildSpec::actor::<opener::State>("opener", Address::new("opener"), opener_args))
@@ -409,6 +418,7 @@ async fn boot(
         system_positions,
         principals,
         reencryptor,
+        signers,
         projector,
         notifier,
         permits,
@@ -423,13 +433,14 @@ fn system_cell(
     ground: &Ground,
     directory: &Address<directory::Message>,
     positions: &Arc<Positions>,
-    (principals, master): (&Arc<Principals>, &MasterKey),
+    (principals, signers, master): (&Arc<Principals>, &Arc<Signers>, &MasterKey),
 ) -> SupervisorSpec {
     let address = Address::new("directory keeper");
     let args = directory::Args {
         keeper: keeper::Handle::new(address.clone()),
         principals: principals.clone(),
         master: master.clone(),
+        signers: signers.clone(),
     };
     let keeper_args = ground.keeper(SYSTEM_CELL, positions, None);
     ground

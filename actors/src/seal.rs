@@ -40,6 +40,8 @@ pub enum Purpose {
     CellKey,
     /// A key of a ring.
     PayloadKey,
+    /// A key that task tokens are signed with.
+    TaskTokenKey,
     /// What signs heads of the record.
     SigningKey,
     /// What a task's worker gets.
@@ -74,6 +76,7 @@ impl Purpose {
         match self {
             Self::CellKey => "cell key",
             Self::PayloadKey => "payload key",
+            Self::TaskTokenKey => "task token key",
             Self::SigningKey => "signing key",
             Self::Payload => "payload",
             Self::Result => "result",

@@ -7,3 +7,6 @@ pub mod payload_key;
 pub mod principals;
 pub mod reencryptor;
 pub mod signer;
+pub mod signers;
+pub mod signing_key;
+pub mod task_token;

@@ -1,13 +1,14 @@
 //! Sets up what a run needs at the edge: organisations, desks that submit, and workers that
 //! registered, each on the connection that it keeps.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use fleetward_actors::fleet::key::Binding;
 use fleetward_actors::plane::{AdminToken, Enrollment, NewEnrollmentKey};
 use fleetward_actors::{ControlPlane, Operator};
 use fleetward_wire::keys::{KeyCreate, KeyCreated};
 use fleetward_wire::orgs::{OrgCreate, OrgCreated};
 use fleetward_wire::workers::{Register, Registered};
+use fleetward_worker::KeyPair;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -46,7 +47,8 @@ impl Fleet {
         let seats = u32::try_from(options.seats())?;
         let joining = (0..options.workers).map(|number| {
             let key = &orgs[number % orgs.len()].key;
-            join(server, key, number, seats, shape)
+            let pair = options.tokens.then(KeyPair::generate);
+            join(server, (key, pair), (number, seats), shape)
         });
         let seats = stream::iter(joining).buffered(JOINING).try_collect().await?;
         Ok(Self { desks, seats })
@@ -118,12 +120,13 @@ async fn call<T: DeserializeOwned>(
 
 async fn join(
     server: &Server,
-    key: &str,
-    number: usize,
-    seats: u32,
+    (key, pair): (&str, Option<KeyPair>),
+    (number, seats): (usize, u32),
     shape: &Shape,
 ) -> Result<Seat> {
     let register = Register {
+        public_key: pair.as_ref().map(KeyPair::public),
+        signature: pair.as_ref().map(|pair| pair.sign_registration(key)),
         name: format!("w{number}"),
         labels: shape.offers(number),
         max_concurrent: seats,
@@ -133,7 +136,12 @@ async fn join(
     let mut line = Line::new(server.address());
     let (_, body) = line.ask("/api/v1/fleet/register", &json(&register)).await?;
     let registered: Registered = read(&body)?;
-    let (worker, secret) = (registered.worker_id, registered.worker_secret.into_exposed());
+    if let Some(pair) = pair {
+        let org = registered.org_id.context("with a key pair there is an organisation")?;
+        return Seat::with_tokens(line, pair, (org, registered.worker_id)).await;
+    }
+    let secret = registered.worker_secret.context("without a key pair there is a secret")?;
+    let (worker, secret) = (registered.worker_id, secret.into_exposed());
     Ok(Seat::http(line, &worker, &secret))
 }
 
@@ -171,6 +179,7 @@ async fn join_here(
         ..Enrollment::default()
     };
     let joined = plane.register(key, enrollment).await?;
-    let session = plane.session(&joined.worker.id.to_string(), &joined.secret).await?;
+    let secret = joined.secret.context("a worker without a key pair has a secret")?;
+    let session = plane.session(&joined.worker.id.to_string(), &secret).await?;
     Ok(Seat::Local(session))
 }

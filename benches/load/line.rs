@@ -51,6 +51,16 @@ impl Line {
         self
     }
 
+    /// Sends this header from now on, instead of one of the same name.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        let kept = self.headers.split_inclusive("\r\n").filter(|line| {
+            let known = line.split_once(':').map(|(known, _)| known);
+            known != Some(name)
+        });
+        self.headers = kept.collect();
+        write!(self.headers, "{name}: {value}\r\n").expect("a string takes everything");
+    }
+
     /// Closes it; the next request opens another.
     pub(crate) fn close(&mut self) {
         self.open = None;

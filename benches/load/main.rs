@@ -54,6 +54,7 @@ mod fleet;
 mod floor;
 mod line;
 mod options;
+mod pass;
 mod place;
 mod plot;
 mod progress;

@@ -75,6 +75,10 @@ pub(crate) struct Options {
     /// kill -9 the server when the backlog waits, and measure the time to the first claim.
     #[arg(long, requires = "backlog")]
     pub(crate) recover: bool,
+    /// Workers prove themselves by key pair and short-lived task token instead of id and secret, and refresh ahead of
+    /// time. Over HTTP.
+    #[arg(long)]
+    pub(crate) tokens: bool,
     /// Submit under idempotency keys, so that a submit of unknown outcome is repeated without doubling anything. Chaos
     /// does; without it such an answer ends the run with an error.
     #[arg(long)]
@@ -179,6 +183,7 @@ impl Options {
             "{} workers over HTTP are too many for one machine; say --mode inprocess",
             self.workers
         );
+        ensure!(over_http || !self.tokens, "--tokens is about requests; it needs --mode http");
         ensure!(over_http || !self.chaos, "--chaos kills a server process; it needs --mode http");
         ensure!(
             !self.chaos || self.store != StoreKind::Memory,
@@ -253,6 +258,7 @@ impl Options {
         say(self.profiles > 1, format!(", {} profiles", self.profiles));
         say(self.work_ms > 0, format!(", {} ms of work", self.work_ms));
         say(self.arrivals != Arrivals::Closed, format!(", {}", self.arrivals));
+        say(self.tokens, ", task tokens".to_owned());
         say(self.chaos, ", chaos".to_owned());
         title
     }

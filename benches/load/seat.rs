@@ -6,10 +6,12 @@ use bytes::Bytes;
 use fleetward_actors::Session;
 use fleetward_actors::id::TaskId;
 use fleetward_actors::plane::{self, Offers, Outcome, Reported};
+use fleetward_worker::KeyPair;
 use serde::{Deserialize, Serialize};
 
 use crate::desk::{all_answered, json, read, told};
 use crate::line::{Line, Trouble};
+use crate::pass::Pass;
 use crate::shape::Stamp;
 
 /// The result of every task.
@@ -24,6 +26,7 @@ pub(crate) enum Seat {
 /// A worker with a connection of its own.
 pub(crate) struct HttpSeat {
     line: Line,
+    pass: Option<Pass>,
 }
 
 /// A task that a worker has.
@@ -108,7 +111,19 @@ impl Seat {
     pub(crate) fn http(line: Line, worker: &str, secret: &str) -> Self {
         Self::Http(HttpSeat {
             line: line.with("x-worker-id", worker).with("x-worker-secret", secret),
+            pass: None,
         })
+    }
+
+    /// One that proves itself by task tokens; ids are those of its organisation and its own.
+    pub(crate) async fn with_tokens(
+        mut line: Line,
+        pair: KeyPair,
+        ids: (String, String),
+    ) -> anyhow::Result<Self> {
+        let mut pass = Pass::new(pair, ids);
+        pass.renew(&mut line).await?;
+        Ok(Self::Http(HttpSeat { line, pass: Some(pass) }))
     }
 
     /// Waits for up to `most` tasks. Nothing came in time: none.
@@ -154,7 +169,16 @@ impl Seat {
 }
 
 impl HttpSeat {
+    /// Refreshes what proves it, where that is due.
+    async fn prepare(&mut self) -> Result<(), Trouble> {
+        match &mut self.pass {
+            Some(pass) if pass.is_due() => pass.renew(&mut self.line).await,
+            _ => Ok(()),
+        }
+    }
+
     async fn claim(&mut self, most: usize, wait: Duration) -> Result<Vec<Held>, Trouble> {
+        self.prepare().await?;
         let max_tasks = (most > 1).then_some(most);
         let claim = Claim { poll_timeout: wait.as_secs(), max_tasks };
         let (status, body) = self.line.ask("/api/v1/fleet/claim", &json(&claim)).await?;

@@ -274,7 +274,12 @@ impl Fleet {
             ..Enrollment::default()
         };
         let joined = plane.register(&key, enrollment).await.unwrap();
-        Self { plane, operator, worker: joined.worker.id.to_string(), secret: joined.secret }
+        Self {
+            plane,
+            operator,
+            worker: joined.worker.id.to_string(),
+            secret: joined.secret.unwrap_or_default(),
+        }
     }
 
     async fn session(&self) -> Session {

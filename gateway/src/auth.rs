@@ -1,4 +1,4 @@
-//! Who asks: operators by bearer token, workers by id and secret. Proved, and checked against what the route needs,
+//! Who asks: operators by bearer token, workers by task token or by id and secret. Proved, and checked against what the route needs,
 //! before a body is read; the control plane checks again.
 
 use std::convert::Infallible;
@@ -118,10 +118,15 @@ impl FromRequestParts<Edge> for AsWorker {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Result<Self, Problem> {
+        if let Some(token) = task_token(&parts.headers) {
+            return Ok(Self(
+                edge.plane.session_by_token(token, origin(parts), certificate(parts)).await?,
+            ));
+        }
         let given = |name| parts.headers.get(name).and_then(|value| value.to_str().ok());
         let (Some(worker), Some(secret)) = (given(WORKER_ID), given(WORKER_SECRET)) else {
-            let detail = "send the headers X-Worker-Id and X-Worker-Secret, as registering \
-                          answered them";
+            let detail = "send a task token as `Authorization: Bearer TOKEN`, or the headers X-Worker-Id \
+                          and X-Worker-Secret as registering answered them";
             return Err(Problem::unauthenticated("missing_credentials", detail));
         };
         let session = match edge.plane.session_over(worker, secret, certificate(parts)).await {
@@ -184,6 +189,12 @@ pub(crate) fn text<'a>(
     let text = std::str::from_utf8(value.as_bytes());
     text.map(Some)
         .map_err(|_| Problem::bad_request("invalid_header", format!("{name} is not UTF-8")))
+}
+
+/// A worker's task token. An operator's token is none: it says nothing about which worker asks.
+fn task_token(headers: &HeaderMap) -> Option<&str> {
+    let token = bearer(headers).ok()?;
+    (token.bytes().filter(|byte| *byte == b'.').count() == 2).then_some(token)
 }
 
 fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {

@@ -25,11 +25,20 @@ pub(crate) struct Problem {
     pub(crate) standing: Option<WorkerStatus>,
     /// After how many seconds to try again, where that helps.
     pub(crate) retry_after: u32,
+    /// The newest generation of the worker's tokens, where another was named.
+    pub(crate) generation: Option<u32>,
 }
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), standing: None, retry_after: 1 }
+        Self {
+            status,
+            code,
+            detail: detail.into(),
+            standing: None,
+            retry_after: 1,
+            generation: None,
+        }
     }
 
     /// The request makes no sense: 400.
@@ -76,6 +85,7 @@ impl Problem {
             detail: self.detail.clone(),
             instance: None,
             request_id,
+            generation: self.generation,
         }
     }
 
@@ -116,7 +126,8 @@ impl From<Refusal> for Problem {
             Kind::TooMany => StatusCode::TOO_MANY_REQUESTS,
         };
         let standing = refusal.standing.map(standing);
-        Self { standing, ..Self::new(status, refusal.code, refusal.detail) }
+        let Refusal { code, detail, generation, .. } = refusal;
+        Self { standing, generation, ..Self::new(status, code, detail) }
     }
 }
 
@@ -156,6 +167,7 @@ fn standing(word: &str) -> WorkerStatus {
         "rejected" => WorkerStatus::Rejected,
         "revoked" => WorkerStatus::Revoked,
         "quarantined" => WorkerStatus::Quarantined,
+        "locked" => WorkerStatus::Locked,
         _ => WorkerStatus::Unknown,
     }
 }

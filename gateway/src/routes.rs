@@ -8,8 +8,10 @@ mod payload_keys;
 mod policy;
 mod probes;
 mod remedies;
+mod signing_keys;
 mod suspicions;
 mod task_shapes;
+mod task_tokens;
 mod tasks;
 mod tokens;
 mod worker_protocol;
@@ -88,6 +90,9 @@ pub(crate) fn router(edge: Edge) -> Router {
         .route("/api/v1/orgs", get(orgs::list).post(orgs::create))
         .route("/api/v1/tokens", get(tokens::list).post(tokens::create))
         .route("/api/v1/tokens/{id}", delete(tokens::revoke))
+        .route("/api/v1/signing-keys", get(signing_keys::list).post(signing_keys::add))
+        .route("/api/v1/signing-keys/{id}/promote", post(signing_keys::promote))
+        .route("/api/v1/signing-keys/{id}/retire", post(signing_keys::retire))
         .route("/api/v1/system/actors", get(probes::actors))
         .route("/api/v1/system/audit", get(audit::list_of_system))
         .route("/api/v1/system/audit/head", get(audit::head_of_system))
@@ -127,7 +132,7 @@ fn fleet() -> Router<Edge> {
         .route("/dead-letters/groups", get(remedies::groups))
         .route("/dead-letters/retry", post(remedies::retry_many))
         .route("/dead-letters/discard", post(remedies::discard_many))
-        .route("/policy", get(policy::get).put(policy::put))
+        .route("/policy", get(policy::get).put(policy::put).patch(policy::patch))
         .route("/models/normalize", get(policy::model))
         .route("/pause", post(policy::pause))
         .route("/resume", post(policy::resume))
@@ -137,6 +142,11 @@ fn fleet() -> Router<Edge> {
         .route("/workers/{id}/reject", reject)
         .route("/workers/{id}/revoke", revoke)
         .route("/workers/{id}/quarantine", post(workers::quarantine))
+        .route("/workers/{id}/unlock", post(workers::unlock))
+        .route("/workers/{id}/token", post(task_tokens::issue))
+        .route("/workers/{id}/tokens", get(task_tokens::list))
+        .route("/task-tokens/{id}", delete(task_tokens::revoke))
+        .route("/jwks.json", get(signing_keys::jwks))
         .route("/workers/{id}/pause", post(workers::pause))
         .route("/workers/{id}/resume", post(workers::resume))
         .route("/workers/{id}/reset-suspicions", post(suspicions::reset))

@@ -202,6 +202,7 @@ pub fn status(standing: Standing) -> WorkerStatus {
         Standing::Pending => WorkerStatus::Pending,
         Standing::Approved => WorkerStatus::Approved,
         Standing::Quarantined => WorkerStatus::Quarantined,
+        Standing::Locked => WorkerStatus::Locked,
         Standing::Rejected => WorkerStatus::Rejected,
         Standing::Revoked => WorkerStatus::Revoked,
     }

@@ -89,5 +89,5 @@ async fn local_worker(
 fn is_identity_at(path: &Path, base: &str) -> bool {
     let read = std::fs::read(path).ok();
     let kept: Option<serde_json::Value> = read.and_then(|text| serde_json::from_slice(&text).ok());
-    kept.is_some_and(|kept| kept["server"] == base)
+    kept.is_some_and(|kept| kept["server"] == base && kept["worker_id"].is_string())
 }

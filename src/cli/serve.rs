@@ -117,6 +117,9 @@ struct Terms {
     /// How often every worker is looked at for what is suspicious; windows span ten looks.
     #[arg(long, value_name = "N", env = "FLEETWARD_ANOMALY_SECONDS", default_value = "60", value_parser = seconds)]
     anomaly_seconds: Duration,
+    /// How long a worker's task token is good, at most 900.
+    #[arg(long, value_name = "N", env = "FLEETWARD_TASK_TOKEN_SECONDS", default_value = "900", value_parser = seconds)]
+    task_token_seconds: Duration,
 }
 
 impl Terms {
@@ -128,6 +131,7 @@ impl Terms {
             attempt_cap: self.attempt_cap,
             sweep: self.anomaly_seconds,
             admit_per_second: self.admit_per_second,
+            task_token_for: self.task_token_seconds,
             ..Config::default()
         };
         config.check().map_err(Failed::refused)?;
@@ -227,6 +231,7 @@ mod tests {
             (actors.lease, actors.start_lease, actors.heartbeat, actors.attempt_cap, actors.sweep)
         );
         assert_eq!(terms.admit_per_second, actors.admit_per_second);
+        assert_eq!(terms.task_token_for, actors.task_token_for);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use fleetward_worker::{
     Command, Endpoint, HttpTransport, Identity, IdentityError, OrgKeys, Probe, SealedTransport,
     Tls, TransportError, Worker, WorkerOptions,
 };
+use reqwest::Method;
 use serde_json::json;
 
 use super::ClientArgs;
@@ -21,6 +22,7 @@ use super::print;
 use super::serve::seconds;
 
 const WORKERS: &str = "/api/v1/fleet/workers";
+const TOKENS: &str = "/api/v1/fleet/task-tokens";
 
 #[derive(Subcommand)]
 pub(crate) enum WorkerVerb {
@@ -28,11 +30,12 @@ pub(crate) enum WorkerVerb {
     Run(Box<RunArgs>),
     /// List workers, newest first.
     List {
-        /// Only `pending`, `approved`, `quarantined`, `rejected` or `revoked` ones.
+        /// Only `pending`, `approved`, `quarantined`, `locked`, `rejected` or `revoked` ones.
         #[arg(long)]
         status: Option<String>,
     },
     /// Show a worker.
+    #[command(visible_alias = "show")]
     Get {
         /// Its id.
         id: String,
@@ -45,6 +48,21 @@ pub(crate) enum WorkerVerb {
     Quarantine(DecideArgs),
     /// End a worker: its tasks go back at once, and it gets no more.
     Revoke(DecideArgs),
+    /// Let a worker work again that was locked because a copy of one of its tokens was used.
+    Unlock(DecideArgs),
+    /// List the task tokens of a worker that are not over.
+    Tokens {
+        /// Its id.
+        id: String,
+    },
+    /// Take a task token back; its worker asks for another.
+    RevokeToken {
+        /// Its id, the `jti`.
+        id: String,
+        /// Why, for the record.
+        #[arg(long)]
+        reason: Option<String>,
+    },
 }
 
 #[derive(Args)]
@@ -159,6 +177,8 @@ pub(crate) async fn run(verb: WorkerVerb, client: &ClientArgs) -> Result<(), Fai
                 "poll_age_seconds",
                 "deaf_since",
                 "mute_since",
+                "enrollment_key_name",
+                "fingerprint",
             ];
             print::many(client.output, &listed, "workers", &fields)
         }
@@ -187,6 +207,11 @@ pub(crate) async fn run(verb: WorkerVerb, client: &ClientArgs) -> Result<(), Fai
                 "mute_since",
                 "tasks_completed",
                 "tasks_failed",
+                "reason",
+                "enrollment_key_id",
+                "enrollment_key_name",
+                "fingerprint",
+                "token_generation",
             ];
             print::one(client.output, &worker, &fields)
         }
@@ -194,6 +219,18 @@ pub(crate) async fn run(verb: WorkerVerb, client: &ClientArgs) -> Result<(), Fai
         WorkerVerb::Reject(args) => decide(args, "reject", client).await,
         WorkerVerb::Quarantine(args) => decide(args, "quarantine", client).await,
         WorkerVerb::Revoke(args) => decide(args, "revoke", client).await,
+        WorkerVerb::Unlock(args) => decide(args, "unlock", client).await,
+        WorkerVerb::Tokens { id } => {
+            let path = format!("{WORKERS}/{}/tokens", segment(&id));
+            let fields = ["id", "generation", "issued_at", "expires_at", "revoked", "signed_by"];
+            print::many(client.output, &client.client()?.get(&path).await?, "tokens", &fields)
+        }
+        WorkerVerb::RevokeToken { id, reason } => {
+            let path = format!("{TOKENS}/{}", segment(&id));
+            let asked = client.client()?;
+            let request = asked.request(Method::DELETE, &path).json(&json!({ "reason": reason }));
+            print::one(client.output, &asked.send(request).await?, &["worker_id", "status"])
+        }
     }
 }
 
@@ -224,6 +261,7 @@ async fn work(args: RunArgs, asked: &ClientArgs) -> Result<(), Failed> {
         images: args.images,
         networks: args.networks,
         max_concurrent: args.max_concurrent,
+        ..Register::default()
     };
     let endpoint = Endpoint { server: server.to_owned(), tls: tls.clone() };
     let identity = tokio::select! {

@@ -73,7 +73,7 @@ async fn join(plane: &ControlPlane, key: &str, n: usize) -> Arc<Session> {
         ..Enrollment::default()
     };
     let joined = plane.register(key, enrollment).await.unwrap();
-    Arc::new(plane.session(&joined.worker.id.to_string(), &joined.secret).await.unwrap())
+    Arc::new(plane.session(&joined.worker.id.to_string(), &joined.secret.unwrap()).await.unwrap())
 }
 
 async fn join_one_more(

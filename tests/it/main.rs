@@ -24,4 +24,5 @@ mod python_worker;
 mod rotation;
 mod sealing;
 mod settings;
+mod task_tokens;
 mod tls;

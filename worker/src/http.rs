@@ -1,23 +1,29 @@
-//! The transport over HTTP: one connection pool, no redirects, every call with an end.
+//! The transport over HTTP: one connection pool, no redirects, every call with an end. It proves who the worker is by
+//! task tokens (`tokens.rs`), or by id and secret where the control plane gave it a secret.
 //!
 //! What an answer means for the worker is decided in `http/answer.rs`.
 
 mod answer;
 
+use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use fleetward_wire::Secret;
+use fleetward_wire::task_tokens::TaskTokenRequest;
 use fleetward_wire::tasks::{Claim, Claimed, HandBack, Progress, ReportMany, ReportsAnswer};
 use fleetward_wire::workers::{Heartbeat, HeartbeatAnswer, Register, Registered};
-use reqwest::header::{HeaderMap, HeaderValue};
-use reqwest::{Client, RequestBuilder, StatusCode, Url, redirect};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, redirect};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::attempt::seconds;
-use crate::identity::Identity;
+use crate::identity::{Identity, Proof};
+use crate::key_pair::KeyPair;
 use crate::tls::Tls;
+use crate::tokens::{Issue, Issued, Tokens};
 use crate::transport::{Transport, TransportError};
 use answer::About;
 
@@ -41,6 +47,8 @@ const KEEPALIVE: Duration = Duration::from_secs(20);
 pub struct HttpTransport {
     client: Client,
     base: Url,
+    /// None: the client sends id and secret with everything.
+    tokens: Option<Arc<Tokens>>,
 }
 
 /// Where a control plane is, and how to make sure of it. A URL alone is one.
@@ -74,7 +82,26 @@ impl HttpTransport {
         headers.insert("x-worker-secret", header(worker_secret.expose())?);
         let Endpoint { server, tls } = server.into();
         let base = base(&server)?;
-        Ok(Self { client: client(headers, &base, tls.as_ref())?, base })
+        Ok(Self { client: client(headers, &base, tls.as_ref())?, base, tokens: None })
+    }
+
+    /// Speaks to `server` as a worker with a key pair: with task tokens, which it asks for when it needs them.
+    ///
+    /// # Errors
+    ///
+    /// [`TransportError::Refused`] if the URL cannot be used at all, or not with its TLS.
+    pub fn with_key_pair(
+        server: impl Into<Endpoint>,
+        (org_id, worker_id): (&str, &str),
+        pair: KeyPair,
+    ) -> Result<Self, TransportError> {
+        let Endpoint { server, tls } = server.into();
+        let base = base(&server)?;
+        let client = client(HeaderMap::new(), &base, tls.as_ref())?;
+        let url = at(&base, &["workers", worker_id, "token"]);
+        let issue = Arc::new(Office { client: client.clone(), url });
+        let tokens = Tokens::new(issue, pair, (org_id.to_owned(), worker_id.to_owned()));
+        Ok(Self { client, base, tokens: Some(Arc::new(tokens)) })
     }
 
     /// Speaks as `identity`, to the server that it is good for.
@@ -93,11 +120,56 @@ impl HttpTransport {
     /// [`TransportError::Refused`] too where `tls` cannot be used with the identity's URL.
     pub fn secured(identity: &Identity, tls: Option<Tls>) -> Result<Self, TransportError> {
         let server = Endpoint { server: identity.server.clone(), tls };
-        Self::new(server, &identity.worker_id, &identity.worker_secret)
+        match &identity.proof {
+            Proof::Secret { worker_secret } => {
+                Self::new(server, &identity.worker_id, worker_secret)
+            }
+            Proof::KeyPair { private_key, org_id } => {
+                let pair = KeyPair::read(private_key)
+                    .ok_or_else(|| unusable("the private key is none".to_owned()))?;
+                let ids = (org_id.as_str(), identity.worker_id.as_str());
+                Self::with_key_pair(server, ids, pair)
+            }
+        }
     }
 
     fn post(&self, path: &[&str], body: &impl Serialize, within: Duration) -> RequestBuilder {
         self.client.post(at(&self.base, path)).json(body).timeout(within)
+    }
+
+    /// Sends a request, and what it is proved with; `answered` reads the answer.
+    async fn ask<A, F>(
+        &self,
+        call: RequestBuilder,
+        answered: impl Fn(reqwest::Result<Response>) -> F + Sync,
+    ) -> Result<A, TransportError>
+    where
+        F: Future<Output = Result<A, TransportError>> + Send,
+        A: Send,
+    {
+        let Some(tokens) = &self.tokens else { return answered(call.send().await).await };
+        let send = |header| {
+            let call = call.try_clone().map(|call| call.header(AUTHORIZATION, header));
+            async {
+                let call = call.ok_or_else(|| unusable("a body that streams".to_owned()))?;
+                answered(call.send().await).await
+            }
+        };
+        tokens.send(send).await
+    }
+}
+
+/// Where task tokens come from.
+struct Office {
+    client: Client,
+    url: Url,
+}
+
+#[async_trait]
+impl Issue for Office {
+    async fn issue(&self, request: TaskTokenRequest) -> Result<Issued, TransportError> {
+        let call = self.client.post(self.url.clone()).json(&request).timeout(HEARTBEAT_WITHIN);
+        answer::token(call.send().await).await
     }
 }
 
@@ -137,15 +209,19 @@ impl Transport for HttpTransport {
         let within = poll + CLAIM_SLACK + TASK_SLACK * (most - 1);
         let claim = Claim { max_tasks: Some(most), ..claim };
         let call = self.post(&["claim"], &claim, within);
-        let response = answer::checked(call.send().await, About::Worker).await?;
-        if response.status() == StatusCode::NO_CONTENT {
-            return Ok(Vec::new());
-        }
-        answer::tasks(response, most).await
+        let answered = async |sent| {
+            let response = answer::checked(sent, About::Worker).await?;
+            if response.status() == StatusCode::NO_CONTENT {
+                return Ok(Vec::new());
+            }
+            answer::tasks(response, most).await
+        };
+        self.ask(call, answered).await
     }
 
     async fn heartbeat(&self, beat: Heartbeat) -> Result<HeartbeatAnswer, TransportError> {
-        ask(self.post(&["heartbeat"], &beat, HEARTBEAT_WITHIN), About::Worker).await
+        let call = self.post(&["heartbeat"], &beat, HEARTBEAT_WITHIN);
+        self.ask(call, |sent| read(sent, About::Worker)).await
     }
 
     async fn report_many(
@@ -153,23 +229,30 @@ impl Transport for HttpTransport {
         reports: ReportMany,
     ) -> Result<Vec<Result<(), TransportError>>, TransportError> {
         let call = self.post(&["reports"], &reports, REPORT_WITHIN);
-        let answer: ReportsAnswer = ask(call, About::Worker).await?;
+        let answer: ReportsAnswer = self.ask(call, |sent| read(sent, About::Worker)).await?;
         Ok(answer::verdicts(&reports, answer))
     }
 
     async fn release(&self, back: HandBack) -> Result<(), TransportError> {
         let call = self.post(&["tasks", &back.run_id, "release"], &back, REPORT_WITHIN);
-        answer::checked(call.send().await, About::Task).await.map(drop)
+        self.ask(call, |sent| done(sent, About::Task)).await
     }
 
     async fn progress(&self, run_id: &str, progress: Progress) -> Result<(), TransportError> {
         let call = self.post(&["tasks", run_id, "progress"], &progress, HEARTBEAT_WITHIN);
-        answer::checked(call.send().await, About::Task).await.map(drop)
+        self.ask(call, |sent| done(sent, About::Task)).await
     }
 }
 
-async fn ask<A: DeserializeOwned>(call: RequestBuilder, about: About) -> Result<A, TransportError> {
-    answer::read(answer::checked(call.send().await, about).await?).await
+async fn read<A: DeserializeOwned>(
+    sent: reqwest::Result<Response>,
+    about: About,
+) -> Result<A, TransportError> {
+    answer::read(answer::checked(sent, about).await?).await
+}
+
+async fn done(sent: reqwest::Result<Response>, about: About) -> Result<(), TransportError> {
+    answer::checked(sent, about).await.map(drop)
 }
 
 fn client(mut headers: HeaderMap, base: &Url, tls: Option<&Tls>) -> Result<Client, TransportError> {

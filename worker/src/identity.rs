@@ -1,4 +1,7 @@
 //! Who a worker is, kept in a file that nobody else may read: it registers once in its life.
+//!
+//! The key pair is written down before it is registered, so that a registration whose answer was lost is repeated with
+//! the same one, and gives the same worker.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -12,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backoff::Backoff;
 use crate::http::{Endpoint, register};
+use crate::key_pair::KeyPair;
 use crate::transport::TransportError;
 
 /// How long a registration is repeated while the control plane cannot be reached: long enough for
@@ -28,9 +32,35 @@ pub struct Identity {
     /// Who it is there.
     pub worker_id: String,
     /// Proof of it.
-    pub worker_secret: Secret,
+    #[serde(flatten)]
+    pub proof: Proof,
     /// Its name for people.
     pub name: String,
+}
+
+/// What a worker proves itself with.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Proof {
+    /// A key pair, for which it gets task tokens.
+    KeyPair {
+        /// The private half.
+        private_key: Secret,
+        /// Its organisation.
+        org_id: String,
+    },
+    /// A secret, from a control plane that takes no key pairs.
+    Secret {
+        /// The secret.
+        worker_secret: Secret,
+    },
+}
+
+/// What the file holds until the registration was answered.
+#[derive(Serialize, Deserialize)]
+struct Unregistered {
+    server: String,
+    private_key: Secret,
 }
 
 /// Why there is no identity.
@@ -76,28 +106,15 @@ pub enum IdentityError {
 }
 
 impl Identity {
-    /// Reads an identity; `None` if there is no such file.
+    /// Reads an identity; `None` if there is no such file, or its worker did not register yet.
     ///
     /// # Errors
     ///
     /// The file may be read by others, is no identity, or cannot be read.
     pub fn load(path: &Path) -> Result<Option<Self>, IdentityError> {
-        let file = match File::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(io_at(path)(error)),
-        };
-        // Of the open file, not of the path, which may be another file by now.
-        let mode = file.metadata().map_err(io_at(path))?.mode() & 0o7777;
-        if mode & 0o077 != 0 {
-            return Err(IdentityError::Exposed { path: path.to_owned(), mode });
-        }
-        let mut bytes = Vec::new();
-        file.take(LARGEST_FILE).read_to_end(&mut bytes).map_err(io_at(path))?;
-        serde_json::from_slice(&bytes).map(Some).map_err(|error| IdentityError::Malformed {
-            path: path.to_owned(),
-            // The place only: the message of a parser may quote the secret.
-            reason: format!("line {}, column {}", error.line(), error.column()),
+        Ok(match read(path)? {
+            Some(Kept::Registered(identity)) => Some(identity),
+            Some(Kept::Unregistered(_)) | None => None,
         })
     }
 
@@ -107,14 +124,10 @@ impl Identity {
     ///
     /// The file or its folder cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), IdentityError> {
-        let bytes = serde_json::to_vec_pretty(self).map_err(|error| IdentityError::Malformed {
-            path: path.to_owned(),
-            reason: error.to_string(),
-        })?;
-        write_whole(path, &bytes).map_err(io_at(path))
+        write(path, self)
     }
 
-    /// The identity in `path`, or a new one: registered at `server` and saved there.
+    /// The identity in `path`, or a new one: registered at `server` with a fresh key pair and saved there.
     ///
     /// Repeats the registration for a minute while the server cannot be reached.
     ///
@@ -124,31 +137,88 @@ impl Identity {
     pub async fn load_or_register(
         path: &Path,
         server: impl Into<Endpoint>,
-        request: Register,
+        mut request: Register,
     ) -> Result<Self, IdentityError> {
         let endpoint = server.into();
         let server = endpoint.server.trim_end_matches('/');
-        if let Some(known) = Self::load(path)? {
-            if known.server != server {
-                return Err(IdentityError::OtherServer {
-                    path: path.to_owned(),
-                    known: known.server,
-                    wanted: server.to_owned(),
-                });
+        let begun = match read(path)? {
+            Some(Kept::Registered(known)) if known.server == server => return Ok(known),
+            Some(Kept::Registered(Self { server: known, .. })) => {
+                let (path, wanted) = (path.to_owned(), server.to_owned());
+                return Err(IdentityError::OtherServer { path, known, wanted });
             }
-            return Ok(known);
-        }
+            Some(Kept::Unregistered(begun)) if begun.server == server => {
+                KeyPair::read(&begun.private_key)
+            }
+            Some(Kept::Unregistered(_)) | None => None,
+        };
+        let pair = match begun {
+            Some(pair) => pair,
+            None => begin(path, server)?,
+        };
+        let key = request.enrollment_key.as_ref().map_or("", |key| key.expose().as_str());
+        request.signature = Some(pair.sign_registration(key));
+        request.public_key = Some(pair.public());
         let name = request.name.clone();
         let registered = register_patiently(&endpoint, request).await?;
-        let identity = Self {
-            server: server.to_owned(),
-            worker_id: registered.worker_id,
-            worker_secret: registered.worker_secret,
-            name,
+        let proof = match (registered.worker_secret, registered.org_id) {
+            (None, Some(org_id)) => Proof::KeyPair { private_key: pair.private(), org_id },
+            // It took no notice of the key pair.
+            (Some(worker_secret), _) => Proof::Secret { worker_secret },
+            (None, None) => {
+                let why = "the answer to the registration has neither secret nor organisation";
+                return Err(TransportError::unavailable(why).into());
+            }
         };
+        let server = server.to_owned();
+        let identity = Self { server, worker_id: registered.worker_id, proof, name };
         identity.save(path)?;
         Ok(identity)
     }
+}
+
+/// What a file holds.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Kept {
+    Registered(Identity),
+    Unregistered(Unregistered),
+}
+
+fn read(path: &Path) -> Result<Option<Kept>, IdentityError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(io_at(path)(error)),
+    };
+    // Of the open file, not of the path, which may be another file by now.
+    let mode = file.metadata().map_err(io_at(path))?.mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(IdentityError::Exposed { path: path.to_owned(), mode });
+    }
+    let mut bytes = Vec::new();
+    file.take(LARGEST_FILE).read_to_end(&mut bytes).map_err(io_at(path))?;
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| IdentityError::Malformed {
+        path: path.to_owned(),
+        // The place only: the message of a parser may quote the secret.
+        reason: format!("line {}, column {}", error.line(), error.column()),
+    })
+}
+
+/// A fresh key pair, written down before anybody hears of it.
+fn begin(path: &Path, server: &str) -> Result<KeyPair, IdentityError> {
+    let pair = KeyPair::generate();
+    let (server, private_key) = (server.to_owned(), pair.private());
+    write(path, &Unregistered { server, private_key })?;
+    Ok(pair)
+}
+
+fn write(path: &Path, kept: &impl Serialize) -> Result<(), IdentityError> {
+    let bytes = serde_json::to_vec_pretty(kept).map_err(|error| IdentityError::Malformed {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })?;
+    write_whole(path, &bytes).map_err(io_at(path))
 }
 
 async fn register_patiently(

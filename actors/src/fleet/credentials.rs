@@ -2,7 +2,7 @@
 //! starts, changed only by effects. A secret names its cell, so no index spans two organisations.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine;
@@ -13,7 +13,9 @@ use sha2::{Digest, Sha256};
 
 use super::presence::{Presence, Seen};
 use super::probes;
-use super::worker::{Standing, Worker};
+use super::public_key::PublicKey;
+use super::worker::generation::{Generations, Meaning};
+use super::worker::{Standing, Worker, tokens::Tokens};
 use crate::id::WorkerId;
 
 /// First part of a worker's secret.
@@ -52,12 +54,18 @@ pub fn hash(secret: &str) -> String {
 /// What is known of a worker that may come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credential {
-    /// SHA-256 of its secret, hex.
+    /// SHA-256 of its secret, hex; empty: it has none.
     pub secret_hash: String,
     /// The identity of the client certificate that it has to come with, if any.
     pub certificate: Option<Arc<str>>,
+    /// The public half of its key pair.
+    pub public_key: Option<PublicKey>,
+    /// It runs in the process of the control plane.
+    pub in_process: bool,
     /// Whether it may work.
     pub standing: Standing,
+    /// Its task tokens.
+    pub tokens: Tokens,
 }
 
 impl From<&Worker> for Credential {
@@ -65,7 +73,10 @@ impl From<&Worker> for Credential {
         Self {
             secret_hash: worker.secret_hash.clone(),
             certificate: worker.certificate.as_deref().map(Arc::from),
+            public_key: worker.public_key,
+            in_process: worker.in_process,
             standing: worker.standing,
+            tokens: worker.tokens.clone(),
         }
     }
 }
@@ -79,6 +90,27 @@ pub struct Known {
     pub pulse: Arc<Pulse>,
     /// Its polls, and whether it was let in.
     pub presence: Arc<Presence>,
+    /// The newest generation of its tokens that was used: in memory only, until the next one is issued.
+    used: Arc<AtomicU32>,
+    /// The newest generation when this server began to watch.
+    found: u32,
+}
+
+impl Known {
+    /// The newest generation of its tokens that is known to have been used.
+    pub fn used(&self) -> u32 {
+        self.used.load(Ordering::Acquire)
+    }
+
+    /// What a token of this generation means. A good one counts as used from now on.
+    pub fn show(&self, generation: u32) -> Meaning {
+        let (issued, used) = (self.credential.tokens.generation, self.used());
+        let meaning = Generations { issued, used, found: self.found }.meaning_of(generation);
+        if meaning == Meaning::Good && generation > used {
+            self.used.fetch_max(generation, Ordering::AcqRel);
+        }
+        meaning
+    }
 }
 
 /// What the requests of a worker leave behind, in this life of the server. The anomaly detector looks at it now and then;
@@ -144,14 +176,17 @@ impl Pulse {
     }
 }
 
-/// The workers of one cell that are pending or approved.
+/// The workers of one cell that are not rejected or revoked, and how they may prove themselves.
 #[derive(Debug, Default)]
-pub struct Credentials(DashMap<WorkerId, Arc<Known>>);
+pub struct Credentials {
+    workers: DashMap<WorkerId, Arc<Known>>,
+    legacy_headers_off: AtomicBool,
+}
 
 impl Credentials {
     /// What is known of a worker. `None`: it never was, or its record says that it is final.
     pub fn get(&self, worker: WorkerId) -> Option<Arc<Known>> {
-        self.0.get(&worker).map(|known| known.clone())
+        self.workers.get(&worker).map(|known| known.clone())
     }
 
     /// When a worker was last heard of.
@@ -161,7 +196,16 @@ impl Credentials {
 
     /// What the requests of a worker left behind.
     pub fn pulse(&self, worker: WorkerId) -> Option<Arc<Pulse>> {
-        self.0.get(&worker).map(|known| known.pulse.clone())
+        self.workers.get(&worker).map(|known| known.pulse.clone())
+    }
+
+    /// Whether an id with a secret is not good, unless the worker runs in this process.
+    pub fn are_legacy_headers_off(&self) -> bool {
+        self.legacy_headers_off.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_legacy_headers_off(&self, off: bool) {
+        self.legacy_headers_off.store(off, Ordering::Relaxed);
     }
 
     /// How long ago a worker was heard of, as of `now` (microseconds UTC).
@@ -172,22 +216,35 @@ impl Credentials {
     }
 
     pub(crate) fn set(&self, worker: WorkerId, credential: Credential) {
+        self.put(worker, credential, 0);
+    }
+
+    /// `found`: see [`Known`]; of one that is known already, what is known stays.
+    fn put(&self, worker: WorkerId, credential: Credential, found: u32) {
         if credential.standing.is_final() {
-            self.0.remove(&worker);
+            self.workers.remove(&worker);
             return;
         }
-        let known = self.get(worker);
-        let (pulse, presence) = known
-            .map_or_else(Default::default, |known| (known.pulse.clone(), known.presence.clone()));
-        self.0.insert(worker, Arc::new(Known { credential, pulse, presence }));
+        let before = self.get(worker);
+        let pulse = before.as_ref().map(|known| known.pulse.clone()).unwrap_or_default();
+        let presence = before.as_ref().map(|known| known.presence.clone()).unwrap_or_default();
+        let used = before.as_ref().map(|known| known.used.clone()).unwrap_or_default();
+        used.fetch_max(credential.tokens.used, Ordering::AcqRel);
+        let found = before.map_or(found, |known| known.found);
+        self.workers.insert(worker, Arc::new(Known { credential, pulse, presence, used, found }));
     }
 
     /// Makes the index say what a starting registry knows.
-    pub(crate) fn reset<'a>(&self, workers: impl Iterator<Item = &'a Worker> + Clone) {
+    pub(crate) fn reset<'a>(
+        &self,
+        workers: impl Iterator<Item = &'a Worker> + Clone,
+        legacy_off: bool,
+    ) {
         let known: HashSet<_> = workers.clone().map(|worker| worker.id).collect();
-        self.0.retain(|worker, _| known.contains(worker));
+        self.workers.retain(|worker, _| known.contains(worker));
+        self.set_legacy_headers_off(legacy_off);
         for worker in workers {
-            self.set(worker.id, Credential::from(worker));
+            self.put(worker.id, Credential::from(worker), worker.tokens.generation);
         }
     }
 }

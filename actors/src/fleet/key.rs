@@ -53,6 +53,9 @@ pub struct Key {
     /// The first worker that registered with it.
     #[serde(default)]
     pub first_worker: Option<WorkerId>,
+    /// How often somebody tried to use it after it was used up or taken back.
+    #[serde(default)]
+    pub overused: u32,
     /// When it was made, in microseconds UTC.
     pub created_at: i64,
     /// By whom.
@@ -93,6 +96,20 @@ pub enum Event {
     /// It was taken back.
     #[serde(rename = "key.revoked")]
     Revoked {},
+    /// Somebody tried to use it after it was used up or taken back: perhaps it was stolen. At most one a minute.
+    #[serde(rename = "key.overused")]
+    Overused {
+        /// The first worker that registered with it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        first_worker: Option<WorkerId>,
+        /// What the one who tried it called itself.
+        name: String,
+        /// The fingerprint of that one's public key.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fingerprint: Option<String>,
+        /// How often it was tried since the event before.
+        times: u32,
+    },
 }
 
 impl Key {
@@ -111,6 +128,7 @@ impl Fold for Key {
             Event::Created { .. } => "key.created",
             Event::Used { .. } => "key.used",
             Event::Revoked {} => "key.revoked",
+            Event::Overused { .. } => "key.overused",
         }
     }
 
@@ -128,6 +146,7 @@ impl Fold for Key {
             binding: binding.clone(),
             revoked_by: None,
             first_worker: None,
+            overused: 0,
             created_at: stamp.at,
             created_by: stamp.by.to_owned(),
             created: stamp.seq,
@@ -144,6 +163,7 @@ impl Fold for Key {
                 self.first_worker.get_or_insert(*worker);
             }
             Event::Revoked {} => self.revoked_by = Some(stamp.by.to_owned()),
+            Event::Overused { times, .. } => self.overused = self.overused.saturating_add(*times),
         }
     }
 

@@ -30,6 +30,8 @@ pub struct Policy {
     pub models: Overrides,
     /// From where on workers are suspicious.
     pub anomaly: Thresholds,
+    /// Workers must have a key pair: neither an id with a secret nor a registration without a public key is good.
+    pub legacy_headers_off: bool,
     /// True as of this position.
     pub as_of: Position,
 }
@@ -84,6 +86,8 @@ pub enum Change {
     Pause(bool),
     /// Nothing of the pool starts, or may start again.
     PausePool(String, bool),
+    /// Workers may prove themselves by id and secret, or only by key pair.
+    LegacyHeaders(bool),
 }
 
 impl Policy {
@@ -99,6 +103,7 @@ impl Policy {
             Change::Pause(paused) => policy.paused = paused,
             Change::PausePool(pool, true) => drop(policy.paused_pools.insert(pool)),
             Change::PausePool(pool, false) => drop(policy.paused_pools.remove(&pool)),
+            Change::LegacyHeaders(allowed) => policy.legacy_headers_off = !allowed,
         }
         policy
     }

@@ -1,17 +1,19 @@
 //! The registry of one organisation: enrollment keys and workers. Told by administrators and by processes that want
 //! to join; tells the journal, then the dispatcher and the connections what is true of each worker.
 
+mod joining;
 pub mod judging;
 mod message;
 pub mod rules;
 mod suspicions;
+mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use fleetward_runtime::{Actor, Address, Context, Crash, StartError, Timer};
-use fleetward_store::{Origin, Position};
+use fleetward_store::Position;
 
 use super::anomaly;
 use super::cell::keeper;
@@ -28,16 +30,23 @@ use crate::access::{ACCESS_ID, Access};
 use crate::cause::Cause;
 use crate::config::Config;
 use crate::effect::Effect;
-use crate::error::{Error, Refusal};
+use crate::error::Error;
 use crate::fact::Fold;
 use crate::guard::guarded;
 use crate::id::{KeyId, WorkerId};
 use crate::journal::{CellLog, Draft};
+use joining::Overuses;
+pub(crate) use joining::refuse_from_record;
+pub use joining::{Attempt, Joined};
 pub use message::Message;
-use rules::{Application, Rolls, Verdict};
+use rules::{Rolls, Verdict};
+pub use tokens::NewTaskToken;
 
 /// How often the dispatcher is told of all workers again, in case it missed a message, and the metrics are set.
 const RECONCILE_EVERY: Duration = Duration::from_secs(10);
+
+/// What a worker in memory may be.
+const STANDINGS: [&str; 4] = ["pending", "approved", "quarantined", "locked"];
 
 /// What a registry starts from.
 #[derive(Clone)]
@@ -115,6 +124,9 @@ pub struct State {
     args: Args,
     log: CellLog,
     rolls: Rolls,
+    /// The last event of the newest worker that left memory.
+    forgotten: Position,
+    overuses: Overuses,
     reconcile: Timer,
 }
 
@@ -130,11 +142,14 @@ impl Actor for State {
         let keys = part.states::<Key>().into_iter().map(|key| (key.id, key)).collect();
         let policy = part.states::<Policy>().pop().unwrap_or_default();
         let watch = part.states::<Watch>().pop().unwrap_or_default();
-        args.credentials.reset(workers.values());
+        args.credentials.reset(workers.values(), policy.legacy_headers_off);
         args.models.set(Arc::new(policy.models.clone()));
         let reconcile = cx.after(RECONCILE_EVERY, Message::ReconcileDue);
         let rolls = Rolls { keys, workers, policy, watch };
-        let state = Self { args, log: part.log, rolls, reconcile };
+        // What closed before is in no memory: whoever read the rows earlier has to look again.
+        let forgotten = part.log.positions().projected();
+        let (log, overuses) = (part.log, Overuses::default());
+        let state = Self { args, log, rolls, forgotten, overuses, reconcile };
         state.publish();
         Ok(state)
     }
@@ -149,9 +164,25 @@ impl Actor for State {
                 let outcome = self.revoke_key(key, &by, cx);
                 self.log.answer(reply, outcome);
             }
-            Message::Register { key, hash, application, origin, reply } => {
-                let outcome = self.register(key, &hash, (*application, origin), cx);
+            Message::Register { attempt, application, reply } => {
+                let outcome = self.register(&attempt, *application, cx);
                 self.log.answer(reply, outcome);
+            }
+            Message::Overused { key, name, fingerprint, origin, reply } => {
+                self.overused(&key, (name, fingerprint, origin), cx);
+                self.log.answer(reply, ());
+            }
+            Message::IssueToken { worker, token, origin, reply } => {
+                let outcome = self.issue_token(worker, token, origin, cx);
+                self.log.answer(reply, outcome);
+            }
+            Message::RevokeToken { token, reason, by, reply } => {
+                let outcome = self.revoke_token(token, reason, &by, cx);
+                self.log.answer(reply, outcome);
+            }
+            Message::Lock { worker, seen, used, origin, reply } => {
+                self.lock(worker, (seen, used), origin, cx);
+                self.log.answer(reply, ());
             }
             Message::Decide { worker, verdict, reason, by, reply } => {
                 let outcome = self.decide(worker, (verdict, reason), &by, cx);
@@ -223,35 +254,6 @@ impl State {
         Ok(Asked::Found(()))
     }
 
-    fn register(
-        &mut self,
-        key: KeyId,
-        hash: &str,
-        (application, origin): (Application, Option<Arc<Origin>>),
-        cx: &Context<Message>,
-    ) -> Result<Asked<Worker>, Error> {
-        if !self.rolls.keys.contains_key(&key) {
-            return Ok(Asked::NotHere);
-        }
-        let (id, now) = (application.worker, cx.clock().wall_us());
-        let accepted = guarded(cx, "decide/register", || {
-            rules::register(&self.rolls, key, hash, application, now)
-        })?;
-        let by = Cause::of(format!("key:{key}")).by_request(origin);
-        let mut draft = self.log.begin(now);
-        let stamp = draft.push::<Key>(key, &accepted.key, &by, None);
-        self.rolls.apply_key(key, &accepted.key, stamp);
-        for event in &accepted.worker {
-            let stamp = draft.push::<Worker>(id, event, &by, None);
-            self.rolls.apply_worker(id, event, stamp);
-        }
-        index(&self.args.credentials, &self.rolls.workers[&id], &mut draft);
-        draft.submit();
-        self.tell(id);
-        self.forget();
-        Ok(Asked::Found(self.rolls.workers[&id].clone()))
-    }
-
     fn decide(
         &mut self,
         id: WorkerId,
@@ -310,6 +312,8 @@ impl State {
             let overrides = Arc::new(policy.models.clone());
             draft.allow(Effect::ModelNames { index: self.args.models.clone(), overrides });
         }
+        let (index, off) = (self.args.credentials.clone(), policy.legacy_headers_off);
+        draft.allow(Effect::LegacyHeaders { index, off });
         draft.submit();
         if renamed {
             self.tell_roster();
@@ -356,6 +360,7 @@ impl State {
     fn reconcile(&mut self, cx: &Context<Message>) {
         self.tell_roster();
         self.expire(cx);
+        self.tell_overuses(cx);
         self.forget();
         self.publish();
         self.reconcile = cx.after(RECONCILE_EVERY, Message::ReconcileDue);
@@ -375,7 +380,7 @@ impl State {
     }
 
     fn standings(&self) -> BTreeMap<&'static str, usize> {
-        let mut standings = BTreeMap::from([("pending", 0), ("approved", 0), ("quarantined", 0)]);
+        let mut standings = BTreeMap::from(STANDINGS.map(|standing| (standing, 0)));
         for worker in self.rolls.workers.values() {
             *standings.entry(worker.standing.as_str()).or_default() += 1;
         }
@@ -384,7 +389,7 @@ impl State {
 
     fn publish(&self) {
         let cell = self.log.cell().to_string();
-        for state in ["pending", "approved", "quarantined"] {
+        for state in STANDINGS {
             let count = self.standings().get(state).copied().unwrap_or(0);
             metrics::gauge!("fleetward_workers", "cell" => cell.clone(), "state" => state)
                 .set(count as f64);
@@ -395,7 +400,14 @@ impl State {
     fn forget(&mut self) {
         let passed = self.log.positions().projected();
         self.rolls.keys.retain(|_, key| key.open() || key.updated > passed);
-        self.rolls.workers.retain(|_, worker| worker.open() || worker.updated > passed);
+        let forgotten = &mut self.forgotten;
+        self.rolls.workers.retain(|_, worker| {
+            let stays = worker.open() || worker.updated > passed;
+            if !stays {
+                *forgotten = worker.updated.max(*forgotten);
+            }
+            stays
+        });
     }
 }
 
@@ -406,14 +418,4 @@ fn index(credentials: &Arc<Credentials>, worker: &Worker, draft: &mut Draft<'_>)
         worker: worker.id,
         credential: Credential::from(worker),
     });
-}
-
-/// What the record of a key says to a process that wants to register with it.
-pub(crate) fn refuse_from_record(key: Option<Key>, hash: &str, now: i64) -> Refusal {
-    let unknown = || {
-        let detail = "the enrollment key is not known here; ask an administrator for a new one";
-        Refusal::new(crate::error::Kind::Unauthenticated, "bad_enrollment_key", detail)
-    };
-    let key = key.filter(|key| key.hash == hash);
-    key.and_then(|key| rules::usable(&key, now).err()).unwrap_or_else(unknown)
 }

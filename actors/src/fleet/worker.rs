@@ -1,11 +1,16 @@
 //! What a worker is, as the control plane knows it, and what can happen to it. Pure.
 
+pub mod generation;
+pub mod tokens;
+
 use serde::{Deserialize, Serialize};
 
+use super::public_key::PublicKey;
 use super::suspicion::{self, Finding, Silence, Suspicion};
 use super::task::Profile;
 use crate::fact::{Fold, Stamp};
-use crate::id::{KeyId, WorkerId};
+use crate::id::{KeyId, SigningKeyId, TaskTokenId, WorkerId};
+use tokens::{Issued, Tokens};
 
 /// Whether a worker may work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -17,6 +22,8 @@ pub enum Standing {
     Approved,
     /// Under suspicion: gets no new tasks until somebody decides; what it has runs on.
     Quarantined,
+    /// A copy of one of its tokens was seen: it gets nothing, and what it had is given to others, until somebody unlocks it.
+    Locked,
     /// Refused before it ever worked. Final.
     Rejected,
     /// May not work any more. Final.
@@ -30,6 +37,7 @@ impl Standing {
             Self::Pending => "pending",
             Self::Approved => "approved",
             Self::Quarantined => "quarantined",
+            Self::Locked => "locked",
             Self::Rejected => "rejected",
             Self::Revoked => "revoked",
         }
@@ -55,18 +63,33 @@ pub struct Worker {
     pub name: String,
     /// The enrollment key it came with.
     pub key: KeyId,
+    /// What that key is called.
+    #[serde(default)]
+    pub key_name: Option<String>,
     /// What it may and can run.
     pub profile: Profile,
     /// The model names as it declared them.
     pub declared_models: Vec<String>,
     /// How many tasks it runs at once.
     pub seats: u32,
-    /// SHA-256 of its secret, hex.
+    /// SHA-256 of its secret, hex; empty for one with a key pair, which has none.
     pub secret_hash: String,
     /// The identity of the client certificate that it registered with: it is heard over no other from then on.
     /// None: it came without one, and is bound to none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<String>,
+    /// The public half of its key pair.
+    #[serde(default)]
+    pub public_key: Option<PublicKey>,
+    /// It runs in the process of the control plane.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_process: bool,
+    /// Its task tokens.
+    #[serde(default)]
+    pub tokens: Tokens,
+    /// What it was before it was locked.
+    #[serde(default)]
+    pub locked_from: Option<Standing>,
     /// Whether it may work.
     pub standing: Standing,
     /// When it registered, in microseconds UTC.
@@ -118,11 +141,21 @@ pub enum Event {
         declared_models: Vec<String>,
         /// How many tasks at once.
         seats: u32,
-        /// SHA-256 of its secret, hex.
+        /// SHA-256 of its secret, hex; empty for one with a key pair.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
         secret_hash: String,
         /// The identity of its client certificate, where it came with one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         certificate: Option<String>,
+        /// The public half of its key pair.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        public_key: Option<PublicKey>,
+        /// What the enrollment key is called.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key_name: Option<String>,
+        /// It runs in the process of the control plane.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        in_process: bool,
     },
     /// It may work.
     #[serde(rename = "worker.approved")]
@@ -204,6 +237,49 @@ pub enum Event {
         /// What it had been.
         from: Silence,
     },
+    /// It proved its key and got a task token.
+    #[serde(rename = "worker.token_issued")]
+    TokenIssued {
+        /// The token's id.
+        token: TaskTokenId,
+        /// Its generation.
+        generation: u32,
+        /// The newest generation that was used until then.
+        used: u32,
+        /// When the token ends, in microseconds UTC.
+        expires_at: i64,
+        /// Which key signed it.
+        signed_by: SigningKeyId,
+    },
+    /// One of its tokens was taken back.
+    #[serde(rename = "worker.token_revoked")]
+    TokenRevoked {
+        /// The token's id.
+        token: TaskTokenId,
+        /// When it would have ended, in microseconds UTC.
+        expires_at: i64,
+        /// Why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// A token of an older generation was shown after a newer one was used: there is a copy of it.
+    #[serde(rename = "worker.locked")]
+    Locked {
+        /// The generation that was shown.
+        seen: u32,
+        /// The newest that was used.
+        used: u32,
+        /// What that means.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// An administrator looked at it: it is what it was before.
+    #[serde(rename = "worker.unlocked")]
+    Unlocked {
+        /// Why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
 }
 
 impl Worker {
@@ -239,6 +315,10 @@ impl Fold for Worker {
             Event::TurnedDeaf { .. } => "worker.deaf",
             Event::TurnedMute { .. } => "worker.mute",
             Event::Recovered { .. } => "worker.recovered",
+            Event::TokenIssued { .. } => "worker.token_issued",
+            Event::TokenRevoked { .. } => "worker.token_revoked",
+            Event::Locked { .. } => "worker.locked",
+            Event::Unlocked { .. } => "worker.unlocked",
         }
     }
 
@@ -252,6 +332,9 @@ impl Fold for Worker {
             seats,
             secret_hash,
             certificate,
+            public_key,
+            key_name,
+            in_process,
         } = event
         else {
             return None;
@@ -260,11 +343,16 @@ impl Fold for Worker {
             id: *worker,
             name: name.clone(),
             key: *key,
+            key_name: key_name.clone(),
             profile: (**profile).clone(),
             declared_models: declared_models.clone(),
             seats: *seats,
             secret_hash: secret_hash.clone(),
             certificate: certificate.clone(),
+            public_key: *public_key,
+            in_process: *in_process,
+            tokens: Tokens::default(),
+            locked_from: None,
             standing: Standing::Pending,
             registered_at: stamp.at,
             decided_at: None,
@@ -316,6 +404,23 @@ impl Fold for Worker {
             Event::TurnedMute { since, .. } => self.mute_since = Some(*since),
             Event::Recovered { from: Silence::Deaf } => self.deaf_since = None,
             Event::Recovered { from: Silence::Mute } => self.mute_since = None,
+            Event::TokenIssued { token, generation, used, expires_at, signed_by } => {
+                let (id, generation, signed_by) = (*token, *generation, *signed_by);
+                let (at, expires_at) = (stamp.at, *expires_at);
+                self.tokens.issue(Issued { id, generation, at, expires_at, signed_by }, *used);
+            }
+            Event::TokenRevoked { token, expires_at, .. } => {
+                self.tokens.take_back(*token, *expires_at, stamp.at);
+            }
+            Event::Locked { used, reason, .. } => {
+                self.locked_from = Some(self.standing);
+                self.tokens.used = self.tokens.used.max(*used);
+                self.decide_on(Standing::Locked, reason.as_ref(), stamp);
+            }
+            Event::Unlocked { reason } => {
+                let standing = self.locked_from.take().unwrap_or(Standing::Approved);
+                self.decide_on(standing, reason.as_ref(), stamp);
+            }
         }
     }
 

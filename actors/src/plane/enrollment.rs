@@ -1,11 +1,10 @@
-//! How a process becomes a worker: enrollment keys, and registering with one.
+//! Enrollment keys: made, listed and taken back by administrators; what their texts say.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use fleetward_store::{CellId, Origin, Position};
+use fleetward_store::{CellId, Position};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
@@ -13,13 +12,10 @@ use super::reading::{away, state};
 use super::{ControlPlane, Operator};
 use crate::error::{Error, Kind, Refusal};
 use crate::fact::Fold;
-use crate::fleet::cell::OrgCell;
 use crate::fleet::key::{Binding, Key};
-use crate::fleet::registry::{self, Asked, Message, NewKey, rules::Application};
-use crate::fleet::task::{Network, Sandbox};
-use crate::fleet::worker::Worker;
-use crate::fleet::{certificate, credentials, input};
-use crate::id::{KeyId, WorkerId};
+use crate::fleet::registry::{Asked, Message, NewKey};
+use crate::fleet::{credentials, input};
+use crate::id::KeyId;
 use crate::seal::CellKey;
 use crate::system::org::Role;
 use crate::system::principals::KnownOrg;
@@ -44,60 +40,6 @@ pub struct NewEnrollmentKey {
     pub expires_in_s: Option<u64>,
     /// What it binds a worker to.
     pub binding: Binding,
-}
-
-/// What a process says that wants to be a worker.
-#[derive(Debug, Clone)]
-pub struct Enrollment {
-    /// What it calls itself.
-    pub name: String,
-    /// The pool it wants to stand in.
-    pub pool: String,
-    /// The models it can use.
-    pub models: Vec<String>,
-    /// Its labels.
-    pub labels: BTreeMap<String, String>,
-    /// How well it isolates what it runs.
-    pub sandbox: Sandbox,
-    /// Sandbox images that it can run; one that ends with `*` stands for all that begin so.
-    pub images: Vec<String>,
-    /// Network policies that it can enforce.
-    pub networks: BTreeSet<Network>,
-    /// How many tasks at once.
-    pub max_concurrent: u32,
-    /// By which request it asks.
-    pub origin: Option<Arc<Origin>>,
-    /// The identity of the client certificate that it comes with: see [`certificate`](crate::fleet::certificate).
-    /// It is heard over no other from then on.
-    pub certificate: Option<String>,
-}
-
-impl Default for Enrollment {
-    fn default() -> Self {
-        Self {
-            name: "worker".to_owned(),
-            pool: "default".to_owned(),
-            models: Vec::new(),
-            labels: BTreeMap::new(),
-            sandbox: Sandbox::None,
-            images: Vec::new(),
-            networks: BTreeSet::new(),
-            max_concurrent: 1,
-            origin: None,
-            certificate: None,
-        }
-    }
-}
-
-/// A worker that has just registered.
-#[derive(Clone)]
-pub struct Registered {
-    /// The worker.
-    pub worker: Worker,
-    /// Its secret, returned this once.
-    pub secret: String,
-    /// Its organisation.
-    pub org: crate::id::OrgId,
 }
 
 /// What a key's text says. It proves itself by its signature, and opens nothing but registration.
@@ -175,59 +117,8 @@ impl Operator {
 }
 
 impl ControlPlane {
-    /// Makes a worker of a process that has an enrollment key.
-    ///
-    /// # Errors
-    /// When the key is not good, or does not allow what the process declares.
-    pub async fn register(&self, key: &str, enrollment: Enrollment) -> Result<Registered, Error> {
-        check_enrollment(&enrollment)?;
-        let (known, id) = self.read_key(key)?;
-        if let Some(identity) = &enrollment.certificate {
-            certificate::of_org(identity, &known.org)?;
-        }
-        self.admit_one()?;
-        let cell = self.cell(&known).await?;
-        let (worker, secret) = (WorkerId::fresh(), credentials::worker_secret(cell.cell));
-        let application = Box::new(Application {
-            worker,
-            name: enrollment.name,
-            pool: enrollment.pool,
-            models: enrollment.models,
-            labels: enrollment.labels,
-            sandbox: enrollment.sandbox,
-            images: enrollment.images,
-            networks: enrollment.networks,
-            seats: enrollment.max_concurrent,
-            secret_hash: credentials::hash(&secret),
-            certificate: enrollment.certificate,
-        });
-        let hash = credentials::hash(key);
-        let permit = self.permit(cell.cell, 0)?;
-        let within = self.shared.config.answer_within;
-        let (asked, origin) = (hash.clone(), enrollment.origin);
-        let register =
-            |reply| Message::Register { key: id, hash: asked, application, origin, reply };
-        match cell.registry.call_with_permit(permit, within, register).await?? {
-            Asked::Found(worker) => {
-                // It waited for its turn just now.
-                if let Some(known) = cell.credentials.get(worker.id) {
-                    known.presence.admit();
-                }
-                Ok(Registered { worker, secret, org: known.org.id })
-            }
-            Asked::NotHere => Err(self.refuse_key(&cell, id, &hash).await?.into()),
-        }
-    }
-
-    async fn refuse_key(&self, cell: &OrgCell, id: KeyId, hash: &str) -> Result<Refusal, Error> {
-        self.caught_up(cell.cell, &cell.positions).await?;
-        let row = self.row(cell.cell, Key::KIND, id.to_string()).await?;
-        let key = row.as_ref().map(state::<Key>).transpose()?;
-        Ok(registry::refuse_from_record(key, hash, self.shared.clock.wall_us()))
-    }
-
     /// Whose key this is, if its signature says so too.
-    fn read_key(&self, text: &str) -> Result<(Arc<KnownOrg>, KeyId), Refusal> {
+    pub(super) fn read_key(&self, text: &str) -> Result<(Arc<KnownOrg>, KeyId), Refusal> {
         let token = text.strip_prefix(PREFIX).filter(|_| text.len() <= TEXT_MAX);
         let claimed = token.and_then(unverified_cell);
         let known = claimed.and_then(|cell| self.shared.principals.org_of(cell));
@@ -296,18 +187,6 @@ fn check(new: &NewEnrollmentKey, max_uses: u32) -> Result<(), Refusal> {
     input::at_most("shared_with", binding.shared_with.len(), input::PROJECTS_MAX)?;
     let projects = binding.project.iter().chain(&binding.shared_with);
     projects.into_iter().try_for_each(|project| input::name("project_id", project))
-}
-
-fn check_enrollment(enrollment: &Enrollment) -> Result<(), Refusal> {
-    input::name("name", &enrollment.name)?;
-    input::name("pool", &enrollment.pool)?;
-    input::names("models", &enrollment.models, input::MODELS_MAX)?;
-    input::labels(&enrollment.labels)?;
-    input::names("images", &enrollment.images, input::IMAGES_MAX)?;
-    if let Some(identity) = &enrollment.certificate {
-        certificate::usable(identity)?;
-    }
-    input::seats(enrollment.max_concurrent)
 }
 
 fn bad_key() -> Refusal {

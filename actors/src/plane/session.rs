@@ -2,6 +2,7 @@
 
 mod claim;
 mod handed;
+mod proof;
 mod report;
 
 use std::sync::Arc;
@@ -13,22 +14,21 @@ use fleetward_store::{CellId, Origin};
 use subtle::ConstantTimeEq;
 
 use super::ControlPlane;
-use super::reading::state;
 use crate::error::{Error, Kind, Refusal};
-use crate::fact::Fold;
 use crate::fleet::cell::OrgCell;
 use crate::fleet::connection::{self, Beat};
-use crate::fleet::credentials::Known;
+use crate::fleet::credentials::{self, Known};
 use crate::fleet::dispatcher;
 use crate::fleet::input;
 use crate::fleet::probes::Seen;
 use crate::fleet::registry;
-use crate::fleet::worker::{Standing, Worker};
-use crate::fleet::{certificate, credentials};
+use crate::fleet::worker::Standing;
 use crate::id::{OrgId, TaskId, WorkerId};
 use crate::system::principals::KnownOrg;
+use crate::system::task_token::Scope;
 pub use claim::{CLAIM_MAX, Claim, Offer, Offers};
 pub use handed::{Handed, Part};
+use proof::Proof;
 pub use report::{Outcome, REPORT_MAX, Reported};
 
 /// Longest name that a worker gives a claim or a start of its process, in characters.
@@ -44,7 +44,7 @@ pub struct Session {
     plane: ControlPlane,
     known: Arc<KnownOrg>,
     worker: WorkerId,
-    secret_hash: String,
+    proof: Proof,
     origin: Option<Arc<Origin>>,
     certificate: Option<Arc<str>>,
 }
@@ -92,9 +92,9 @@ impl ControlPlane {
         let worker: WorkerId = worker.parse().map_err(|_| unknown_worker())?;
         let cell = credentials::cell_of_secret(secret).ok_or_else(unknown_worker)?;
         let known = self.shared.principals.org_of(cell).ok_or_else(unknown_worker)?;
-        let secret_hash = credentials::hash(secret);
+        let proof = Proof::Secret(credentials::hash(secret).into());
         let session =
-            Session { plane: self.clone(), known, worker, secret_hash, certificate, origin: None };
+            Session { plane: self.clone(), known, worker, proof, certificate, origin: None };
         session.enter().await?;
         Ok(session)
     }
@@ -143,6 +143,7 @@ impl Session {
     /// When it names too much. A heartbeat is taken even while the store is away.
     pub async fn heartbeat(&self, beat: Heartbeat) -> Result<Vec<(TaskId, u32)>, Error> {
         let (cell, known) = self.enter().await?;
+        self.proof.allows(Scope::Heartbeat)?;
         known.pulse.call();
         known.pulse.beat(self.plane.shared.clock.wall_us(), beat.counted);
         if !known.credential.standing.may_work() {
@@ -223,35 +224,6 @@ impl Session {
         Ok(())
     }
 
-    /// The cell in its present life, and what is true of the worker there.
-    async fn enter(&self) -> Result<(OrgCell, Arc<Known>), Error> {
-        let cell = self.plane.cell(&self.known).await?;
-        let Some(known) = cell.credentials.get(self.worker) else {
-            return Err(self.refuse_from_record(&cell).await?);
-        };
-        if !same(&known.credential.secret_hash, &self.secret_hash) {
-            return Err(unknown_worker().into());
-        }
-        let bound = known.credential.certificate.as_deref();
-        certificate::check(bound, self.certificate.as_deref())?;
-        known.pulse.touch(self.plane.shared.clock.wall_us());
-        Ok((cell, known))
-    }
-
-    /// What to say to a worker that is not in the index: only its record may say no for good.
-    async fn refuse_from_record(&self, cell: &OrgCell) -> Result<Error, Error> {
-        self.plane.caught_up(cell.cell, &cell.positions).await?;
-        let row = self.plane.row(cell.cell, Worker::KIND, self.worker.to_string()).await?;
-        let Some(worker) = row.as_ref().map(state::<Worker>).transpose()? else {
-            return Ok(unknown_worker().into());
-        };
-        Ok(match worker.standing {
-            _ if !same(&worker.secret_hash, &self.secret_hash) => unknown_worker().into(),
-            standing if standing.is_final() => Refusal::standing(standing.as_str()).into(),
-            _ => Error::Unavailable("the organisation is starting".to_owned()),
-        })
-    }
-
     async fn approved(&self) -> Result<OrgCell, Error> {
         self.enter_approved().await.map(|(cell, _)| cell)
     }
@@ -263,6 +235,7 @@ impl Session {
         if !standing.may_work() {
             return Err(Refusal::standing(standing.as_str()).into());
         }
+        self.proof.allows(Scope::Claim)?;
         Ok((cell, known))
     }
 
@@ -297,12 +270,7 @@ impl Session {
     }
 }
 
-/// Compares hashes in constant time.
-fn same(left: &str, right: &str) -> bool {
-    left.as_bytes().ct_eq(right.as_bytes()).into()
-}
-
 fn unknown_worker() -> Refusal {
-    let detail = "the worker's id and secret are not known here; register again";
+    let detail = "the worker's credentials are not known here; register again";
     Refusal::new(Kind::Unauthenticated, "unknown_worker", detail)
 }

@@ -18,7 +18,8 @@ use crate::fleet::watch::Watch;
 use crate::fleet::worker::Worker;
 use crate::system::org::{Org, Token};
 use crate::system::payload_key::PayloadKey;
-use crate::system::signer::SigningKey;
+use crate::system::signer::SigningKey as AuditKey;
+use crate::system::signing_key::SigningKey;
 
 /// A stream of any kind that this build knows.
 pub struct Live(Box<dyn Folding>);
@@ -74,6 +75,7 @@ impl Live {
             Token::KIND => Known::<Token>::begin(stored),
             PayloadKey::KIND => Known::<PayloadKey>::begin(stored),
             Access::KIND => Known::<Access>::begin(stored),
+            AuditKey::KIND => Known::<AuditKey>::begin(stored),
             SigningKey::KIND => Known::<SigningKey>::begin(stored),
             _ => Err(unfoldable(stored.seq, &stored.event, "a stream of an unknown kind")),
         }
@@ -96,6 +98,7 @@ impl Live {
             Token::KIND => Known::<Token>::read(row),
             PayloadKey::KIND => Known::<PayloadKey>::read(row),
             Access::KIND => Known::<Access>::read(row),
+            AuditKey::KIND => Known::<AuditKey>::read(row),
             SigningKey::KIND => Known::<SigningKey>::read(row),
             kind => Err(Unfoldable {
                 seq: row.updated,

@@ -152,6 +152,7 @@ fn begins(event: &Event) -> bool {
             | "org.created"
             | "token.created"
             | "payload_key.added"
+            | "signing_key.added"
     )
 }
 

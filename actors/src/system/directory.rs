@@ -3,16 +3,20 @@
 
 mod opening;
 mod ring;
+mod signing_keys;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use fleetward_runtime::{Actor, Context, Crash, Reply, StartError};
 
 use super::org::{Org, OrgEvent, Role, Token, TokenEvent};
 use super::payload_key::{PayloadKey, PayloadKeyEvent};
 use super::principals::{Change, KnownOrg, Principals};
-use super::signer::{SIGNER_ID, Signer, SigningKey, SigningKeyEvent};
+use super::signer::{SIGNER_ID, Signer, SigningKey as AuditKey, SigningKeyEvent};
+use super::signers::{Signers, SigningSecret};
+use super::signing_key::SigningKey;
 use crate::access::{self, ACCESS_ID, Access};
 use crate::cause::Cause;
 use crate::effect::Effect;
@@ -20,7 +24,7 @@ use crate::error::{Error, Kind, Refusal};
 use crate::fact::Fold;
 use crate::fleet::cell::keeper;
 use crate::guard::guarded;
-use crate::id::{OrgId, TokenId};
+use crate::id::{OrgId, SigningKeyId, TokenId};
 use crate::journal::{CellLog, Draft};
 use crate::seal::{CellKey, Key, KeyChange, KeyState, MasterKey, Ring, Sealed};
 
@@ -30,7 +34,8 @@ pub use ring::{NewPayloadKey, RingMessage};
 /// The number of the first key of a ring.
 pub const FIRST_KEY: u32 = 1;
 /// What it keeps in memory.
-const KINDS: [&str; 4] = [Org::KIND, Token::KIND, PayloadKey::KIND, SigningKey::KIND];
+const KINDS: [&str; 5] =
+    [Org::KIND, Token::KIND, PayloadKey::KIND, AuditKey::KIND, SigningKey::KIND];
 /// Longest name of an organisation, in characters.
 const NAME_MAX: usize = 63;
 
@@ -41,6 +46,8 @@ pub struct Args {
     pub keeper: keeper::Handle,
     /// What requests are checked against.
     pub principals: Arc<Principals>,
+    /// What task tokens are signed and checked with.
+    pub signers: Arc<Signers>,
     /// Opens the keys that it finds.
     pub master: MasterKey,
 }
@@ -142,6 +149,48 @@ pub enum Message {
         /// Those that are good, oldest first.
         reply: Reply<Vec<Token>>,
     },
+    /// From an administrator of the system; once from the control plane itself, where there is none.
+    AddSigningKey {
+        /// Its id.
+        id: SigningKeyId,
+        /// Its private half.
+        secret: Box<SigningSecret>,
+        /// The same, for the record.
+        sealed: Sealed,
+        /// Whether it signs at once. The first one does.
+        promoted: bool,
+        /// Who asks.
+        by: Cause,
+        /// As it is now.
+        reply: Reply<Result<SigningKey, Error>>,
+    },
+    /// From an administrator of the system.
+    PromoteSigningKey {
+        /// Which.
+        id: SigningKeyId,
+        /// Who asks.
+        by: Cause,
+        /// As it is now.
+        reply: Reply<Result<SigningKey, Error>>,
+    },
+    /// From an administrator of the system.
+    RetireSigningKey {
+        /// Which.
+        id: SigningKeyId,
+        /// How long tokens are good at most.
+        longest: Duration,
+        /// Although some may be in use.
+        forced: bool,
+        /// Who asks.
+        by: Cause,
+        /// As it was in the end.
+        reply: Reply<Result<SigningKey, Error>>,
+    },
+    /// From an administrator of the system.
+    SigningKeys {
+        /// Those that may be used, oldest first.
+        reply: Reply<Vec<SigningKey>>,
+    },
 }
 
 /// The directory's memory.
@@ -152,6 +201,7 @@ pub struct State {
     tokens: HashMap<TokenId, Token>,
     payload_keys: BTreeMap<(OrgId, u32), PayloadKey>,
     has_signer: bool,
+    signing_keys: HashMap<SigningKeyId, SigningKey>,
 }
 
 impl Actor for State {
@@ -177,7 +227,12 @@ impl Actor for State {
         }
         let keys = keys.into_iter().map(|key| key.state);
         let payload_keys = keys.map(|key| ((key.org, key.number), key)).collect();
-        Ok(Self { args, log: part.log, orgs, tokens, payload_keys, has_signer })
+        let mut signing_keys = HashMap::new();
+        for (key, secret) in opening::signing_keys(&part.folded::<SigningKey>(), &args.master)? {
+            args.signers.apply(&key, Some(&secret));
+            signing_keys.insert(key.id, key);
+        }
+        Ok(Self { args, log: part.log, orgs, tokens, payload_keys, has_signer, signing_keys })
     }
 
     fn handle(&mut self, message: Message, cx: &mut Context<Message>) -> Result<(), Crash> {
@@ -208,6 +263,20 @@ impl Actor for State {
             Message::Tokens { org, reply } => {
                 self.log.answer(reply, self.tokens_of(org));
             }
+            Message::AddSigningKey { id, secret, sealed, promoted, by, reply } => {
+                let new = (id, *secret, sealed);
+                let outcome = self.add_signing_key(new, promoted, &by, cx);
+                self.log.answer(reply, outcome);
+            }
+            Message::PromoteSigningKey { id, by, reply } => {
+                let outcome = self.promote_signing_key(id, &by, cx);
+                self.log.answer(reply, outcome);
+            }
+            Message::RetireSigningKey { id, longest, forced, by, reply } => {
+                let outcome = self.retire_signing_key(id, (longest, forced), &by, cx);
+                self.log.answer(reply, outcome);
+            }
+            Message::SigningKeys { reply } => self.log.answer(reply, self.signing_keys()),
         }
         Ok(())
     }
@@ -221,6 +290,10 @@ impl Actor for State {
             Message::RevokeToken { .. } => "RevokeToken",
             Message::Ring(_) => "Ring",
             Message::Tokens { .. } => "Tokens",
+            Message::AddSigningKey { .. } => "AddSigningKey",
+            Message::PromoteSigningKey { .. } => "PromoteSigningKey",
+            Message::RetireSigningKey { .. } => "RetireSigningKey",
+            Message::SigningKeys { .. } => "SigningKeys",
         }
     }
 
@@ -271,7 +344,7 @@ impl State {
         let log = self.log.clone();
         let mut draft = log.begin(cx.clock().wall_us());
         let event = SigningKeyEvent::Created { public_key: signer.public().to_base64() };
-        draft.push::<SigningKey>(SIGNER_ID, &event, &Cause::system(), Some(sealed));
+        draft.push::<AuditKey>(SIGNER_ID, &event, &Cause::system(), Some(sealed));
         self.has_signer = true;
         self.allow(&mut draft, Change::Signer(signer));
         draft.submit();

@@ -85,7 +85,8 @@ impl Plane {
         let new = NewEnrollmentKey { name: "k".into(), binding, ..NewEnrollmentKey::default() };
         let (_, key) = operator.create_key(new).await.unwrap();
         let joined = self.plane.register(&key, enrollment).await.unwrap();
-        self.plane.session(&joined.worker.id.to_string(), &joined.secret).await.unwrap()
+        let secret = joined.secret.unwrap();
+        self.plane.session(&joined.worker.id.to_string(), &secret).await.unwrap()
     }
 
     pub(crate) async fn submit(&self, payload: &str) -> TaskId {

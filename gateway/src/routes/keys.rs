@@ -87,5 +87,7 @@ fn view(operator: &Operator, key: Key) -> KeyView {
         created_at: rfc3339(key.created_at),
         created_by: Some(key.created_by),
         revoked: key.revoked_by.is_some(),
+        overused: key.overused,
+        first_worker_id: key.first_worker.map(|worker| worker.to_string()),
     }
 }

@@ -4,7 +4,9 @@ use axum::Json as Answer;
 use fleetward_actors::fleet::models::table_version;
 use fleetward_actors::fleet::policy::{self, Change, Policy};
 use fleetward_actors::{Operator, Refusal};
-use fleetward_wire::policy::{Cap, Capped, ModelName, Pause, PolicyChange, PolicyView};
+use fleetward_wire::policy::{
+    Cap, Capped, ModelName, Pause, PolicyChange, PolicyPatch, PolicyView,
+};
 use serde::Deserialize;
 
 use super::suspicions;
@@ -28,6 +30,17 @@ pub(super) async fn put(
     let anomaly = suspicions::thresholds(anomaly);
     let policy = Policy { caps, weights, models, anomaly, ..Policy::default() };
     change(&operator, Change::Set(Box::new(policy))).await
+}
+
+/// What is named differs from now on.
+pub(super) async fn patch(
+    CanAdminister(operator): CanAdminister,
+    Json { value: asked, .. }: Json<PolicyPatch>,
+) -> Result<Answer<PolicyView>, Problem> {
+    match asked.legacy_headers {
+        Some(allowed) => change(&operator, Change::LegacyHeaders(allowed)).await,
+        None => Ok(Answer(view(operator.policy().await?))),
+    }
 }
 
 /// Query of a model's name.
@@ -99,5 +112,6 @@ fn view(policy: Policy) -> PolicyView {
         weights: policy.weights,
         models: policy.models,
         anomaly: suspicions::thresholds_view(&policy.anomaly),
+        legacy_headers: !policy.legacy_headers_off,
     }
 }

@@ -10,7 +10,7 @@ use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use fleetward_actors::id::{TaskId, WorkerId};
-use fleetward_actors::plane::{self, Enrollment, Offers, Outcome, Part};
+use fleetward_actors::plane::{self, Enrollment, KeyProof, Offers, Outcome, Part};
 use fleetward_actors::{Error, Session};
 use fleetward_wire::tasks::{
     Claim, Claimed, ClaimedMany, Complete, Fail, HandBack, Progress, Report, ReportAnswer,
@@ -47,6 +47,14 @@ pub(super) async fn register(
         let detail = "send the enrollment key as enrollment_key or in X-Enrollment-Key";
         return Err(Problem::unauthenticated("missing_enrollment_key", detail));
     };
+    let proof = match (asked.public_key, asked.signature) {
+        (Some(public_key), Some(signature)) => Some(KeyProof { public_key, signature }),
+        (None, None) => None,
+        _ => {
+            let detail = "send public_key and signature together, or neither";
+            return Err(Problem::unprocessable("invalid_body", detail));
+        }
+    };
     let enrollment = Enrollment {
         name: asked.name,
         pool: asked.pool,
@@ -56,6 +64,8 @@ pub(super) async fn register(
         images: asked.images,
         networks: asked.networks.into_iter().map(network).collect(),
         max_concurrent: asked.max_concurrent,
+        proof,
+        in_process: false,
         origin,
         certificate: certificate.map(|identity| identity.as_ref().to_owned()),
     };
@@ -63,7 +73,8 @@ pub(super) async fn register(
     let (worker, config) = (joined.worker, edge.plane.config());
     let registered = Registered {
         worker_id: worker.id.to_string(),
-        worker_secret: joined.secret.into(),
+        worker_secret: joined.secret.map(Secret::new),
+        org_id: Some(joined.org.to_string()),
         status: translate::status(worker.standing),
         capabilities: Capabilities {
             models: worker.declared_models,

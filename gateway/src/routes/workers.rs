@@ -11,7 +11,7 @@ use fleetward_actors::id::WorkerId;
 use fleetward_actors::plane::ModelsSeen;
 use fleetward_wire::workers::{
     CapabilitiesView, Decision, EndpointKind, EndpointSeen, StatusAnswer, WorkerDetail, WorkerList,
-    WorkerView,
+    WorkerProof, WorkerView,
 };
 use serde::Deserialize;
 
@@ -41,7 +41,7 @@ pub(super) async fn list(
 ) -> Result<Json<WorkerList>, Problem> {
     let status = query.status.as_deref();
     if status.is_some_and(|word| !is_standing(word)) {
-        let detail = "status must be pending, approved, quarantined, rejected or revoked";
+        let detail = "status must be pending, approved, quarantined, locked, rejected or revoked";
         return Err(Problem::unprocessable("invalid_status", detail));
     }
     // Older clients name no limit and mean all of them.
@@ -69,6 +69,7 @@ pub(super) async fn get(
     let models = operator.models_seen(&worker).await?;
     let [tasks_completed, tasks_failed] = operator.own_counts(id).await?;
     let ages = Ages::of(seen, edge.plane.clock().wall_us());
+    let proof = proof(&worker);
     Ok(Json(WorkerDetail {
         id: worker.id.to_string(),
         name: worker.name,
@@ -94,6 +95,8 @@ pub(super) async fn get(
         probes: models.iter().flat_map(|models| &models.seen.endpoints).map(endpoint).collect(),
         models_gone: models.into_iter().flat_map(|models| models.gone).collect(),
         certificate: worker.certificate,
+        reason: worker.reason,
+        proof,
     }))
 }
 
@@ -151,6 +154,15 @@ pub(super) async fn resume(
     decide(&operator, id, Verdict::Resume, decision).await
 }
 
+/// Takes back that it was locked.
+pub(super) async fn unlock(
+    CanAdminister(operator): CanAdminister,
+    PathId(id): PathId<WorkerId>,
+    MaybeJson(decision): MaybeJson<Decision>,
+) -> Result<Json<StatusAnswer>, Problem> {
+    decide(&operator, id, Verdict::Unlock, decision).await
+}
+
 async fn decide(
     operator: &Operator,
     id: WorkerId,
@@ -166,6 +178,7 @@ fn is_standing(word: &str) -> bool {
         Standing::Pending,
         Standing::Approved,
         Standing::Quarantined,
+        Standing::Locked,
         Standing::Rejected,
         Standing::Revoked,
     ];
@@ -210,6 +223,7 @@ fn endpoint(seen: &Endpoint) -> EndpointSeen {
 
 fn view(operator: &Operator, worker: Worker, ages: Ages, models: Option<ModelsSeen>) -> WorkerView {
     let approved = worker.standing == Standing::Approved;
+    let proof = proof(&worker);
     WorkerView {
         id: worker.id.to_string(),
         name: worker.name,
@@ -239,5 +253,16 @@ fn view(operator: &Operator, worker: Worker, ages: Ages, models: Option<ModelsSe
         deaf_since: worker.deaf_since.map(rfc3339),
         mute_since: worker.mute_since.map(rfc3339),
         certificate: worker.certificate,
+        proof,
+    }
+}
+
+/// What an approver compares before deciding.
+fn proof(worker: &Worker) -> WorkerProof {
+    WorkerProof {
+        fingerprint: worker.public_key.map(|key| key.fingerprint()),
+        enrollment_key_id: Some(worker.key.to_string()),
+        enrollment_key_name: worker.key_name.clone(),
+        token_generation: worker.tokens.generation,
     }
 }

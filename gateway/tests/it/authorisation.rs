@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use crate::key_worker::KeyWorker;
 use crate::server::{Answer, Client, FLEET, Server, with_server};
 
 const ROUTES: &str = include_str!("../../src/routes.rs");
@@ -36,6 +37,10 @@ const TABLE: &[(&str, &str, For, u16)] = &[
     ("GET", "/api/v1/tokens", Admin, 200),
     ("POST", "/api/v1/tokens", Admin, 422),
     ("DELETE", "/api/v1/tokens/{id}", Admin, 404),
+    ("GET", "/api/v1/signing-keys", System, 200),
+    ("POST", "/api/v1/signing-keys", System, 201),
+    ("POST", "/api/v1/signing-keys/{id}/promote", System, 404),
+    ("POST", "/api/v1/signing-keys/{id}/retire", System, 404),
     ("POST", "/register", Anybody, 401),
     ("POST", "/claim", Worker, 204),
     ("POST", "/heartbeat", Worker, 200),
@@ -61,6 +66,8 @@ const TABLE: &[(&str, &str, For, u16)] = &[
     ("POST", "/dead-letters/discard", Operator, 400),
     ("GET", "/policy", Viewer, 200),
     ("PUT", "/policy", Admin, 200),
+    ("PATCH", "/policy", Admin, 200),
+    ("GET", "/jwks.json", Anybody, 200),
     ("GET", "/models/normalize", Viewer, 400),
     ("POST", "/pause", Operator, 200),
     ("POST", "/resume", Operator, 200),
@@ -73,6 +80,10 @@ const TABLE: &[(&str, &str, For, u16)] = &[
     ("POST", "/workers/{id}/revoke", Admin, 404),
     ("PATCH", "/workers/{id}/revoke", Admin, 404),
     ("POST", "/workers/{id}/quarantine", Admin, 404),
+    ("POST", "/workers/{id}/unlock", Admin, 404),
+    ("POST", "/workers/{id}/token", Anybody, 422),
+    ("GET", "/workers/{id}/tokens", Viewer, 404),
+    ("DELETE", "/task-tokens/{id}", Admin, 404),
     ("POST", "/workers/{id}/pause", Admin, 404),
     ("POST", "/workers/{id}/resume", Admin, 404),
     ("POST", "/workers/{id}/reset-suspicions", Admin, 404),
@@ -118,6 +129,7 @@ async fn callers(server: &Server) -> Vec<(&'static str, Client, For)> {
         ("a wrong secret", server.worker("w").await.with("x-worker-secret", "fws_wrong"), Anybody),
         ("a worker", server.worker("w").await, Worker),
         ("a worker of another organisation", server.worker_of(&other, json!({})).await, Worker),
+        ("a worker with a task token", KeyWorker::join(server, admin).await.fresh().await, Worker),
         ("a viewer", token("viewer").await, Viewer),
         ("an operator", token("operator").await, Operator),
         ("an administrator", token("admin").await, Admin),

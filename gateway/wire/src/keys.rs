@@ -85,6 +85,12 @@ pub struct KeyView {
     pub created_by: Option<String>,
     /// It was taken back.
     pub revoked: bool,
+    /// How often somebody tried it after it was used up or taken back.
+    #[serde(default)]
+    pub overused: u32,
+    /// The first worker that joined with it.
+    #[serde(default)]
+    pub first_worker_id: Option<String>,
 }
 
 /// `GET /api/v1/fleet/enrollment-keys`.

@@ -23,6 +23,13 @@ pub struct PolicyView {
     pub models: BTreeMap<String, String>,
     /// From where on workers are suspicious.
     pub anomaly: Thresholds,
+    /// Workers may prove themselves by id and secret; false: only by key pair and task token. Default: true.
+    #[serde(default = "yes")]
+    pub legacy_headers: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// `PUT /api/v1/fleet/policy`: all caps, weights, names of models and thresholds from now on. Pauses stay as they are.
@@ -42,6 +49,14 @@ pub struct PolicyChange {
     /// From where on workers are suspicious.
     #[serde(deserialize_with = "null_is_default")]
     pub anomaly: Thresholds,
+}
+
+/// `PATCH /api/v1/fleet/policy`: changes what is named, and nothing else.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PolicyPatch {
+    /// Whether workers may prove themselves by id and secret.
+    pub legacy_headers: Option<bool>,
 }
 
 /// `GET /api/v1/fleet/models/normalize?name=`.

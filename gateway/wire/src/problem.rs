@@ -27,6 +27,9 @@ pub struct Problem {
     /// Finds the request in the server's logs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
+    /// The newest generation of a worker's tokens, where another was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u32>,
 }
 
 impl Default for Problem {
@@ -39,6 +42,7 @@ impl Default for Problem {
             detail: String::new(),
             instance: None,
             request_id: None,
+            generation: None,
         }
     }
 }

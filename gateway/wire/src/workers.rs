@@ -33,6 +33,14 @@ pub struct Register {
     pub max_concurrent: u32,
     /// The key that lets it in; also accepted as the header `X-Enrollment-Key`.
     pub enrollment_key: Option<Secret>,
+    /// The public half of its key pair: the 32 bytes of an Ed25519 key in base64url. With one it gets no secret, but
+    /// task tokens; without, it goes on with the secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public_key: Option<String>,
+    /// Proof that it has the other half: its signature over [`registration_text`](crate::task_tokens::registration_text),
+    /// in base64url.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
 }
 
 impl Default for Register {
@@ -47,6 +55,8 @@ impl Default for Register {
             networks: Vec::new(),
             max_concurrent: 1,
             enrollment_key: None,
+            public_key: None,
+            signature: None,
         }
     }
 }
@@ -82,8 +92,12 @@ pub enum NetworkPolicy {
 pub struct Registered {
     /// Who the worker is from now on: header `X-Worker-Id`.
     pub worker_id: String,
-    /// Proof of it, shown this once: header `X-Worker-Secret`.
-    pub worker_secret: Secret,
+    /// Proof of it, shown this once: header `X-Worker-Secret`. A worker with a key pair has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker_secret: Option<Secret>,
+    /// Its organisation; older control planes do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub org_id: Option<String>,
     /// Pending, or approved if the key says so.
     pub status: WorkerStatus,
     /// What it was let in with: never more than it declared or its key allows.
@@ -121,6 +135,8 @@ pub enum WorkerStatus {
     Revoked,
     /// Gets no new work; what it holds runs on.
     Quarantined,
+    /// A copy of one of its tokens was used: it gets nothing until an operator unlocks it.
+    Locked,
     /// A status of a newer server that this build has no word for. The server never sends it.
     #[serde(other)]
     Unknown,
@@ -299,6 +315,23 @@ pub struct WorkerView {
     /// The identity of the client certificate that it is bound to, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<String>,
+    /// How it proves who it is.
+    #[serde(default, flatten)]
+    pub proof: WorkerProof,
+}
+
+/// How a worker proves who it is, for those who decide about it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WorkerProof {
+    /// The fingerprint of its public key: `sha256:` and the SHA-256 of its 32 bytes, hex. None: it has a secret.
+    pub fingerprint: Option<String>,
+    /// The enrollment key that it came with.
+    pub enrollment_key_id: Option<String>,
+    /// What that key is called.
+    pub enrollment_key_name: Option<String>,
+    /// The newest generation of its task tokens; 0: it never had one.
+    pub token_generation: u32,
 }
 
 /// What a worker may be given, as listings show it.
@@ -395,6 +428,12 @@ pub struct WorkerDetail {
     /// The identity of the client certificate that it is bound to, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<String>,
+    /// Why it stands where it stands, in the words of whoever decided last.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// How it proves who it is.
+    #[serde(default, flatten)]
+    pub proof: WorkerProof,
 }
 
 /// Body of `POST` or `PATCH /api/v1/fleet/workers/{id}/approve`, `/reject`, `/revoke`, and of `POST .../pause`,

@@ -10,6 +10,7 @@ use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::tokens::Issued;
 use crate::transport::TransportError;
 
 /// A task carries a payload of up to a megabyte, which may be six once it is escaped.
@@ -32,10 +33,28 @@ pub(super) async fn checked(
     about: About,
 ) -> Result<Response, TransportError> {
     let response = sent.map_err(|error| lost(&error))?;
-    let status = response.status();
-    if status.is_success() {
+    if response.status().is_success() {
         return Ok(response);
     }
+    let (status, retry_after, problem) = problem(response).await;
+    Err(meaning(status, retry_after, problem, about))
+}
+
+/// What a request for a task token is answered with.
+pub(super) async fn token(sent: reqwest::Result<Response>) -> Result<Issued, TransportError> {
+    let response = sent.map_err(|error| lost(&error))?;
+    if response.status().is_success() {
+        return read(response).await.map(Issued::Token);
+    }
+    let (status, retry_after, problem) = problem(response).await;
+    match problem.generation {
+        Some(newest) if status == StatusCode::CONFLICT => Ok(Issued::Passed(newest)),
+        _ => Err(meaning(status, retry_after, problem, About::Worker)),
+    }
+}
+
+async fn problem(response: Response) -> (StatusCode, Option<Duration>, Problem) {
+    let status = response.status();
     // In seconds: nobody sends us dates, and our clock may differ from theirs.
     let retry_after = response
         .headers()
@@ -44,8 +63,7 @@ pub(super) async fn checked(
         .and_then(|value| value.trim().parse().ok())
         .map(Duration::from_secs);
     let body = body(response, LARGEST_ANSWER).await.unwrap_or_default();
-    let problem = serde_json::from_slice(&body).unwrap_or_default();
-    Err(meaning(status, retry_after, problem, about))
+    (status, retry_after, serde_json::from_slice(&body).unwrap_or_default())
 }
 
 /// The body of a success.
@@ -167,10 +185,14 @@ fn meaning(
     match (status.as_u16(), about, problem.status) {
         (408 | 425 | 429 | 500.., ..) => TransportError::Unavailable { detail, retry_after },
         (401, ..) => rejected(detail),
-        // Quarantine is reversible: such a worker waits, as one that is not approved yet.
-        (403, _, ProblemStatus::Worker(WorkerStatus::Pending | WorkerStatus::Quarantined)) => {
-            TransportError::Pending
-        }
+        // Quarantine and a lock are reversible: such a worker waits, as one that is not approved yet.
+        (
+            403,
+            _,
+            ProblemStatus::Worker(
+                WorkerStatus::Pending | WorkerStatus::Quarantined | WorkerStatus::Locked,
+            ),
+        ) => TransportError::Pending,
         (403, _, ProblemStatus::Worker(WorkerStatus::Rejected | WorkerStatus::Revoked)) => {
             rejected(detail)
         }
@@ -210,8 +232,8 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_waits_while_it_is_pending_or_quarantined() {
-        for status in ["pending", "quarantined"] {
+    fn a_worker_waits_while_it_is_pending_quarantined_or_locked() {
+        for status in ["pending", "quarantined", "locked"] {
             let body = format!(r#"{{"detail": "not approved", "status": "{status}"}}"#);
 
             assert_eq!(meaning_of(403, None, &body, About::Worker), TransportError::Pending);

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use fleetward_wire::workers::Register;
-use fleetward_worker::{Identity, IdentityError};
+use fleetward_worker::{Identity, IdentityError, Proof};
 
 #[test]
 fn an_identity_is_the_same_after_a_restart() {
@@ -16,7 +16,8 @@ fn an_identity_is_the_same_after_a_restart() {
     let loaded = Identity::load(&path).unwrap().unwrap();
 
     assert_eq!((&*loaded.server, &*loaded.worker_id), ("http://fleet:7700", "w-1"));
-    assert_eq!((&*loaded.name, loaded.worker_secret.expose().as_str()), ("ann", "s3cret"));
+    let Proof::KeyPair { private_key, org_id } = &loaded.proof else { panic!("{loaded:?}") };
+    assert_eq!((&*loaded.name, private_key.expose().as_str(), &**org_id), ("ann", "s3cret", "o-1"));
 }
 
 #[test]
@@ -100,7 +101,7 @@ fn identity() -> Identity {
     Identity {
         server: "http://fleet:7700".to_owned(),
         worker_id: "w-1".to_owned(),
-        worker_secret: "s3cret".into(),
+        proof: Proof::KeyPair { private_key: "s3cret".into(), org_id: "o-1".to_owned() },
         name: "ann".to_owned(),
     }
 }

@@ -98,6 +98,9 @@ mod tests {
             seats: 1,
             secret_hash: "s".into(),
             certificate: None,
+            public_key: None,
+            key_name: None,
+            in_process: false,
         };
         let mut worker = Worker::begin(&registered, Stamp { seq: 1, at: 1, by: "key:k" }).unwrap();
         apply(&mut worker, &[Event::Approved { reason: None }]);

@@ -6,7 +6,7 @@ use fleetward_runtime::Reply;
 use fleetward_store::Origin;
 
 use super::rules::{Application, Verdict};
-use super::{Asked, NewKey, Roster};
+use super::{Asked, Attempt, Joined, NewKey, NewTaskToken, Roster};
 use crate::access;
 use crate::cause::Cause;
 use crate::error::Error;
@@ -14,7 +14,7 @@ use crate::fleet::anomaly::Sighting;
 use crate::fleet::key::Key;
 use crate::fleet::policy::{Change, Policy};
 use crate::fleet::worker::Worker;
-use crate::id::{KeyId, WorkerId};
+use crate::id::{KeyId, TaskTokenId, WorkerId};
 
 /// The protocol.
 #[derive(Debug)]
@@ -39,16 +39,60 @@ pub enum Message {
     },
     /// From a process that wants to be a worker.
     Register {
-        /// With which key.
-        key: KeyId,
-        /// SHA-256 of the key's text.
-        hash: String,
+        /// What it comes with.
+        attempt: Attempt,
         /// What it says.
         application: Box<Application>,
+        /// The worker as it is now.
+        reply: Reply<Result<Joined, Error>>,
+    },
+    /// From the `Handle` of a registration: a key that has left memory was tried again.
+    Overused {
+        /// As its record says.
+        key: Box<Key>,
+        /// What the process called itself.
+        name: String,
+        /// The fingerprint of its public key.
+        fingerprint: Option<String>,
         /// By which request.
         origin: Option<Arc<Origin>>,
-        /// The worker as it is now.
+        /// Noted.
+        reply: Reply<()>,
+    },
+    /// From a worker that proved its key.
+    IssueToken {
+        /// Which.
+        worker: WorkerId,
+        /// What it asks for.
+        token: NewTaskToken,
+        /// By which request.
+        origin: Option<Arc<Origin>>,
+        /// The worker as it is now, or the record says more.
         reply: Reply<Result<Asked<Worker>, Error>>,
+    },
+    /// From an administrator.
+    RevokeToken {
+        /// Which.
+        token: TaskTokenId,
+        /// Why.
+        reason: Option<String>,
+        /// Who asks.
+        by: Cause,
+        /// The worker whose it is.
+        reply: Reply<Result<Worker, Error>>,
+    },
+    /// From the `Handle` of a request with a copy of a token.
+    Lock {
+        /// Whose.
+        worker: WorkerId,
+        /// The generation that was shown.
+        seen: u32,
+        /// The newest that was used.
+        used: u32,
+        /// By which request.
+        origin: Option<Arc<Origin>>,
+        /// It is locked, or was.
+        reply: Reply<()>,
     },
     /// From an administrator.
     Decide {
@@ -136,6 +180,10 @@ impl Message {
             Self::CreateKey { .. } => "CreateKey",
             Self::RevokeKey { .. } => "RevokeKey",
             Self::Register { .. } => "Register",
+            Self::Overused { .. } => "Overused",
+            Self::IssueToken { .. } => "IssueToken",
+            Self::RevokeToken { .. } => "RevokeToken",
+            Self::Lock { .. } => "Lock",
             Self::Decide { .. } => "Decide",
             Self::Probed { .. } => "Probed",
             Self::Govern { .. } => "Govern",

@@ -1,5 +1,7 @@
 //! The rules of enrollment and approval. Pure: no clock, no mailbox, no database.
 
+pub mod tokens;
+
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
@@ -8,6 +10,7 @@ use crate::fact::{Fold, Stamp};
 use crate::fleet::key::{self, Key};
 use crate::fleet::models::{self, Overrides};
 use crate::fleet::policy::Policy;
+use crate::fleet::public_key::PublicKey;
 use crate::fleet::task::{Network, Profile, Sandbox};
 use crate::fleet::watch::Watch;
 use crate::fleet::worker::{self, Standing, Worker};
@@ -47,10 +50,14 @@ pub struct Application {
     pub networks: BTreeSet<Network>,
     /// How many tasks at once.
     pub seats: u32,
-    /// SHA-256 of its secret, hex.
+    /// SHA-256 of its secret, hex; empty for one with a key pair.
     pub secret_hash: String,
     /// The identity of the client certificate that it comes with.
     pub certificate: Option<String>,
+    /// The public half of its key pair; it proved that it has the other.
+    pub public_key: Option<PublicKey>,
+    /// It runs in the process of the control plane.
+    pub in_process: bool,
 }
 
 /// What an administrator decides about a worker.
@@ -68,6 +75,8 @@ pub enum Verdict {
     Pause,
     /// It gets tasks again.
     Resume,
+    /// It is no longer locked.
+    Unlock,
 }
 
 /// The facts of an accepted application.
@@ -117,6 +126,14 @@ pub fn register(
     let key = rolls.keys.get(&key).filter(|key| key.hash == hash).ok_or_else(|| {
         bad_key("the enrollment key is not known here; ask an administrator for a new one")
     })?;
+    if rolls.policy.legacy_headers_off
+        && application.public_key.is_none()
+        && !application.in_process
+    {
+        let detail =
+            "this organisation takes workers with a key pair only: register with public_key";
+        return Err(Refusal::new(Kind::Forbidden, "public_key_required", detail));
+    }
     usable(key, now)?;
     let (profile, declared_models) = narrow(key, &application, &rolls.policy.models)?;
     let registered = worker::Event::Registered {
@@ -128,12 +145,40 @@ pub fn register(
         seats: application.seats,
         secret_hash: application.secret_hash,
         certificate: application.certificate,
+        public_key: application.public_key,
+        key_name: Some(key.name.clone()),
+        in_process: application.in_process,
     };
     let approved = key.binding.auto_approve.then(|| worker::Event::Approved {
         reason: Some(format!("enrollment key {} approves by itself", key.name)),
     });
     let worker = [registered].into_iter().chain(approved).collect();
     Ok(Accepted { key: key::Event::Used { worker: application.worker }, worker })
+}
+
+/// The worker whose key pair comes again: with the key that it came with, it is that worker.
+///
+/// # Errors
+/// When it was rejected or revoked, or came with another key.
+pub fn come_again(worker: &Worker, key: KeyId) -> Result<(), Refusal> {
+    if worker.standing.is_final() {
+        let detail = format!(
+            "the worker of this key pair was {}: the key pair is not taken again",
+            worker.standing.as_str()
+        );
+        return Err(Refusal::new(Kind::Forbidden, "key_pair_revoked", detail));
+    }
+    if worker.key != key {
+        let detail = "the key pair is that of a worker that came with another enrollment key: go on \
+                      with its identity, or make a new key pair";
+        return Err(Refusal::new(Kind::Conflict, "key_pair_in_use", detail));
+    }
+    Ok(())
+}
+
+/// Whether a key was refused because it was used up or taken back: somebody may have stolen it.
+pub fn is_overused(key: &Key) -> bool {
+    key.revoked_by.is_some() || key.is_used_up()
 }
 
 /// Why a key cannot be used, from whatever is known of it.
@@ -224,9 +269,12 @@ pub fn decide(
             Ok(Some(worker::Event::Quarantined { reason }))
         }
         (Standing::Pending, Verdict::Reject) => Ok(Some(worker::Event::Rejected { reason })),
-        (Standing::Pending | Standing::Approved | Standing::Quarantined, Verdict::Revoke) => {
-            Ok(Some(worker::Event::Revoked { reason }))
-        }
+        (
+            Standing::Pending | Standing::Approved | Standing::Quarantined | Standing::Locked,
+            Verdict::Revoke,
+        ) => Ok(Some(worker::Event::Revoked { reason })),
+        (Standing::Locked, Verdict::Unlock) => Ok(Some(worker::Event::Unlocked { reason })),
+        (Standing::Approved | Standing::Quarantined, Verdict::Unlock) => Ok(None),
         (Standing::Approved | Standing::Quarantined, Verdict::Pause) => {
             Ok((!worker.paused).then_some(worker::Event::Paused { reason }))
         }
@@ -253,6 +301,7 @@ fn past(verdict: Verdict) -> &'static str {
         Verdict::Quarantine => "quarantined",
         Verdict::Pause => "paused",
         Verdict::Resume => "resumed",
+        Verdict::Unlock => "unlocked",
     }
 }
 
@@ -297,6 +346,8 @@ mod tests {
             seats: 1,
             secret_hash: "s".into(),
             certificate: None,
+            public_key: None,
+            in_process: false,
         }
     }
 
@@ -363,8 +414,8 @@ mod tests {
 
     #[test]
     fn standings_change_one_way() {
-        use Standing::{Approved, Pending, Quarantined, Rejected, Revoked};
-        use Verdict::{Approve, Pause, Quarantine, Reject, Resume, Revoke};
+        use Standing::{Approved, Locked, Pending, Quarantined, Rejected, Revoked};
+        use Verdict::{Approve, Pause, Quarantine, Reject, Resume, Revoke, Unlock};
         let (rolls, key) = rolls(Binding::default(), 1);
         let accepted = register(&rolls, key, "h", application(), 1).unwrap();
         let pending = Worker::begin(&accepted.worker[0], stamp(2)).unwrap();
@@ -391,6 +442,12 @@ mod tests {
             (Approved, Pause, "event"),
             (Approved, Resume, "so already"),
             (Revoked, Resume, "refused"),
+            (Locked, Unlock, "event"),
+            (Locked, Revoke, "event"),
+            (Locked, Approve, "refused"),
+            (Locked, Resume, "refused"),
+            (Approved, Unlock, "so already"),
+            (Pending, Unlock, "refused"),
         ];
         for (standing, verdict, expected) in table {
             let worker = Worker { standing, ..pending.clone() };

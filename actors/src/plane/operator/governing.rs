@@ -40,6 +40,7 @@ impl Operator {
                 input::name("pool", pool)?;
             }
             Change::Pause(_) => self.may(Role::Operator)?,
+            Change::LegacyHeaders(_) => self.may(Role::Admin)?,
         }
         let by = self.by().clone();
         self.ask_registry(0, |reply| Message::Govern { change, by, reply }).await

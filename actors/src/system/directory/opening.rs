@@ -5,13 +5,16 @@ use std::sync::Arc;
 
 use fleetward_runtime::StartError;
 
+use crate::fact::Fold;
 use crate::id::OrgId;
 use crate::projector::Folded;
 use crate::seal::{CellKey, Key, KeyChange, KeyState, MasterKey, Purpose, Ring, Sealed};
 use crate::system::org::Org;
 use crate::system::payload_key::PayloadKey;
 use crate::system::principals::KnownOrg;
-use crate::system::signer::{Signer, SigningKey};
+use crate::system::signer::{Signer, SigningKey as AuditKey};
+use crate::system::signers::SigningSecret;
+use crate::system::signing_key::SigningKey;
 
 /// Every organisation, ready to be used.
 ///
@@ -43,7 +46,7 @@ pub(super) fn organisations(
 /// # Errors
 /// Halt: it does not open.
 pub(super) fn signer(
-    keys: &[Folded<SigningKey>],
+    keys: &[Folded<AuditKey>],
     master: &MasterKey,
 ) -> Result<Option<Signer>, StartError> {
     let read = |folded| {
@@ -74,6 +77,26 @@ fn payload_key(folded: &Folded<PayloadKey>, master: &MasterKey) -> Result<KeyCha
     let text = std::str::from_utf8(&bytes).map_err(|_| halt(what()))?;
     let key = Key::parse(text).map_err(|error| halt(format!("{}: {error}", what())))?;
     Ok(KeyChange { number, state, key: Some(Arc::new(key)) })
+}
+
+/// The keys that may be used to sign and check task tokens.
+///
+/// # Errors
+/// Halt: a row is not what this build writes, or its key does not open.
+pub(super) fn signing_keys(
+    keys: &[Folded<SigningKey>],
+    master: &MasterKey,
+) -> Result<Vec<(SigningKey, SigningSecret)>, StartError> {
+    let usable = keys.iter().filter(|folded| folded.state.open());
+    let keys = usable.map(|folded| {
+        let id = folded.state.id;
+        let what = || format!("the signing key {id}");
+        let sealed = sealed(folded).ok_or_else(|| halt(what()))?;
+        let secret = SigningSecret::open(master, id, &sealed);
+        let secret = secret.map_err(|error| halt(format!("{}: {error}", what())))?;
+        Ok((folded.state.clone(), secret.ok_or_else(|| halt(what()))?))
+    });
+    keys.collect()
 }
 
 fn sealed<F>(folded: &Folded<F>) -> Option<Sealed> {
