@@ -35,7 +35,7 @@ fn passed(newest: u32) -> Refusal {
 pub fn lock(worker: &Worker, seen: u32, used: u32) -> Option<Event> {
     let lockable = !worker.standing.is_final() && worker.standing != Standing::Locked;
     let reason = format!("a token of generation {seen} was used after one of generation {used}");
-    lockable.then(|| Event::Locked { seen, used, reason: Some(reason) })
+    lockable.then_some(Event::Locked { seen, used, reason: Some(reason) })
 }
 
 #[cfg(test)]
