@@ -173,7 +173,7 @@ impl Session {
     }
 
     /// Those of the attempts that a heartbeat was answered are lost whose task is over: cancelled, say. Nobody else
-    /// runs those. At most [`OVER_MAX`] are looked at.
+    /// runs those. At most 64 are looked at.
     ///
     /// # Errors
     /// When the organisation is not available.
