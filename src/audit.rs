@@ -54,7 +54,7 @@ pub struct Verified {
 /// Takes an export line by line. What it keeps does not grow with the export.
 #[derive(Debug)]
 pub struct Verifier {
-    pinned: Option<PublicKey>,
+    pinned: Vec<PublicKey>,
     earlier: Vec<SignedHead>,
     lines: u64,
     known: Option<SignedHead>,
@@ -63,8 +63,9 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// Checks against a key that the caller knows; without one the export is believed as to who signed it.
-    pub fn new(pinned: Option<PublicKey>) -> Self {
+    /// Checks against keys that the caller knows; without any the export is believed as to who signed it.
+    pub fn new(pinned: impl IntoIterator<Item = PublicKey>) -> Self {
+        let pinned = pinned.into_iter().collect();
         let hash = Hash::from_bytes([0; 32]);
         Self { pinned, earlier: Vec::new(), lines: 0, known: None, at: 0, hash }
     }
@@ -182,13 +183,12 @@ impl Verifier {
         if !signed.holds() {
             return Err("the signature of the head does not hold".to_owned());
         }
-        match self.pinned {
-            Some(pinned) if pinned != signed.key => {
-                let (is, expected) = (signed.key.id(), pinned.id());
-                Err(format!("the head is signed by the key {is}, not by {expected}"))
-            }
-            _ => Ok(()),
+        if self.pinned.is_empty() || self.pinned.contains(&signed.key) {
+            return Ok(());
         }
+        let expected: Vec<_> = self.pinned.iter().map(PublicKey::id).collect();
+        let (is, expected) = (signed.key.id(), expected.join(" or "));
+        Err(format!("the head is signed by the key {is}, not by {expected}"))
     }
 }
 
@@ -220,7 +220,11 @@ fn read_head(wire: &AuditHead) -> Result<SignedHead, String> {
     Ok(SignedHead { head, key, signature })
 }
 
-fn event(stored: &ExportEvent) -> Result<Event, String> {
+/// The event that a line of an export says, without what is sealed beside it.
+///
+/// # Errors
+/// When it says none.
+pub fn event(stored: &ExportEvent) -> Result<Event, String> {
     let source = match &stored.source {
         None => None,
         Some(text) => match text.parse::<IpAddr>() {

@@ -116,7 +116,7 @@ enum Verb {
     /// The key that everything secret in a store is sealed with.
     #[command(subcommand)]
     MasterKey(master_key::MasterKeyVerb),
-    /// Read the journal of a store, without a server.
+    /// Read the journal of a store, without a server; or what is sealed in it, of a server.
     #[command(subcommand)]
     Journal(journal::JournalVerb),
     /// Look for what is wrong with a store or a server.
@@ -195,8 +195,8 @@ async fn run(cli: Cli) -> Result<(), Failed> {
         Verb::Token(verb) => tokens::run(verb, &cli.client).await,
         Verb::SigningKey(verb) => signing_keys::run(verb, &cli.client).await,
         Verb::Audit(verb) => audit::run(verb, &cli.client).await,
-        Verb::MasterKey(verb) => master_key::run(verb),
-        Verb::Journal(verb) => journal::run(verb, cli.client.output).await,
+        Verb::MasterKey(verb) => master_key::run(verb).await,
+        Verb::Journal(verb) => journal::run(verb, &cli.client).await,
         Verb::Doctor(args) => doctor::run(args, &cli.client).await,
         Verb::DemoStep => demo::step::run(),
     }

@@ -108,6 +108,10 @@ impl Transport for InProcess {
         translate::heartbeat(&self.session, every, now_us, beat).await.map_err(told)
     }
 
+    async fn leave(&self) -> Result<(), TransportError> {
+        self.session.leave().await.map_err(told)
+    }
+
     async fn report_many(
         &self,
         reports: ReportMany,

@@ -1,5 +1,5 @@
 //! What changes nothing and is yet on the record: requests that were refused, first uses of tokens, reads of what is
-//! sealed, exports. Pure. Each cell has one such stream; the registry writes an organisation's, the directory the system's.
+//! sealed, exports; in that of the system also organisations that are down. Pure. Each cell has one such stream; the registry writes an organisation's, the directory the system's.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::fact::{Fold, Stamp};
-use crate::id::{TaskId, TokenId};
+use crate::id::{OrgId, TaskId, TokenId};
 use crate::system::org::Role;
 
 /// The one stream of a cell.
@@ -24,6 +24,12 @@ pub struct Access {
     pub reads: u64,
     /// Exports of the record.
     pub exports: u64,
+    /// Organisations that were found to stay down.
+    #[serde(default)]
+    pub halts: u64,
+    /// Times that the master key was rotated.
+    #[serde(default)]
+    pub rotations: u64,
 }
 
 /// Refused requests from one address, or from one IPv6 network of 64 bits.
@@ -34,6 +40,15 @@ pub struct Source {
     pub address: Option<IpAddr>,
     /// How many; where there were more addresses than are counted, at most so many.
     pub count: u64,
+}
+
+/// Events between two positions, both among them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stretch {
+    /// The first.
+    pub first: u64,
+    /// The last.
+    pub last: u64,
 }
 
 /// What happened.
@@ -60,11 +75,14 @@ pub enum Event {
         /// What its holder may do.
         role: Role,
     },
-    /// An operator was answered with outputs, error texts or progress of tasks.
+    /// An operator was answered with payloads, outputs, error texts or progress of tasks.
     #[serde(rename = "payload.read")]
     PayloadRead {
         /// Of which.
         tasks: Vec<TaskId>,
+        /// Everything that is sealed beside these events; none: what is newest of each task.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        positions: Option<Stretch>,
     },
     /// The record was exported.
     #[serde(rename = "audit.exported")]
@@ -73,6 +91,23 @@ pub enum Event {
         after: u64,
         /// Up to this one.
         position: u64,
+    },
+    /// The system's secrets are sealed with another master key from here on.
+    #[serde(rename = "master_key.rotated")]
+    MasterKeyRotated {
+        /// How many values of events and rows were sealed with the one before.
+        values: u64,
+    },
+    /// The cell of an organisation stays down on this server: nothing of it can be written into its own record.
+    #[serde(rename = "cell.halted")]
+    CellHalted {
+        /// Which.
+        cell: i64,
+        /// Whose.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        org: Option<OrgId>,
+        /// Why.
+        why: String,
     },
 }
 
@@ -86,6 +121,8 @@ impl Fold for Access {
             Event::SignedIn { .. } => "token.used",
             Event::PayloadRead { .. } => "payload.read",
             Event::Exported { .. } => "audit.exported",
+            Event::CellHalted { .. } => "cell.halted",
+            Event::MasterKeyRotated { .. } => "master_key.rotated",
         }
     }
 
@@ -101,6 +138,8 @@ impl Fold for Access {
             Event::SignedIn { .. } => self.sign_ins += 1,
             Event::PayloadRead { .. } => self.reads += 1,
             Event::Exported { .. } => self.exports += 1,
+            Event::CellHalted { .. } => self.halts += 1,
+            Event::MasterKeyRotated { .. } => self.rotations += 1,
         }
     }
 

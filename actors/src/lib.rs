@@ -26,6 +26,6 @@ pub mod system;
 pub use cause::Cause;
 pub use config::Config;
 pub use error::{Error, Kind, Refusal};
-pub use fleetward_runtime::{Clock, Moment};
+pub use fleetward_runtime::{Clock, LifeState, Moment};
 pub use fleetward_store::Origin;
 pub use plane::{ControlPlane, Operator, Options, Session};

@@ -16,6 +16,8 @@ mod reading;
 mod session;
 mod signing_keys;
 mod task_tokens;
+pub mod unsealed;
+mod warden;
 mod watch;
 
 use std::sync::Arc;
@@ -61,7 +63,8 @@ pub use session::{
     CLAIM_MAX, Claim, Handed, Heartbeat, Offer, Offers, Outcome, Part, REPORT_MAX, Reported,
     Session,
 };
-pub use task_tokens::{IssuedTaskToken, TaskTokenRequest, TokenText};
+pub use task_tokens::{IssuedTaskToken, REVOKED_TOKENS_MAX, TaskTokenRequest, TokenText};
+pub use unsealed::{Content, UNSEALED_MAX, Unsealed, UnsealedPage};
 
 /// The cell of the directory.
 pub const SYSTEM_CELL: CellId = CellId(0);
@@ -253,6 +256,13 @@ impl ControlPlane {
         Err(Error::Unavailable("the directory is starting or halted".to_owned()))
     }
 
+    /// Organisations that are down on this server until somebody intervenes, by the number of their cell, and why.
+    pub fn halted(&self) -> Vec<(CellId, String)> {
+        let mut halted = self.shared.cells.halted();
+        halted.sort_unstable();
+        halted
+    }
+
     /// Every actor with its state, queue and restarts.
     pub fn observe(&self) -> Vec<Snapshot> {
         self.shared.system.observe()
@@ -381,6 +391,11 @@ async fn boot(
         projector: projector.clone(),
     };
     let opener_args = opener::Args { cells: cells.clone(), principals: principals.clone() };
+    let warden_args = warden::Args {
+        cells: cells.clone(),
+        principals: principals.clone(),
+        directory: directory.clone(),
+    };
     let tree = SupervisorSpec::new(Strategy::RestForOne)
         .budget(config.budget)
         .backoff(config.backoff)
@@ -397,7 +412,8 @@ async fn boot(
             "reencryptor",
             reencryptor.clone(),
             reencryptor_args,
-        ));
+        ))
+        .child(ChildSpec::actor::<warden::State>("warden", Address::new("warden"), warden_args));
     let runtime = fleetward_runtime::Options { clock: clock.clone(), faults: options.faults };
     let system = System::start("system", tree, runtime).await?;
     let permits = Permits::new(PermitLimits {

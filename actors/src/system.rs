@@ -2,10 +2,12 @@
 
 pub mod directory;
 pub mod head;
+pub mod offline;
 pub mod org;
 pub mod payload_key;
 pub mod principals;
 pub mod reencryptor;
+pub mod rotation;
 pub mod signer;
 pub mod signers;
 pub mod signing_key;

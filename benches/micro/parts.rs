@@ -101,6 +101,7 @@ fn dispatch(backlog: usize) -> Step {
         seats: 1,
         paused: false,
         gone: Default::default(),
+        lacking: Default::default(),
         as_of: 1,
     });
     let mut seq = 1;

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use fleetward_actors::ControlPlane;
+use fleetward_actors::{ControlPlane, LifeState};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::edge::Edge;
@@ -86,6 +86,7 @@ struct Mailboxes {
     waiting: usize,
     oldest: Duration,
     restarts: u64,
+    halted: usize,
 }
 
 fn mailboxes(text: &mut String, plane: &ControlPlane) {
@@ -95,6 +96,7 @@ fn mailboxes(text: &mut String, plane: &ControlPlane) {
         class.waiting += unit.waiting;
         class.oldest = class.oldest.max(unit.oldest.unwrap_or_default());
         class.restarts += unit.restarts;
+        class.halted += usize::from(matches!(unit.state, LifeState::Halted { .. }));
     }
     let mut gauge = |name: &str, help: &str, value: &dyn Fn(&Mailboxes) -> f64| {
         head(text, name, help);
@@ -107,6 +109,8 @@ fn mailboxes(text: &mut String, plane: &ControlPlane) {
     gauge(oldest, "Age of the oldest message.", &|of| of.oldest.as_secs_f64());
     let restarts = "fleetward_restarts";
     gauge(restarts, "Restarts of the actors that there are now.", &|of| of.restarts as f64);
+    let halted = "fleetward_halted";
+    gauge(halted, "Those that stay down; a cell is an organisation.", &|of| of.halted as f64);
 }
 
 /// What an actor is called, without the keys of families: those must not become labels.

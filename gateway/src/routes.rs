@@ -96,6 +96,7 @@ pub(crate) fn router(edge: Edge) -> Router {
         .route("/api/v1/system/actors", get(probes::actors))
         .route("/api/v1/system/audit", get(audit::list_of_system))
         .route("/api/v1/system/audit/head", get(audit::head_of_system))
+        .route("/api/v1/system/audit/key", post(audit::rotate_key))
         .route("/api/v1/system/audit/export", get(audit::export_of_system))
         .route("/healthz", get(probes::health))
         .route("/readyz", get(probes::readiness))
@@ -114,6 +115,7 @@ fn fleet() -> Router<Edge> {
         .route("/register", post(worker_protocol::register))
         .route("/claim", post(worker_protocol::claim))
         .route("/heartbeat", post(worker_protocol::heartbeat))
+        .route("/leave", post(worker_protocol::leave))
         .route("/report", post(worker_protocol::report))
         .route("/reports", post(worker_protocol::reports))
         .route("/tasks", get(tasks::list).post(tasks::submit))
@@ -145,6 +147,7 @@ fn fleet() -> Router<Edge> {
         .route("/workers/{id}/unlock", post(workers::unlock))
         .route("/workers/{id}/token", post(task_tokens::issue))
         .route("/workers/{id}/tokens", get(task_tokens::list))
+        .route("/task-tokens/revoked", get(task_tokens::revoked))
         .route("/task-tokens/{id}", delete(task_tokens::revoke))
         .route("/jwks.json", get(signing_keys::jwks))
         .route("/workers/{id}/pause", post(workers::pause))
@@ -169,6 +172,7 @@ fn fleet() -> Router<Edge> {
         .route("/audit/head", get(audit::head))
         .route("/audit/key", get(audit::key))
         .route("/audit/export", get(audit::export))
+        .route("/audit/unsealed", get(audit::unsealed))
 }
 
 async fn no_such_route() -> Problem {

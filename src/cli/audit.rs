@@ -32,8 +32,10 @@ pub(crate) enum AuditVerb {
     /// Print what the record is now, signed. Keep it: `verify --since-head` finds out whether the record was cut or
     /// written anew since.
     Head(Whose),
-    /// Print the key that signs heads, for `verify --key`.
+    /// Print the key that signs heads, and those that did before it, for `verify --key`.
     Key,
+    /// Let another key sign heads from now on; what the one before signed stays good. Of the whole system.
+    RotateKey,
 }
 
 #[derive(Args)]
@@ -137,13 +139,23 @@ pub(crate) async fn run(verb: AuditVerb, client: &ClientArgs) -> Result<(), Fail
             print::line(&head.to_string())
         }
         AuditVerb::Key => {
-            let key = client.client()?.get("/api/v1/fleet/audit/key").await?;
-            match client.output {
-                Output::Json => print::line(&key.to_string()),
-                Output::Table => print::line(key["pem"].as_str().unwrap_or_default().trim_end()),
-            }
+            keys(&client.client()?.get("/api/v1/fleet/audit/key").await?, client.output)
+        }
+        AuditVerb::RotateKey => {
+            let path = "/api/v1/system/audit/key";
+            keys(&client.client()?.post(path, &Value::Null).await?, client.output)
         }
     }
+}
+
+/// The key that signs first.
+fn keys(known: &Value, output: Output) -> Result<(), Failed> {
+    if output.is_json() {
+        return print::line(&known.to_string());
+    }
+    let former = known["former"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let pem = |key: &Value| key["pem"].as_str().unwrap_or_default().trim_end().to_owned();
+    std::iter::once(known).chain(former).try_for_each(|key| print::line(&pem(key)))
 }
 
 async fn list(args: ListArgs, client: &ClientArgs) -> Result<(), Failed> {

@@ -26,7 +26,7 @@ pub(crate) struct ClientArgs {
     /// The operator's token.
     #[arg(long, global = true, env = "FLEETWARD_TOKEN", hide_env_values = true)]
     token: Option<String>,
-    /// The organisation (its id) that a system token means [default: the one named `default`].
+    /// The organisation (its id or name) that a system token means [default: the one named `default`].
     #[arg(long, global = true, value_name = "ID", env = "FLEETWARD_ORG")]
     org: Option<String>,
     #[command(flatten)]
@@ -92,6 +92,11 @@ impl ClientArgs {
     /// How the server is made sure of.
     pub(crate) fn tls(&self) -> Result<TlsOptions, Failed> {
         self.tls.options()
+    }
+
+    /// The organisation that is meant, by id or name, where one was given.
+    pub(crate) fn org(&self) -> Option<&str> {
+        self.org.as_deref()
     }
 
     /// The server, named or not.

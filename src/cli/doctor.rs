@@ -44,15 +44,45 @@ pub(crate) async fn run(args: DoctorArgs, client: &ClientArgs) -> Result<(), Fai
 
 async fn look_at_server(client: &ClientArgs) -> Result<usize, Failed> {
     let server = client.client()?;
-    if let Err(failed) = server.get("/readyz").await {
-        return line(&format!("WRONG the server is not ready: {failed}")).map(|()| 1);
-    }
+    let ready = match server.get("/readyz").await {
+        Ok(ready) => ready,
+        Err(failed) => {
+            return line(&format!("WRONG the server is not ready: {failed}")).map(|()| 1);
+        }
+    };
     line("ok    the server is ready")?;
+    let failing = not_ok(&ready);
+    failing.iter().try_for_each(|said| line(&format!("WRONG {said}")))?;
+    if !failing.is_empty() {
+        // Which they are is for administrators of the system.
+        let actors = server.get("/api/v1/system/actors").await.unwrap_or_default();
+        halted(&actors).iter().try_for_each(|said| line(&format!("note  {said}")))?;
+    }
     // Only whoever has a token of an organisation is told, and no more than that.
     if let Ok(policy) = server.get("/api/v1/fleet/policy").await {
         held_back(&policy).iter().try_for_each(|said| line(&format!("note  {said}")))?;
     }
-    Ok(0)
+    Ok(failing.len())
+}
+
+/// The checks that a server which takes work did not pass.
+fn not_ok(ready: &Value) -> Vec<String> {
+    let checks = ready["checks"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let failing = checks.iter().filter(|check| check["ok"] == false);
+    let text = |check: &Value, field: &str| check[field].as_str().unwrap_or("-").to_owned();
+    failing.map(|check| format!("{}: {}", text(check, "name"), text(check, "detail"))).collect()
+}
+
+/// What stays down, and why.
+fn halted(actors: &Value) -> Vec<String> {
+    let actors = actors["actors"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let down = actors.iter().filter(|actor| actor["state"]["is"] == "halted");
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    down.map(|actor| {
+        let (path, why) = (text(&actor["path"]), text(&actor["state"]["reason"]));
+        format!("{path} is down: {why}; `fleetward doctor --database-url URL` looks at its record")
+    })
+    .collect()
 }
 
 /// What keeps tasks waiting though workers are there: meant, but easily forgotten.

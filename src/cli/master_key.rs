@@ -1,12 +1,14 @@
 //! `fleetward master-key`: the key that everything secret in a store is sealed with, in the end.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use fleetward::master_key;
 use fleetward_actors::seal::MasterKey;
+use fleetward_actors::system::rotation;
 
 use super::error::Failed;
+use super::journal::existing;
 use super::print::line;
 
 #[derive(Subcommand)]
@@ -15,6 +17,18 @@ pub(crate) enum MasterKeyVerb {
     New {
         /// The file. It must not be there yet.
         file: PathBuf,
+    },
+    /// Give a store another master key, with its server stopped. Broken off, it is begun again the same way; until it is
+    /// done no server starts.
+    Rotate {
+        /// The store.
+        #[arg(long, value_name = "URL", env = "FLEETWARD_DATABASE_URL", hide_env_values = true)]
+        database_url: Option<String>,
+        #[command(flatten)]
+        master_key: MasterKeyArgs,
+        /// The file with the new key; it is made (mode 0600) if it is not there.
+        #[arg(long, value_name = "FILE")]
+        new: PathBuf,
     },
 }
 
@@ -34,10 +48,42 @@ impl MasterKeyArgs {
     }
 }
 
-pub(crate) fn run(MasterKeyVerb::New { file }: MasterKeyVerb) -> Result<(), Failed> {
-    master_key::create(&file).map_err(Failed::refused)?;
+pub(crate) async fn run(verb: MasterKeyVerb) -> Result<(), Failed> {
+    match verb {
+        MasterKeyVerb::New { file } => make(&file),
+        MasterKeyVerb::Rotate { database_url, master_key, new } => {
+            let url =
+                database_url.ok_or_else(|| Failed::refused("name the store: --database-url"))?;
+            let old = master_key.read()?;
+            let old = old.ok_or_else(|| Failed::refused("name its key: --master-key-file"))?;
+            rotate(&url, &old, &new).await
+        }
+    }
+}
+
+fn make(file: &Path) -> Result<(), Failed> {
+    master_key::create(file).map_err(Failed::refused)?;
     line(&format!(
         "made {}; keep a copy apart from the store: without it nothing that is sealed can be read",
         file.display()
     ))
+}
+
+async fn rotate(url: &str, old: &MasterKey, file: &Path) -> Result<(), Failed> {
+    let store = existing(url).await?;
+    let new = master_key::kept(file).map_err(Failed::refused)?;
+    let now = chrono::Utc::now().timestamp_micros();
+    let done = rotation::rotate(store.as_ref(), old, &new, now).await;
+    let values = done.map_err(|error| match error {
+        rotation::Error::Store(_) => Failed::Unavailable(error.to_string()),
+        rotation::Error::Fenced => Failed::Refused(format!("{error}; stop it, and rotate again")),
+        _ => Failed::refused(error),
+    })?;
+    let file = file.display();
+    match values {
+        0 => line(&format!("everything is sealed with {file} already")),
+        _ => line(&format!(
+            "{values} values are sealed with {file} now; keep a copy of it apart from the store, and the old one for as long as there are backups from before"
+        )),
+    }
 }

@@ -55,6 +55,8 @@ pub(crate) enum WorkerVerb {
         /// Its id.
         id: String,
     },
+    /// List the task tokens of all workers that were taken back and would still be good.
+    RevokedTokens,
     /// Take a task token back; its worker asks for another.
     RevokeToken {
         /// Its id, the `jti`.
@@ -175,6 +177,7 @@ pub(crate) async fn run(verb: WorkerVerb, client: &ClientArgs) -> Result<(), Fai
                 "probe_status",
                 "heartbeat_age_seconds",
                 "poll_age_seconds",
+                "left_at",
                 "deaf_since",
                 "mute_since",
                 "enrollment_key_name",
@@ -201,6 +204,7 @@ pub(crate) async fn run(verb: WorkerVerb, client: &ClientArgs) -> Result<(), Fai
                 "heartbeat_age_seconds",
                 "last_poll",
                 "poll_age_seconds",
+                "left_at",
                 "registered_at",
                 "suspicions",
                 "deaf_since",
@@ -224,6 +228,11 @@ pub(crate) async fn run(verb: WorkerVerb, client: &ClientArgs) -> Result<(), Fai
             let path = format!("{WORKERS}/{}/tokens", segment(&id));
             let fields = ["id", "generation", "issued_at", "expires_at", "revoked", "signed_by"];
             print::many(client.output, &client.client()?.get(&path).await?, "tokens", &fields)
+        }
+        WorkerVerb::RevokedTokens => {
+            let listed = client.client()?.get(&format!("{TOKENS}/revoked")).await?;
+            let fields = ["id", "worker_id", "revoked_at", "expires_at"];
+            print::many(client.output, &listed, "tokens", &fields)
         }
         WorkerVerb::RevokeToken { id, reason } => {
             let path = format!("{TOKENS}/{}", segment(&id));

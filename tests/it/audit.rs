@@ -47,12 +47,17 @@ async fn story(place: &Place) {
     std::fs::write(path("head"), good(&base, &["head"])).unwrap();
     std::fs::write(path("key"), good(&base, &["key"])).unwrap();
     client.submit("k9", &json!(9)).await;
+    // Another key signs from now on; the file with the keys has both.
+    good(&base, &["rotate-key"]);
+    std::fs::write(path("keys"), good(&base, &["key"])).unwrap();
 
     let said = good(&base, &["export", &path("export")]);
     server.crash_and_restart();
     good(&base, &["export", "--system", &path("system")]);
     server.process.kill9();
-    let (export, key, head) = (path("export"), path("key"), path("head"));
+    let (export, key, head) = (path("export"), path("keys"), path("head"));
+    let early = wrong(&base, &["verify", &export, "--key", &path("key")]);
+    assert!(early.contains("signed by the key"), "{early}");
 
     let held = good(&base, &["verify", &export, "--key", &key, "--since-head", &head]);
     assert!(said.contains(" events up to ") && held.contains("1 to "), "{said} {held}");

@@ -1,6 +1,7 @@
 //! Stories over the real binary, real HTTP, real PostgreSQL and SQLite, and kill -9.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod admission;
 mod alerts;
 mod audit;
 // It takes a minute of doing nothing, and its name lets it begin first.
@@ -13,13 +14,16 @@ mod dispatch;
 mod examples;
 mod fencing;
 mod fixture;
+mod halting;
 mod in_process;
 mod joining;
 mod late;
+mod leaving;
 mod mistakes;
 mod organisations;
 mod orphans;
 mod outage;
+mod probing;
 mod python_worker;
 mod rotation;
 mod sealing;

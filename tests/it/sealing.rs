@@ -47,6 +47,44 @@ async fn store_holds_no_payload_and_no_result() {
     assert!(shown.contains("task.completed") && !shown.contains(CANARY), "{shown}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sealed_values_are_opened_on_the_record_or_by_hand_on_sqlite() {
+    unsealed(Place::sqlite()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sealed_values_are_opened_on_the_record_or_by_hand_on_postgres() {
+    unsealed(Place::postgres().await).await;
+}
+
+async fn unsealed(place: Place) {
+    let mut server = Server::start(&place.url());
+    let client = server.client();
+    client.post("/api/v1/fleet/tasks", json!({"payload": {"secret": CANARY}})).await;
+    let cat = |args: &[&str]| {
+        let output = run(&server.base, &[&["journal", "cat", "--unseal"], args].concat());
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(text).unwrap())
+    };
+
+    let (code, shown) = cat(&[]);
+    assert!(code == Some(0) && shown.contains(&format!(r#": {{"secret":"{CANARY}"}}"#)), "{shown}");
+    let reads = client.get("/api/v1/fleet/audit?type=payload.read").await;
+    assert_eq!(reads["total"], 1, "{reads}");
+    server.process.kill9();
+    let (code, refused) = cat(&["--database-url", &place.url()]);
+    assert!(code == Some(3) && refused.contains("--offline"), "{refused}");
+    let (code, shown) = cat(&["--offline", "--database-url", &place.url()]);
+    assert!(code == Some(0) && shown.contains(CANARY), "{shown}");
+    assert!(shown.contains("on no record") && shown.contains("payload.read"), "{shown}");
+    let folder = tempfile::tempdir().unwrap();
+    let other = folder.path().join("other").to_str().unwrap().to_owned();
+    assert!(fleetward().args(["master-key", "new", &other]).status().unwrap().success());
+    let (code, refused) =
+        cat(&["--offline", "--database-url", &place.url(), "--master-key-file", &other]);
+    assert!(code == Some(2) && !refused.contains("task.submitted"), "{refused}");
+}
+
 #[test]
 fn server_starts_with_the_master_key_of_its_store_alone() {
     let (place, folder) = (Place::sqlite(), tempfile::tempdir().unwrap());
@@ -73,6 +111,51 @@ fn server_starts_with_the_master_key_of_its_store_alone() {
         assert_eq!(output.status.code(), Some(2), "{said}");
         assert!(said.contains(expected), "{said}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn master_key_is_rotated_with_the_server_stopped_on_sqlite() {
+    rotated(Place::sqlite()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn master_key_is_rotated_with_the_server_stopped_on_postgres() {
+    rotated(Place::postgres().await).await;
+}
+
+async fn rotated(place: Place) {
+    let (folder, url) = (tempfile::tempdir().unwrap(), place.url());
+    let mut server = Server::start(&url);
+    let task = server.client().submit("one", &json!({"secret": CANARY})).await;
+    assert!(run(&server.base, &["signing-key", "add"]).status.success());
+    server.process.kill9();
+    let new = folder.path().join("new").to_str().unwrap().to_owned();
+    let rotate = || {
+        let args = ["master-key", "rotate", "--database-url", &url, "--new", &new];
+        let output = fleetward().args(args).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(text).unwrap())
+    };
+
+    let (code, said) = rotate();
+    assert!(code == Some(0) && said.contains("values are sealed with"), "{said}");
+    let (code, said) = rotate();
+    assert!(code == Some(0) && said.contains("already"), "{said}");
+
+    let old =
+        fleetward().args(["serve", "--listen", "127.0.0.1:0", "--database-url", &url]).output();
+    let old = old.unwrap();
+    assert_eq!(old.status.code(), Some(2), "the old key is none any more");
+    assert!(String::from_utf8_lossy(&old.stderr).contains("is not the one"));
+    let server = Server::start_with(&url, &["--master-key-file", &new]);
+    let shown = run(&server.base, &["journal", "cat", "--unseal"]);
+    assert!(String::from_utf8(shown.stdout).unwrap().contains(CANARY));
+    let client = server.client();
+    let record = client.get("/api/v1/system/audit?type=master_key.rotated").await;
+    assert_eq!(record["total"], 1, "{record}");
+    client.post(&format!("/api/v1/fleet/tasks/{task}/cancel"), json!({})).await;
+    let export = folder.path().join("export").to_str().unwrap().to_owned();
+    assert!(run(&server.base, &["audit", "export", "--system", &export]).status.success());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

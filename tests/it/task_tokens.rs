@@ -48,9 +48,16 @@ async fn story(place: Place) {
     let first = client.submit("first", &json!(1)).await;
     let added = run(&base, &["signing-key", "add", "--promote", "--output", "json"]);
     assert_eq!(said(&added)["state"], "active");
+    let keys = said(&run(&base, &["signing-key", "list", "--output", "json"]));
+    let before = keys["keys"][0]["id"].as_str().unwrap().to_owned();
+    let early = run(&base, &["signing-key", "retire", &before]);
+    assert_eq!(early.status.code(), Some(2), "tokens of it are in use");
     assert_eq!(client.result(&first).await["status"], "completed");
     server.crash_and_restart();
     let second = client.submit("second", &json!(2)).await;
+    // The worker shows a token of the key that ends now, and asks for another.
+    let retired = run(&base, &["signing-key", "retire", &before, "--force", "--output", "json"]);
+    assert_eq!(said(&retired)["state"], "retired");
     assert_eq!(client.result(&second).await["status"], "completed");
     worker.kill9();
     let (mut worker, log) = start("");

@@ -224,6 +224,11 @@ impl Transport for HttpTransport {
         self.ask(call, |sent| read(sent, About::Worker)).await
     }
 
+    async fn leave(&self) -> Result<(), TransportError> {
+        let call = self.post(&["leave"], &serde_json::json!({}), HEARTBEAT_WITHIN);
+        self.ask(call, |sent| done(sent, About::Task)).await
+    }
+
     async fn report_many(
         &self,
         reports: ReportMany,

@@ -119,6 +119,10 @@ impl<T: Transport> Transport for SealedTransport<T> {
         self.inner.heartbeat(beat).await
     }
 
+    async fn leave(&self) -> Result<(), TransportError> {
+        self.inner.leave().await
+    }
+
     async fn report_many(
         &self,
         mut reports: ReportMany,

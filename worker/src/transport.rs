@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use fleetward_wire::tasks::{Claim, Claimed, HandBack, Progress, ReportMany};
 use fleetward_wire::workers::{Heartbeat, HeartbeatAnswer};
 
-/// The five things a worker says. Over HTTP it is [`HttpTransport`](crate::HttpTransport); in one
+/// What a worker says. Over HTTP it is [`HttpTransport`](crate::HttpTransport); in one
 /// process with the control plane it may be anything.
 ///
 /// Every call must end in bounded time, and may be dropped: a dropped claim is un-parked.
@@ -18,6 +18,11 @@ pub trait Transport: Send + Sync + 'static {
     async fn claim_many(&self, claim: Claim) -> Result<Vec<Claimed>, TransportError>;
     /// Says that the worker lives, and what it holds.
     async fn heartbeat(&self, beat: Heartbeat) -> Result<HeartbeatAnswer, TransportError>;
+    /// Says that the worker ends on purpose. A control plane that does not know that need not be told: it is the last thing
+    /// that is said, once, and nobody looks at the answer.
+    async fn leave(&self) -> Result<(), TransportError> {
+        Ok(())
+    }
     /// Says how attempts ended: what became of each report, in their order. Harmless twice.
     ///
     /// An error is about the request as a whole: then nothing is known of any of them.
@@ -78,6 +83,10 @@ impl<T: Transport + ?Sized> Transport for Arc<T> {
 
     async fn heartbeat(&self, beat: Heartbeat) -> Result<HeartbeatAnswer, TransportError> {
         (**self).heartbeat(beat).await
+    }
+
+    async fn leave(&self) -> Result<(), TransportError> {
+        (**self).leave().await
     }
 
     async fn report_many(

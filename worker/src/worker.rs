@@ -18,6 +18,9 @@ use crate::probe::Probe;
 use crate::transport::{Transport, TransportError};
 use crate::{claimer, probe, pulse, reporter, seat};
 
+/// How long the goodbye may take. Without one the worker is missed for a while: that is all.
+const GOODBYE_WITHIN: Duration = Duration::from_secs(2);
+
 /// How a worker behaves. Every field has a default.
 #[derive(Debug, Clone)]
 pub struct WorkerOptions {
@@ -161,7 +164,14 @@ impl<T: Transport, X: Execute> Worker<T, X> {
             crew.held.stop_all(StopReason::Draining);
             ended(&mut working).await;
         }
-        crew.verdict()
+        // No heartbeat may come after the goodbye: it would take it back.
+        beside.shutdown().await;
+        let summary = crew.verdict()?;
+        let goodbye = timeout(GOODBYE_WITHIN, crew.transport.leave()).await;
+        if !matches!(goodbye, Ok(Ok(()))) {
+            tracing::debug!(?goodbye, "the control plane did not hear the goodbye");
+        }
+        Ok(summary)
     }
 }
 

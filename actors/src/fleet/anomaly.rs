@@ -154,9 +154,12 @@ impl State {
             return;
         }
         let seen = |account: Account| {
-            let pulse = self.args.credentials.pulse(account.worker);
-            let (beaten, calls) = pulse.map_or((0, 0), |pulse| (pulse.beaten(), pulse.calls()));
-            Seen { account, beaten, calls }
+            let Some(known) = self.args.credentials.get(account.worker) else {
+                return Seen { account, beaten: 0, back: 0, left: false, calls: 0 };
+            };
+            let (pulse, presence) = (&known.pulse, &known.presence);
+            let (beaten, calls) = (pulse.beaten(), pulse.calls());
+            Seen { account, beaten, back: presence.back(), left: presence.left().is_some(), calls }
         };
         let mut seen: Vec<_> = accounts.into_iter().map(seen).collect();
         // Always in one order: what is done within a limit must not hang on chance.

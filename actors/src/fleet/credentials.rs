@@ -212,7 +212,7 @@ impl Credentials {
     pub fn signs(&self, worker: WorkerId, now: i64) -> Seen {
         let Some(known) = self.get(worker) else { return Seen::default() };
         let heartbeat = Some(known.pulse.beaten()).filter(|at| *at > 0);
-        Seen { heartbeat, poll: known.presence.polled(now) }
+        Seen { heartbeat, poll: known.presence.polled(now), left: known.presence.left() }
     }
 
     pub(crate) fn set(&self, worker: WorkerId, credential: Credential) {

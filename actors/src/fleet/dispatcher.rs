@@ -115,7 +115,7 @@ impl Actor for State {
         for (task, attempt) in state.book.take_orphans() {
             state.end(task, attempt, None, Ending::Revoked, cx);
         }
-        state.gauges.show(state.book.depth(), cx.clock().wall_us());
+        state.gauges.show(&state.book, cx.clock().wall_us());
         state.arm(cx);
         Ok(state)
     }
@@ -338,7 +338,7 @@ impl State {
             !watchers.is_empty()
         });
         self.tell_noticed();
-        self.gauges.show(self.book.depth(), cx.clock().wall_us());
+        self.gauges.show(&self.book, cx.clock().wall_us());
         self.tend = cx.after(TEND_EVERY, Message::TendDue);
     }
 

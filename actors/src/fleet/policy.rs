@@ -65,6 +65,29 @@ pub enum Capped {
     Worker(WorkerId),
 }
 
+impl Capped {
+    /// What keeps its tasks waiting; none: the seats of the worker do.
+    pub fn gate(&self) -> Option<Gate> {
+        Some(match self {
+            Self::Project(project) => Gate::Project(project.clone()),
+            Self::Pool(pool) => Gate::Pool(pool.clone()),
+            Self::Label { key, value } => Gate::Label(key.clone(), value.clone()),
+            Self::Worker(_) => return None,
+        })
+    }
+}
+
+impl std::fmt::Display for Capped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Project(project) => write!(f, "project:{project}"),
+            Self::Pool(pool) => write!(f, "pool:{pool}"),
+            Self::Label { key, value } => write!(f, "label:{key}={value}"),
+            Self::Worker(worker) => write!(f, "worker:{worker}"),
+        }
+    }
+}
+
 /// What can happen to a policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind")]
@@ -112,15 +135,7 @@ impl Policy {
     pub fn gates(&self) -> Vec<(Gate, usize)> {
         let org = self.paused.then_some((Gate::Org, 0));
         let pools = self.paused_pools.iter().map(|pool| (Gate::Pool(pool.clone()), 0));
-        let caps = self.caps.iter().filter_map(|cap| {
-            let gate = match &cap.of {
-                Capped::Project(project) => Gate::Project(project.clone()),
-                Capped::Pool(pool) => Gate::Pool(pool.clone()),
-                Capped::Label { key, value } => Gate::Label(key.clone(), value.clone()),
-                Capped::Worker(_) => return None,
-            };
-            Some((gate, cap.max as usize))
-        });
+        let caps = self.caps.iter().filter_map(|cap| Some((cap.of.gate()?, cap.max as usize)));
         org.into_iter().chain(pools).chain(caps).collect()
     }
 

@@ -3,7 +3,7 @@
 //! It is the state of a moment and lives in memory only: each heartbeat says all of it again. A worker that probes vouches
 //! for its models by what it sees: one that no endpoint names is *gone*, and not asked of this worker, until it is seen again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Kind, Refusal};
 use crate::fleet::input;
@@ -77,6 +77,14 @@ impl Seen {
         declared.difference(&there).cloned().collect()
     }
 
+    /// Of what is gone, that of which it is certain: everything answers, and nothing names it. Each with when it was looked.
+    pub fn lacking(&self, gone: &BTreeSet<String>) -> BTreeMap<String, i64> {
+        if !self.endpoints.iter().all(|endpoint| endpoint.available) {
+            return BTreeMap::new();
+        }
+        gone.iter().map(|model| (model.clone(), self.at)).collect()
+    }
+
     /// `ok`, `degraded` where an endpoint or a declared model is missing, `down` where no endpoint answers.
     pub fn status(&self, gone: &BTreeSet<String>) -> &'static str {
         let available = self.endpoints.iter().filter(|endpoint| endpoint.available).count();
@@ -118,6 +126,8 @@ mod tests {
             let gone = seen.gone(&declared, &Overrides::default());
             assert_eq!(gone.iter().map(String::as_str).collect::<Vec<_>>(), *expected);
             assert_eq!(seen.status(&gone), *status, "{endpoints:?}");
+            let certain = seen.endpoints.iter().all(|endpoint| endpoint.available);
+            assert_eq!(seen.lacking(&gone).len(), if certain { gone.len() } else { 0 });
         }
     }
 

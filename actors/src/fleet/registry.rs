@@ -97,6 +97,8 @@ pub struct Seat {
     pub paused: bool,
     /// Models that it declared and that it does not see at its endpoints now: not in its profile.
     pub gone: BTreeSet<String>,
+    /// Those of them of which it is certain, since all of its endpoints answer: with when they did, in microseconds UTC.
+    pub lacking: BTreeMap<String, i64>,
     /// True as of this position.
     pub as_of: Position,
 }
@@ -213,6 +215,7 @@ impl Actor for State {
                 self.log.answer(reply, outcome);
             }
             Message::Suspects { reply } => self.log.answer(reply, self.suspects()),
+            Message::RevokedTokens { reply } => self.log.answer(reply, self.revoked_tokens(cx)),
             Message::ReconcileDue => self.reconcile(cx),
         }
         Ok(())
@@ -339,7 +342,7 @@ impl State {
     fn seat(&self, worker: &Worker) -> Seat {
         let policy = &self.rolls.policy;
         let mut models = rules::canonical_names(&worker.declared_models, &policy.models);
-        let gone = self.gone(worker.id, &models);
+        let (gone, lacking) = self.gone(worker.id, &models);
         models.retain(|model| !gone.contains(model));
         Seat {
             worker: worker.id,
@@ -347,14 +350,23 @@ impl State {
             seats: worker.seats,
             paused: worker.rests(),
             gone,
+            lacking,
             as_of: worker.updated.max(policy.as_of),
         }
     }
 
-    fn gone(&self, worker: WorkerId, declared: &BTreeSet<String>) -> BTreeSet<String> {
+    fn gone(
+        &self,
+        worker: WorkerId,
+        declared: &BTreeSet<String>,
+    ) -> (BTreeSet<String>, BTreeMap<String, i64>) {
         let known = self.args.credentials.get(worker);
-        let seen = known.and_then(|known| known.pulse.models());
-        seen.map(|seen| seen.gone(declared, &self.rolls.policy.models)).unwrap_or_default()
+        let Some(seen) = known.and_then(|known| known.pulse.models()) else {
+            return Default::default();
+        };
+        let gone = seen.gone(declared, &self.rolls.policy.models);
+        let lacking = seen.lacking(&gone);
+        (gone, lacking)
     }
 
     fn reconcile(&mut self, cx: &Context<Message>) {

@@ -2,6 +2,7 @@
 //! and whole, with a signed head ([`export`]).
 
 mod export;
+mod keys;
 mod query;
 
 use std::sync::Arc;
@@ -22,28 +23,9 @@ pub use query::{AuditPage, AuditQuery, AuditSpan, KINDS_MAX, Start};
 /// What the record of the system is called where an organisation's id would stand.
 pub const SYSTEM_RECORD: &str = "system";
 
-/// The record of one organisation, or of the system.
+/// The record of one organisation, or of the system. It has events of these kinds:
 ///
-/// | what happened | kind |
-/// | --- | --- |
-/// | a worker registered; was approved, rejected, revoked | `worker.registered`, `.approved`, `.rejected`, `.revoked` |
-/// | it was quarantined, paused, let work again | `worker.quarantined`, `.paused`, `.resumed` |
-/// | an enrollment key was made, used, taken back | `key.created`, `.used`, `.revoked` |
-/// | a task was submitted, claimed, completed, failed for good | `task.submitted`, `.claimed`, `.completed`, `.failed` |
-/// | its attempt failed and it is tried again; it was revived by hand | `task.retry_scheduled`, `.revived` |
-/// | it was requeued: a lapsed lease (missed heartbeats), hand-back, reboot, revocation; `why` says which | `task.returned` |
-/// | it was cancelled, discarded; its worker told of progress; a late report was refused | `task.cancelled`, `.discarded`, `.progressed`, `.report_refused` |
-/// | an anomaly was seen; it ended; an administrator reset it | `worker.suspected`, `.suspicion_passed`, `.suspicions_reset` |
-/// | a worker only heartbeats, or only polls; neither any more | `worker.deaf`, `.mute`, `.recovered` |
-/// | a worker was revoked without an administrator; dead letters are too many; no more | `watch.revoked`, `.dead_letters`, `.dead_letters_over` |
-/// | keys of payloads were added, promoted, retained, retired (system) | `payload_key.added`, `.promoted`, `.retained`, `.retired` |
-/// | pauses, caps, weights or names of models were changed | `policy.changed` |
-/// | an operator's token was made, taken back (in the record of the system) | `token.created`, `.revoked` |
-/// | an operator signed in: a token's first use from an address in 12 hours | `token.used` |
-/// | an operator was answered with outputs, error texts or progress | `payload.read` |
-/// | requests were refused: one event a minute | `request.refused` |
-/// | the record was exported | `audit.exported` |
-/// | an organisation was made; the key that signs heads was made (system) | `org.created`, `audit_key.created` |
+#[doc = include_str!("audit/kinds.md")]
 #[derive(Clone)]
 pub struct AuditTrail {
     plane: ControlPlane,
@@ -176,5 +158,55 @@ impl From<&StoredEvent> for AuditEntry {
             body: serde_json::from_slice(&event.body).unwrap_or_default(),
             hash: stored.hash.to_string(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    /// The kinds in backticks of the first column.
+    fn documented() -> Vec<String> {
+        let table = include_str!("audit/kinds.md").lines().skip(2);
+        let column = table.filter_map(|row| row.split('|').nth(1)).flat_map(|cell| cell.split('`'));
+        column.filter(|word| word.contains('.')).map(str::to_owned).collect()
+    }
+
+    /// What stands between `before` and `after` in the sources of this crate, where it is a kind of event.
+    fn written(before: &str, after: &str) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.extension().is_some_and(|end| end == "rs") {
+                    let text = std::fs::read_to_string(path).unwrap();
+                    let parts =
+                        text.split(before).skip(1).filter_map(|rest| rest.split(after).next());
+                    let is_kind = |word: &&str| {
+                        let fits = |c: char| c.is_ascii_lowercase() || c == '_' || c == '.';
+                        word.matches('.').count() == 1 && word.chars().all(fits)
+                    };
+                    found.extend(parts.filter(is_kind).map(str::to_owned));
+                }
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn every_kind_of_event_that_can_be_written_is_documented() {
+        // Each is named where it is written (`Fold::kind`) and where it is read (serde).
+        let (named, read) = (written("} => \"", "\","), written("#[serde(rename = \"", "\")]"));
+        assert_eq!(named, read);
+        assert!(named.len() > 50, "{named:?}");
+
+        let documented = documented();
+        let rows: BTreeSet<_> = documented.iter().cloned().collect();
+        assert_eq!(rows, named, "the table is `audit/kinds.md`");
+        assert_eq!(rows.len(), documented.len(), "a kind stands twice");
     }
 }

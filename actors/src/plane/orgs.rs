@@ -11,7 +11,6 @@ use crate::seal::{CellKey, Key, Purpose};
 use crate::system::directory::{FIRST_KEY, Message, NewOrg, NewToken};
 use crate::system::org::{Org, Role, Token};
 use crate::system::payload_key::PayloadKey;
-use crate::system::signer::Signer;
 
 /// A token to be made.
 #[derive(Debug, Clone)]
@@ -120,16 +119,8 @@ impl ControlPlane {
         if self.shared.principals.signer().is_some() {
             return Ok(());
         }
-        let (signer, sealed) = Signer::fresh(&self.shared.master).map_err(|error| {
-            let id = uuid::Uuid::now_v7().to_string();
-            tracing::error!(%id, %error, "the record cannot be signed");
-            Error::Internal(id)
-        })?;
-        let permit = self.permit(SYSTEM_CELL, 0)?;
-        let within = self.shared.config.answer_within;
-        let signer = Arc::new(signer);
-        let ensure = |reply| Message::EnsureSigner { signer, sealed, reply };
-        Ok(self.shared.directory.call_with_permit(permit, within, ensure).await?)
+        let (signer, sealed) = self.fresh_signer()?;
+        self.ask_directory(|reply| Message::EnsureSigner { signer, sealed, reply }).await
     }
 
     pub(super) async fn ensure_admin_token(&self, text: &str) -> Result<(), Error> {

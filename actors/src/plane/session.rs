@@ -145,7 +145,9 @@ impl Session {
         let (cell, known) = self.enter().await?;
         self.proof.allows(Scope::Heartbeat)?;
         known.pulse.call();
-        known.pulse.beat(self.plane.shared.clock.wall_us(), beat.counted);
+        let clock = &self.plane.shared.clock;
+        known.pulse.beat(clock.wall_us(), beat.counted);
+        known.presence.come_back(|| clock.wall_us());
         if !known.credential.standing.may_work() {
             return Ok(Vec::new());
         }
@@ -170,6 +172,19 @@ impl Session {
         let mut lost = connection.call(within, say).await?;
         lost.extend(forged);
         Ok(lost)
+    }
+
+    /// The worker ends on purpose. Until it polls or sends a heartbeat again nobody misses it: it is not suspicious, deaf or
+    /// mute. It gives back nothing by that. Known in memory only: a server that starts misses nobody either.
+    ///
+    /// # Errors
+    /// When its organisation is not available.
+    pub async fn leave(&self) -> Result<(), Error> {
+        let (_, known) = self.enter().await?;
+        self.proof.allows(Scope::Heartbeat)?;
+        known.pulse.call();
+        known.presence.leave(self.plane.shared.clock.wall_us());
+        Ok(())
     }
 
     /// Those of the attempts that a heartbeat was answered are lost whose task is over: cancelled, say. Nobody else

@@ -85,7 +85,7 @@ impl ControlPlane {
         self.ask_directory(add).await?
     }
 
-    async fn ask_directory<T: Send + 'static>(
+    pub(super) async fn ask_directory<T: Send + 'static>(
         &self,
         make: impl FnOnce(fleetward_runtime::Reply<T>) -> Message,
     ) -> Result<T, Error> {

@@ -15,10 +15,13 @@ use crate::fleet::input;
 use crate::fleet::public_key::token_text;
 use crate::fleet::registry::{Asked, Message, NewTaskToken};
 use crate::fleet::worker::Worker;
-use crate::fleet::worker::tokens::Issued;
+use crate::fleet::worker::tokens::{Issued, TakenBack};
 use crate::id::{OrgId, TaskTokenId, WorkerId};
 use crate::system::org::Role;
 use crate::system::task_token::{Claims, Scopes};
+
+/// Most tokens that one list of those that were taken back names.
+pub const REVOKED_TOKENS_MAX: usize = 1_000;
 
 /// A worker's request for a token.
 #[derive(Debug, Clone)]
@@ -170,6 +173,17 @@ impl Operator {
         let (now, tokens) = (self.plane().shared.clock.wall_us(), &worker.tokens);
         let good = tokens.issued.iter().filter(|token| token.expires_at > now);
         Ok(good.map(|token| (token.clone(), tokens.is_taken_back(token.id))).collect())
+    }
+
+    /// The tokens of all workers that were taken back and would still be good, those of last first; at most
+    /// [`REVOKED_TOKENS_MAX`]. Tokens of workers that may not come any more are worth nothing as they are.
+    ///
+    /// # Errors
+    /// When the organisation's cell does not run.
+    pub async fn revoked_task_tokens(&self) -> Result<Vec<(WorkerId, TakenBack)>, Error> {
+        let mut tokens = self.ask_registry(0, |reply| Message::RevokedTokens { reply }).await?;
+        tokens.truncate(REVOKED_TOKENS_MAX);
+        Ok(tokens)
     }
 
     /// Takes a token back at once. Its worker goes on with the next one, for which it has to prove its key.

@@ -111,7 +111,8 @@ impl ControlPlane {
         if tasks.is_empty() {
             return Ok(());
         }
-        let noted = self.note(cell, Event::PayloadRead { tasks: tasks.clone() }, by.clone()).await;
+        let event = Event::PayloadRead { tasks: tasks.clone(), positions: None };
+        let noted = self.note(cell, event, by.clone()).await;
         if noted.is_err() {
             tasks.iter().for_each(|task| reads.forget(&(token, *task)));
         }

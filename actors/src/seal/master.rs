@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{BadKey, Bound, Key, MASTER, Purpose, Sealed, Unreadable};
+use super::{BadKey, Bound, Key, MASTER, Purpose, Sealed, Unreadable, written};
 use crate::id::OrgId;
 
 /// The one key that no store holds. Cheap to clone.
@@ -53,6 +53,19 @@ impl MasterKey {
         }
     }
 
+    /// The value sealed with another master key, for the same thing.
+    ///
+    /// # Errors
+    /// When this one did not seal it.
+    pub fn reseal(&self, sealed: &Sealed, with: &Self) -> Result<Sealed, Unreadable> {
+        let (number, token) = sealed.token()?;
+        if number != MASTER {
+            return Err(Unreadable::Key(number));
+        }
+        let token = self.0.reseal(&token, &with.0).map_err(|_| Unreadable::Broken(number))?;
+        Ok(Sealed::from_bytes(written(MASTER, &token)))
+    }
+
     /// Whether it made a value, whatever that is for. `None`: no master key did.
     pub fn made(&self, sealed: &Sealed) -> Option<bool> {
         let (number, token) = sealed.token().ok()?;
@@ -87,5 +100,11 @@ mod tests {
         assert_eq!(MasterKey::fresh().open(Purpose::CellKey, org, b"", &sealed), broken);
         assert_eq!(master.made(&sealed), Some(true));
         assert_eq!(MasterKey::fresh().made(&sealed), Some(false));
+
+        let other = MasterKey::fresh();
+        let again = master.reseal(&sealed, &other).unwrap();
+        assert_eq!(other.open(Purpose::CellKey, org, b"", &again).unwrap(), &b"secret"[..]);
+        assert_eq!(master.open(Purpose::CellKey, org, b"", &again), broken);
+        assert_eq!(master.reseal(&again, &other), Err(Unreadable::Broken(0)));
     }
 }

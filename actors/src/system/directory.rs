@@ -1,7 +1,8 @@
 //! The directory: organisations with their key rings, and operators' tokens; the one actor of the system cell besides its keeper. Told by
 //! administrators; tells the journal, then the index that every request is checked against.
 
-mod opening;
+mod audit_key;
+pub(in crate::system) mod opening;
 mod ring;
 mod signing_keys;
 
@@ -14,7 +15,7 @@ use fleetward_runtime::{Actor, Context, Crash, Reply, StartError};
 use super::org::{Org, OrgEvent, Role, Token, TokenEvent};
 use super::payload_key::{PayloadKey, PayloadKeyEvent};
 use super::principals::{Change, KnownOrg, Principals};
-use super::signer::{SIGNER_ID, Signer, SigningKey as AuditKey, SigningKeyEvent};
+use super::signer::{Signer, SigningKey as AuditKey};
 use super::signers::{Signers, SigningSecret};
 use super::signing_key::SigningKey;
 use crate::access::{self, ACCESS_ID, Access};
@@ -111,6 +112,22 @@ pub enum Message {
         /// There is a key.
         reply: Reply<()>,
     },
+    /// From an administrator of the system: heads are to be signed with another key.
+    RotateSigner {
+        /// The new one.
+        signer: Arc<Signer>,
+        /// The same, for the record.
+        sealed: Sealed,
+        /// Who asks.
+        by: Cause,
+        /// What is known of it and those before it.
+        reply: Reply<Result<AuditKey, Error>>,
+    },
+    /// From whoever checks heads.
+    AuditKeys {
+        /// What is known of the key that signs and those before it; none: the directory starts.
+        reply: Reply<Option<AuditKey>>,
+    },
     /// From the control plane: what changes nothing and is yet on the record.
     Note {
         /// What.
@@ -200,7 +217,7 @@ pub struct State {
     orgs: HashMap<OrgId, Org>,
     tokens: HashMap<TokenId, Token>,
     payload_keys: BTreeMap<(OrgId, u32), PayloadKey>,
-    has_signer: bool,
+    audit_key: Option<AuditKey>,
     signing_keys: HashMap<SigningKeyId, SigningKey>,
 }
 
@@ -215,11 +232,11 @@ impl Actor for State {
             args.principals.apply(Change::Org(Box::new(known)));
         }
         let orgs = orgs.into_iter().map(|org| (org.state.id, org.state)).collect();
-        let signer = opening::signer(&part.folded(), &args.master)?;
-        let has_signer = signer.is_some();
-        if let Some(signer) = signer {
+        let audit_keys = part.folded::<AuditKey>();
+        if let Some(signer) = opening::signer(&audit_keys, &args.master)? {
             args.principals.apply(Change::Signer(Arc::new(signer)));
         }
+        let audit_key = audit_keys.into_iter().next().map(|folded| folded.state);
         let tokens: HashMap<_, _> =
             part.states::<Token>().into_iter().map(|token| (token.id, token)).collect();
         for token in tokens.values() {
@@ -232,7 +249,7 @@ impl Actor for State {
             args.signers.apply(&key, Some(&secret));
             signing_keys.insert(key.id, key);
         }
-        Ok(Self { args, log: part.log, orgs, tokens, payload_keys, has_signer, signing_keys })
+        Ok(Self { args, log: part.log, orgs, tokens, payload_keys, audit_key, signing_keys })
     }
 
     fn handle(&mut self, message: Message, cx: &mut Context<Message>) -> Result<(), Crash> {
@@ -251,6 +268,11 @@ impl Actor for State {
                 self.ensure_signer(signer, sealed, cx);
                 self.log.answer(reply, ());
             }
+            Message::RotateSigner { signer, sealed, by, reply } => {
+                let outcome = self.rotate_signer(signer, sealed, &by, cx);
+                self.log.answer(reply, outcome);
+            }
+            Message::AuditKeys { reply } => self.log.answer(reply, self.audit_key.clone()),
             Message::CreateToken { token, by, reply } => {
                 let outcome = self.create_token(*token, &by, cx);
                 self.log.answer(reply, outcome);
@@ -286,6 +308,8 @@ impl Actor for State {
             Message::CreateOrg { .. } => "CreateOrg",
             Message::Note { .. } => "Note",
             Message::EnsureSigner { .. } => "EnsureSigner",
+            Message::RotateSigner { .. } => "RotateSigner",
+            Message::AuditKeys { .. } => "AuditKeys",
             Message::CreateToken { .. } => "CreateToken",
             Message::RevokeToken { .. } => "RevokeToken",
             Message::Ring(_) => "Ring",
@@ -335,19 +359,6 @@ impl State {
         }
         draft.submit();
         Ok(org)
-    }
-
-    fn ensure_signer(&mut self, signer: Arc<Signer>, sealed: Sealed, cx: &Context<Message>) {
-        if self.has_signer {
-            return;
-        }
-        let log = self.log.clone();
-        let mut draft = log.begin(cx.clock().wall_us());
-        let event = SigningKeyEvent::Created { public_key: signer.public().to_base64() };
-        draft.push::<AuditKey>(SIGNER_ID, &event, &Cause::system(), Some(sealed));
-        self.has_signer = true;
-        self.allow(&mut draft, Change::Signer(signer));
-        draft.submit();
     }
 
     fn create_token(

@@ -24,6 +24,9 @@ pub struct PayloadKey {
     pub changed_at: i64,
     /// Position of its last event.
     pub updated: Position,
+    /// Position from which on it seals no more, if it ever did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retained: Option<Position>,
     /// The last re-encryption to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reencryption: Option<Reencryption>,
@@ -34,6 +37,9 @@ pub struct PayloadKey {
 pub struct Reencryption {
     /// When it was asked for, in microseconds UTC.
     pub started_at: i64,
+    /// The same as a position in the record of the system.
+    #[serde(default)]
+    pub started: Position,
     /// When it was done, in microseconds UTC; none: it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<i64>,
@@ -107,6 +113,21 @@ impl PayloadKey {
         self.reencryption.as_ref().is_some_and(|known| known.finished_at.is_none())
     }
 
+    /// Whether nothing is sealed with it for certain, as far as its ring knows: it never sealed, or a re-encryption that began
+    /// after it had stopped came to its end and left nothing out.
+    pub fn is_free(&self, ring: &[Self]) -> bool {
+        let done = |retained: Position| {
+            let known = ring.iter().filter_map(|key| key.reencryption.as_ref());
+            let mut known = known.filter(|known| known.finished_at.is_some() && known.broken == 0);
+            known.any(|known| known.started > retained)
+        };
+        match self.state {
+            KeyState::Added | KeyState::Retired => true,
+            KeyState::Primary => false,
+            KeyState::Retained => self.retained.is_some_and(done),
+        }
+    }
+
     /// What its sealed form is bound to, besides the organisation.
     pub fn subject(number: u32) -> [u8; 4] {
         number.to_be_bytes()
@@ -140,6 +161,7 @@ impl Fold for PayloadKey {
             created_by: stamp.by.to_owned(),
             changed_at: stamp.at,
             updated: stamp.seq,
+            retained: None,
             reencryption: None,
         })
     }
@@ -147,12 +169,20 @@ impl Fold for PayloadKey {
     fn evolve(&mut self, event: &PayloadKeyEvent, stamp: Stamp<'_>) {
         (self.changed_at, self.updated) = (stamp.at, stamp.seq);
         let started_at = stamp.at;
-        let begun =
-            Reencryption { started_at, finished_at: None, events: 0, resealed: 0, broken: 0 };
+        let begun = Reencryption {
+            started_at,
+            started: stamp.seq,
+            finished_at: None,
+            events: 0,
+            resealed: 0,
+            broken: 0,
+        };
         match event {
             PayloadKeyEvent::Added { .. } | PayloadKeyEvent::Exported { .. } => {}
             PayloadKeyEvent::Promoted {} => self.state = KeyState::Primary,
-            PayloadKeyEvent::Retained {} => self.state = KeyState::Retained,
+            PayloadKeyEvent::Retained {} => {
+                (self.state, self.retained) = (KeyState::Retained, Some(stamp.seq));
+            }
             PayloadKeyEvent::Retired {} => self.state = KeyState::Retired,
             PayloadKeyEvent::ReencryptionStarted {} => self.reencryption = Some(begun),
             PayloadKeyEvent::ReencryptionAdvanced { events, resealed } => {
@@ -178,5 +208,52 @@ impl Fold for PayloadKey {
 
     fn keeps_sealed(event: &PayloadKeyEvent) -> bool {
         matches!(event, PayloadKeyEvent::Added { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The ring after these things happened, one after the other, to the keys of these numbers.
+    fn ring(story: &[(u32, PayloadKeyEvent)]) -> Vec<PayloadKey> {
+        let mut ring: Vec<PayloadKey> = Vec::new();
+        for ((number, event), seq) in story.iter().zip(1..) {
+            let stamp = Stamp { seq, at: 7, by: "t" };
+            match ring.iter_mut().find(|key| key.number == *number) {
+                Some(key) => key.evolve(event, stamp),
+                None => ring.extend(PayloadKey::begin(event, stamp)),
+            }
+        }
+        ring
+    }
+
+    const NONE: [u32; 0] = [];
+
+    #[test]
+    fn key_is_free_once_everything_was_looked_at_after_its_last_day() {
+        use PayloadKeyEvent::{
+            Added, Promoted, ReencryptionFinished, ReencryptionStarted, Retained,
+        };
+        let added = |number| (number, Added { org: OrgId::fresh(), number, primary: number == 1 });
+        let free = |story: &[(u32, PayloadKeyEvent)]| -> Vec<u32> {
+            let ring = ring(story);
+            ring.iter().filter(|key| key.is_free(&ring)).map(|key| key.number).collect()
+        };
+        let done = |broken| ReencryptionFinished { resealed: 9, broken };
+        let mut story = vec![added(1), added(2)];
+        assert_eq!(free(&story), [2], "one that never sealed");
+        story.extend([(1, ReencryptionStarted {}), (1, done(0))]);
+        story.extend([(1, Retained {}), (2, Promoted {})]);
+        assert_eq!(free(&story), NONE, "that was before the first one ended");
+        story.push((2, ReencryptionStarted {}));
+        assert_eq!(free(&story), NONE, "not yet");
+        assert_eq!(free(&[&story[..], &[(2, done(1))]].concat()), NONE, "something does not open");
+        story.push((2, done(0)));
+        assert_eq!(free(&story), [1]);
+        story.extend([added(3), (2, Retained {}), (3, Promoted {})]);
+        assert_eq!(free(&story), [1], "whatever became of the second one");
+        story.extend([(3, Retained {}), (1, Promoted {}), (1, Retained {}), (2, Promoted {})]);
+        assert_eq!(free(&story), NONE, "it was in use again");
     }
 }

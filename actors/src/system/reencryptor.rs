@@ -2,7 +2,7 @@
 //! after the other. Told by handles that there is something to do; asks the directory what, and tells it how far it is,
 //! so that after a crash it goes on where it was.
 
-pub(crate) mod sweep;
+mod sweep;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::principals::{KnownOrg, Principals};
 use crate::fleet::cell::Cells;
 use crate::id::OrgId;
 use crate::projector;
-use sweep::{Aim, Away, Found, Sweep};
+use sweep::{Away, Found, Sweep};
 
 /// Pages between two words to the directory: what a crash makes it look at again.
 const PAGES: usize = 32;
@@ -167,7 +167,7 @@ impl Job {
             clock: self.clock.clone(),
         };
         let mut found = self.events(&sweep).await?;
-        let rows = sweep.rows(Aim::Reseal).await?;
+        let rows = sweep.rows().await?;
         found.parts += rows.parts;
         found.broken += rows.broken;
         let (resealed, broken) = (found.parts, found.broken);
@@ -183,7 +183,7 @@ impl Job {
         let parts = known.map_or(0, |reencryption| reencryption.resealed);
         let mut found = Found { parts, broken: 0 };
         for page in 1.. {
-            let Some((up_to, more)) = sweep.events(at, Aim::Reseal).await? else { break };
+            let Some((up_to, more)) = sweep.events(at).await? else { break };
             at = up_to;
             found.parts += more.parts;
             found.broken += more.broken;

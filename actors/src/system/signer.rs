@@ -1,5 +1,6 @@
-//! The key that signs heads of the record, and how its public half is known. It is made once, at the first start, kept by
-//! the directory, and its private half is sealed.
+//! The key that signs heads of the record, and how its public half is known. It is made at the first start, kept by the
+//! directory, and may be followed by another; its private half is sealed. Those before it sign no more, and what they signed
+//! stays what it is: their public halves are kept.
 
 use std::fmt;
 
@@ -18,6 +19,8 @@ use crate::seal::{MasterKey, Purpose, Sealed};
 pub const SIGNER_ID: &str = "audit";
 /// Stands where an organisation's id stands.
 const SYSTEM: OrgId = OrgId(uuid::Uuid::nil());
+/// Most keys that are remembered besides the one that signs.
+const FORMER_MAX: usize = 100;
 /// Bytes of a key's hash that name it.
 const NAME_BYTES: usize = 8;
 /// What stands before the 32 bytes of a key in its usual form (RFC 8410).
@@ -128,6 +131,18 @@ pub struct SigningKey {
     pub public_key: String,
     /// When it was made, in microseconds UTC.
     pub created_at: i64,
+    /// The keys before it, oldest first; at most the last hundred.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<FormerKey>,
+}
+
+/// A key that signed before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FormerKey {
+    /// Its 32 bytes, base64.
+    pub public_key: String,
+    /// When another took its place, in microseconds UTC.
+    pub until: i64,
 }
 
 /// What can happen to it.
@@ -140,6 +155,12 @@ pub enum SigningKeyEvent {
         /// Its 32 bytes, base64.
         public_key: String,
     },
+    /// Another one took its place. That one's private half is sealed beside this.
+    #[serde(rename = "audit_key.rotated")]
+    Rotated {
+        /// The 32 bytes of the new one, base64.
+        public_key: String,
+    },
 }
 
 impl Fold for SigningKey {
@@ -149,15 +170,24 @@ impl Fold for SigningKey {
     fn kind(event: &SigningKeyEvent) -> &'static str {
         match event {
             SigningKeyEvent::Created { .. } => "audit_key.created",
+            SigningKeyEvent::Rotated { .. } => "audit_key.rotated",
         }
     }
 
     fn begin(event: &SigningKeyEvent, stamp: Stamp<'_>) -> Option<Self> {
-        let SigningKeyEvent::Created { public_key } = event;
-        Some(Self { public_key: public_key.clone(), created_at: stamp.at })
+        let SigningKeyEvent::Created { public_key } = event else { return None };
+        let former = Vec::new();
+        Some(Self { public_key: public_key.clone(), created_at: stamp.at, former })
     }
 
-    fn evolve(&mut self, _event: &SigningKeyEvent, _stamp: Stamp<'_>) {}
+    fn evolve(&mut self, event: &SigningKeyEvent, stamp: Stamp<'_>) {
+        let SigningKeyEvent::Rotated { public_key } = event else { return };
+        let before = std::mem::replace(&mut self.public_key, public_key.clone());
+        self.former.push(FormerKey { public_key: before, until: stamp.at });
+        let excess = self.former.len().saturating_sub(FORMER_MAX);
+        self.former.drain(..excess);
+        self.created_at = stamp.at;
+    }
 
     fn open(&self) -> bool {
         true

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use fleetward_actors::fleet::policy::{Change, Policy};
+use fleetward_actors::fleet::probes::{Endpoint, Seen};
 use fleetward_actors::fleet::suspicion::{Kind, Thresholds};
 use fleetward_actors::fleet::worker::{Standing, Worker};
 use fleetward_actors::plane::{AuditQuery, Heartbeat, NewSubmit, Outcome, Reported, Session};
@@ -184,6 +185,63 @@ fn models_that_a_worker_does_not_have_are_noticed() {
         alive(world, &[&forger, &owner], 10).await;
 
         assert_eq!(kinds(&look(&plane, &forger).await), [Kind::ModelMismatch]);
+    });
+}
+
+/// A heartbeat that names what is held, and what the worker's one endpoint names; none: it does not answer.
+fn probing(world: &World, round: u64, models: Option<&[&str]>, held: &[&Taken]) -> Heartbeat {
+    let endpoint = Endpoint {
+        kind: "openai",
+        name: "http://h".into(),
+        available: models.is_some(),
+        models: models.unwrap_or_default().iter().map(|name| (*name).to_owned()).collect(),
+        ..Endpoint::default()
+    };
+    let seen = Seen { round, at: world.clock().wall_us(), endpoints: vec![endpoint] };
+    Heartbeat { models: Some(seen), ..holding(held) }
+}
+
+/// Results of tasks for a model that was there at the claim: one at once after the endpoint said `then`, the others two minutes
+/// later. Answers what is suspicious.
+async fn results_without_the_model(world: &World, then: Option<&[&str]>) -> Vec<Kind> {
+    let plane = start(world, &Memory::new()).await;
+    let seats = fleetward_actors::plane::Enrollment { max_concurrent: 4, ..enrollment("w") };
+    let worker = plane.worker_of(&plane.operator, seats).await;
+    alive(world, &[&worker], 60).await;
+    worker.heartbeat(probing(world, 1, Some(&["gpt-4o"]), &[])).await.unwrap();
+    let mut taken = Vec::new();
+    for n in 0..4 {
+        let wanted = NewSubmit { model: Some("gpt4o".into()), ..new_task("x") };
+        plane.operator.submit(wanted).await.unwrap();
+        taken.push(take(&worker, named(&n.to_string())).await.unwrap());
+    }
+    for round in 2..16 {
+        let held: Vec<_> = taken.iter().collect();
+        worker.heartbeat(probing(world, round, then, &held)).await.unwrap();
+        if round == 2 {
+            complete(&worker, &taken.remove(0)).await.unwrap();
+        }
+        world.pass(Duration::from_secs(10)).await;
+    }
+    for taken in &taken {
+        complete(&worker, taken).await.unwrap();
+    }
+    world.pass(Duration::from_secs(10)).await;
+    kinds(&look(&plane, &worker).await)
+}
+
+#[test]
+fn result_for_a_model_that_no_endpoint_names_is_a_mismatch_unless_one_does_not_answer() {
+    World::run(async |world| {
+        let other: &[&str] = &["llama3"];
+        assert_eq!(results_without_the_model(world, Some(other)).await, [Kind::ModelMismatch]);
+    });
+    World::run(async |world| {
+        assert_eq!(
+            results_without_the_model(world, None).await,
+            [],
+            "it may be there for all we know"
+        );
     });
 }
 

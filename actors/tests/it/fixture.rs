@@ -17,7 +17,7 @@ use fleetward_runtime::testkit::World;
 use fleetward_store::memory::Memory;
 
 /// The same in every life of a store.
-const MASTER_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+pub(crate) const MASTER_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 pub(crate) const ADMIN: &str = "fwt_admin-token-of-the-tests";
 
 pub(crate) struct Plane {
@@ -47,7 +47,7 @@ pub(crate) async fn start_sending(
     start_of(world, store, options).await
 }
 
-fn options(world: &World) -> Options {
+pub(crate) fn options(world: &World) -> Options {
     Options {
         clock: Some(world.clock().clone()),
         faults: world.faults().clone(),

@@ -1,11 +1,15 @@
 //! Rotation of keys reaches everything that is kept anywhere in memory.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use fleetward_actors::ControlPlane;
 use fleetward_actors::fleet::task::{Handling, Retry};
-use fleetward_actors::plane::{NewSubmit, Outcome};
-use fleetward_actors::seal::KeyState;
+use fleetward_actors::plane::{BootError, NewSubmit, Outcome};
+use fleetward_actors::seal::{KeyState, MasterKey, Sealed};
+use fleetward_actors::system::rotation;
 use fleetward_runtime::testkit::World;
+use fleetward_store::Sealing;
 use fleetward_store::memory::Memory;
 
 use crate::fixture::*;
@@ -24,6 +28,44 @@ async fn rotate(plane: &Plane) {
     }
     let retired = plane.operator.retire_payload_key(1).await.unwrap();
     assert_eq!(retired.state, KeyState::Retired);
+}
+
+#[test]
+fn rotation_of_the_master_key_that_was_broken_off_goes_on() {
+    World::run(async |world| {
+        let store = Memory::new();
+        let plane = start(world, &store).await;
+        plane.plane.create_org(&plane.caller, "other", None).await.unwrap();
+        plane.plane.drain(Duration::from_secs(5)).await;
+        let old = MasterKey::parse(MASTER_KEY).unwrap();
+        let new = MasterKey::fresh();
+        let refused = async |old: &MasterKey, new: &MasterKey| {
+            rotation::rotate(&store, old, new, 0).await.unwrap_err().to_string()
+        };
+        assert!(refused(&new, &MasterKey::fresh()).await.contains("neither"));
+        assert!(refused(&old, &old).await.contains("is the old one"));
+        // One value was sealed again, and then there was no power.
+        let cell = fleetward_store::CellId(0);
+        let page = store.sealed_parts(cell, 0).await.unwrap();
+        let (seq, part) = page.parts[0].clone();
+        let again = old.reseal(&Sealed::from_bytes(part.clone()), &new).unwrap().into_bytes();
+        let change = fleetward_store::Resealed { seq, old: part, new: again };
+        assert_eq!(store.reseal(cell, vec![change]).await.unwrap(), 1);
+
+        assert!(rotation::rotate(&store, &old, &new, 0).await.unwrap() > 4);
+        assert_eq!(rotation::rotate(&store, &old, &new, 0).await.unwrap(), 0);
+
+        let with = |master: &MasterKey| fleetward_actors::Options {
+            master_key: Some(master.clone()),
+            ..options(world)
+        };
+        let started = ControlPlane::start(Arc::new(store.clone()), with(&old)).await;
+        assert!(matches!(started, Err(BootError::WrongMasterKey(_))));
+        let plane = ControlPlane::start(Arc::new(store), with(&new)).await.unwrap();
+        world.adopt(plane.system());
+        let caller = plane.authenticate(ADMIN).unwrap();
+        plane.operator(&caller, None).await.unwrap().submit(new_task("x")).await.unwrap();
+    });
 }
 
 #[test]

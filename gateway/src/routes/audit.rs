@@ -8,10 +8,16 @@ use axum::extract::{FromRequestParts, State};
 use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
+use fleetward_actors::Error;
 use fleetward_actors::id::{TaskId, WorkerId};
-use fleetward_actors::plane::{AuditEntry, AuditQuery, AuditSpan, AuditTrail, Export, Start};
+use fleetward_actors::plane::{
+    AuditEntry, AuditQuery, AuditSpan, AuditTrail, Content, Export, Start, Unsealed,
+};
+use fleetward_actors::seal::Sealed;
+use fleetward_actors::system::signer::{FormerKey, PublicKey, SigningKey};
 use fleetward_wire::audit::{
-    AuditEvent, AuditHead, AuditKey, AuditList, AuditQuery as Asked, ExportOpening,
+    AuditEvent, AuditHead, AuditKey, AuditList, AuditQuery as Asked, ExportOpening, FormerAuditKey,
+    SealedPart, UnsealedEvent, UnsealedList, UnsealedQuery,
 };
 use futures_util::stream;
 use serde::Deserialize;
@@ -78,12 +84,33 @@ pub(super) async fn head_of_system(OfSystem(trail): OfSystem) -> Result<Json<Aud
 
 /// What heads are signed with.
 pub(super) async fn key(OfOrg(trail): OfOrg) -> Result<Json<AuditKey>, Problem> {
-    let key = trail.key()?;
+    audit_key(trail.keys().await?)
+}
+
+/// Lets another key sign heads.
+pub(super) async fn rotate_key(
+    State(edge): State<Edge>,
+    AskingSystem(asking): AskingSystem,
+) -> Result<Json<AuditKey>, Problem> {
+    audit_key(edge.plane.rotate_audit_key(&asking.caller).await?)
+}
+
+fn audit_key(known: SigningKey) -> Result<Json<AuditKey>, Problem> {
+    let read = |text: &str| {
+        text.parse::<PublicKey>().map_err(|error| Error::Unavailable(error.to_string()))
+    };
+    let former = |former: FormerKey| {
+        let key = read(&former.public_key)?;
+        let (id, public_key, pem) = (key.id(), key.to_base64(), key.to_pem());
+        Ok::<_, Error>(FormerAuditKey { id, public_key, pem, until: rfc3339(former.until) })
+    };
+    let key = read(&known.public_key)?;
     Ok(Json(AuditKey {
         id: key.id(),
         algorithm: "Ed25519".to_owned(),
         public_key: key.to_base64(),
         pem: key.to_pem(),
+        former: known.former.into_iter().map(former).collect::<Result<_, _>>()?,
     }))
 }
 
@@ -109,6 +136,32 @@ pub(super) async fn export_of_system(
     Params(Stretch { after, until }): Params<Stretch>,
 ) -> Result<Response, Problem> {
     lines(trail.export(after, until).await?)
+}
+
+/// A stretch of the record with what is sealed beside it. That it was asked for is on the record before it is answered.
+pub(super) async fn unsealed(
+    CanAdminister(operator): CanAdminister,
+    Params(UnsealedQuery { after, limit }): Params<UnsealedQuery>,
+) -> Result<Json<UnsealedList>, Problem> {
+    let found = operator.unsealed(after, page(limit)?).await?;
+    let events = found.events.into_iter().map(opened).collect();
+    Ok(Json(UnsealedList { events, next: found.next }))
+}
+
+fn opened(Unsealed { stored, content }: Unsealed) -> UnsealedEvent {
+    let part = |bytes| {
+        let sealed = Sealed::from_bytes(bytes);
+        let (text, unreadable) = match content {
+            Content::Nothing | Content::Secret => (None, None),
+            Content::Open(content) => match String::from_utf8(content.into()) {
+                Ok(text) => (Some(text.into()), None),
+                Err(_) => (None, Some("it is no text".to_owned())),
+            },
+            Content::Unreadable(error) => (None, Some(error.to_string())),
+        };
+        SealedPart { bytes: sealed.len() as u64, key: sealed.key().ok(), text, unreadable }
+    };
+    UnsealedEvent { event: exported(&stored), sealed: stored.event.sealed.clone().map(part) }
 }
 
 /// An answer that reads a page when the one before was taken. If the journal cannot be read any more it breaks off.

@@ -26,8 +26,15 @@ pub(super) async fn readiness(State(edge): State<Edge>) -> Result<Json<Readiness
     }
     edge.plane.readiness().await?;
     let passed = |name: &str| Check { name: name.to_owned(), ok: true, detail: None };
-    let checks = ["journal", "store", "directory"].map(passed).into();
+    let mut checks = Vec::from(["journal", "store", "directory"].map(passed));
+    checks.push(cells(edge.plane.halted().len()));
     Ok(Json(Readiness { ready: true, checks }))
+}
+
+/// An organisation that is down keeps the others from nothing. Which one is not said to everybody.
+fn cells(halted: usize) -> Check {
+    let detail = (halted > 0).then(|| format!("organisations that are down: {halted}"));
+    Check { name: "cells".to_owned(), ok: halted == 0, detail }
 }
 
 /// Prometheus' text format.

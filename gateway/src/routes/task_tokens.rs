@@ -5,7 +5,8 @@ use axum::extract::State;
 use fleetward_actors::id::{TaskTokenId, WorkerId};
 use fleetward_actors::plane;
 use fleetward_wire::task_tokens::{
-    TaskTokenAnswer, TaskTokenList, TaskTokenRequest, TaskTokenRevoked, TaskTokenView,
+    RevokedTaskToken, RevokedTaskTokens, TaskTokenAnswer, TaskTokenList, TaskTokenRequest,
+    TaskTokenRevoked, TaskTokenView,
 };
 use fleetward_wire::workers::Decision;
 
@@ -56,6 +57,20 @@ pub(super) async fn list(
         })
         .collect();
     Ok(Answer(TaskTokenList { total: tokens.len() as u64, tokens }))
+}
+
+/// The tokens of the organisation that were taken back and would still be good.
+pub(super) async fn revoked(InOrg(operator): InOrg) -> Result<Answer<RevokedTaskTokens>, Problem> {
+    let tokens = operator.revoked_task_tokens().await?.into_iter();
+    let tokens: Vec<_> = tokens
+        .map(|(worker, token)| RevokedTaskToken {
+            id: token.id.to_string(),
+            worker_id: worker.to_string(),
+            revoked_at: rfc3339(token.at),
+            expires_at: rfc3339(token.expires_at),
+        })
+        .collect();
+    Ok(Answer(RevokedTaskTokens { total: tokens.len() as u64, tokens }))
 }
 
 /// Takes a token back.

@@ -153,6 +153,12 @@ pub(super) async fn heartbeat_of(
     heartbeat(state, AsWorker(session), beat).await
 }
 
+/// The worker ends on purpose. Older ones just stop.
+pub(super) async fn leave(AsWorker(session): AsWorker) -> Result<Answer<Done>, Problem> {
+    session.leave().await?;
+    Ok(Answer(Done::ok()))
+}
+
 /// The end of an attempt.
 pub(super) async fn report(
     AsWorker(session): AsWorker,

@@ -83,6 +83,7 @@ pub(super) async fn get(
         heartbeat_age_seconds: ages.heartbeat,
         last_poll: ages.last_poll,
         poll_age_seconds: ages.poll,
+        left_at: ages.left_at,
         registered_at: rfc3339(worker.registered_at),
         paused: worker.paused,
         suspicions: suspicions::views(worker.suspicions),
@@ -191,6 +192,7 @@ struct Ages {
     heartbeat: Option<f64>,
     last_poll: Option<String>,
     poll: Option<f64>,
+    left_at: Option<String>,
 }
 
 impl Ages {
@@ -201,6 +203,7 @@ impl Ages {
             heartbeat: seen.heartbeat.map(age),
             last_poll: seen.poll.map(rfc3339),
             poll: seen.poll.map(age),
+            left_at: seen.left.map(rfc3339),
         }
     }
 }
@@ -242,6 +245,7 @@ fn view(operator: &Operator, worker: Worker, ages: Ages, models: Option<ModelsSe
         heartbeat_age_seconds: ages.heartbeat,
         last_poll: ages.last_poll,
         poll_age_seconds: ages.poll,
+        left_at: ages.left_at,
         last_probe_at: models.as_ref().map(|models| rfc3339(models.seen.at)),
         probe_status: models.map(|models| models.status.to_owned()),
         registered_at: rfc3339(worker.registered_at),

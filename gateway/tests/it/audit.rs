@@ -200,6 +200,46 @@ fn refused_requests_are_one_event_a_minute_in_the_record_they_belong_to() {
 }
 
 #[test]
+fn what_is_unsealed_is_on_the_record_each_time_before_it_is_answered() {
+    with_server(async |server| {
+        let worker = server.worker("w").await;
+        let task = server.submit(json!({"secret": "hush"})).await;
+        let claimed = worker.take().await;
+        worker.complete(&claimed, json!("done")).await;
+        let head = server.admin.get("/audit/head").await.json["position"].as_u64().unwrap();
+
+        let first = server.admin.get("/audit/unsealed?after=0&limit=200").await.json;
+        let again = server.admin.get("/audit/unsealed?after=0&limit=200").await.json;
+
+        let texts = |page: &Value| -> Vec<(String, String)> {
+            let events = page["events"].as_array().unwrap().iter();
+            let text = |event: &Value| {
+                let text = event["sealed"]["text"].as_str()?.to_owned();
+                Some((event["event"]["type"].as_str().unwrap().to_owned(), text))
+            };
+            events.filter_map(text).collect()
+        };
+        let expected =
+            [("task.submitted", r#"{"secret":"hush"}"#), ("task.completed", r#""done""#)];
+        let expected = expected.map(|(kind, text)| (kind.to_owned(), text.to_owned()));
+        assert_eq!((texts(&first), texts(&again)), (expected.to_vec(), expected.to_vec()));
+        assert_eq!(first["next"], Value::Null);
+        let reads = server.admin.get("/audit?type=payload.read&after=0").await.json;
+        let reads = reads["events"].as_array().unwrap();
+        assert_eq!(reads.len(), 2, "each time: {reads:?}");
+        assert_eq!(reads[0]["details"]["positions"], json!({"first": 1, "last": head}));
+        assert_eq!(reads[0]["details"]["tasks"], json!([task]));
+        let rest = server.admin.get(&format!("/audit/unsealed?after={head}")).await;
+        assert_eq!(texts(&rest.json), [], "what was noted has nothing sealed");
+        let reads = server.admin.get("/audit?type=payload.read&after=0").await.json;
+        assert_eq!(reads["total"], 2, "and looking at that is no reading");
+        let page = server.admin.get("/audit/unsealed?after=0&limit=1").await.json;
+        assert_eq!((page["events"].as_array().unwrap().len(), &page["next"]), (1, &json!(1)));
+        assert_eq!(server.admin.get("/audit/unsealed?limit=0").await.problem().0, 400);
+    });
+}
+
+#[test]
 fn reading_what_a_task_gave_is_on_the_record_before_it_is_answered() {
     with_server(async |server| {
         let worker = server.worker("w").await;

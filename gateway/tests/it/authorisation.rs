@@ -31,6 +31,7 @@ const TABLE: &[(&str, &str, For, u16)] = &[
     ("GET", "/api/v1/system/actors", System, 200),
     ("GET", "/api/v1/system/audit", System, 200),
     ("GET", "/api/v1/system/audit/head", System, 200),
+    ("POST", "/api/v1/system/audit/key", System, 200),
     ("GET", "/api/v1/system/audit/export", System, 200),
     ("GET", "/api/v1/orgs", Viewer, 200),
     ("POST", "/api/v1/orgs", System, 422),
@@ -44,6 +45,7 @@ const TABLE: &[(&str, &str, For, u16)] = &[
     ("POST", "/register", Anybody, 401),
     ("POST", "/claim", Worker, 204),
     ("POST", "/heartbeat", Worker, 200),
+    ("POST", "/leave", Worker, 200),
     ("POST", "/report", Worker, 422),
     ("POST", "/reports", Worker, 422),
     ("POST", "/tasks/{id}/complete", Worker, 404),
@@ -83,6 +85,7 @@ const TABLE: &[(&str, &str, For, u16)] = &[
     ("POST", "/workers/{id}/unlock", Admin, 404),
     ("POST", "/workers/{id}/token", Anybody, 422),
     ("GET", "/workers/{id}/tokens", Viewer, 404),
+    ("GET", "/task-tokens/revoked", Viewer, 200),
     ("DELETE", "/task-tokens/{id}", Admin, 404),
     ("POST", "/workers/{id}/pause", Admin, 404),
     ("POST", "/workers/{id}/resume", Admin, 404),
@@ -108,6 +111,7 @@ const TABLE: &[(&str, &str, For, u16)] = &[
     ("GET", "/audit/head", Viewer, 200),
     ("GET", "/audit/key", Viewer, 200),
     ("GET", "/audit/export", Admin, 200),
+    ("GET", "/audit/unsealed", Admin, 200),
 ];
 
 /// Everybody who may call: a name, the client, and what it is.

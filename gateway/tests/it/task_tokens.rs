@@ -215,11 +215,17 @@ fn token_is_taken_back_by_its_id_at_once_and_its_worker_goes_on() {
         assert_eq!(delete(&server.admin).await.status, 200, "harmless twice");
         assert_eq!(recorded(server, "worker.token_revoked").await.len(), 1);
         assert_eq!(server.admin.get(&path).await.json["tokens"][0]["revoked"], true);
+        let revoked = async |admin: &Client| admin.get("/task-tokens/revoked").await.json;
+        let listed = revoked(&server.admin).await;
+        assert_eq!((&listed["total"], &listed["tokens"][0]["id"]), (&json!(1), &json!(id)));
+        assert_eq!(listed["tokens"][0]["worker_id"], json!(worker.id));
+        assert_eq!(revoked(&server.tenant("third").await).await["total"], 0);
         assert_eq!(beat(&worker.token(1).await).await.status, 200);
         server.clock.advance(Duration::from_secs(901));
         let worker = worker.anew();
         worker.token(2).await;
         assert_eq!(server.admin.anew().get(&path).await.json["total"], 1, "what is over leaves");
+        assert_eq!(revoked(&server.admin.anew()).await["total"], 0);
     });
 }
 

@@ -96,6 +96,26 @@ fn outage_of_the_store_is_said_and_may_be_waited_for() {
 }
 
 #[test]
+fn worker_that_says_goodbye_is_shown_as_gone_until_it_is_heard_of() {
+    with_server(async |server| {
+        let worker = server.worker("w").await;
+        let path = format!("/workers/{}", worker.header("x-worker-id"));
+        let left = async || server.admin.get(&path).await.json["left_at"].clone();
+        worker.post("/heartbeat", &json!({})).await;
+        assert_eq!(left().await, Value::Null);
+
+        for comes_back in ["/heartbeat", "/claim"] {
+            assert_eq!(worker.post("/leave", &json!({})).await.status, 200);
+            assert!(left().await.is_string(), "{comes_back}");
+            let listed = server.admin.get("/workers").await.json;
+            assert!(listed["workers"][0]["left_at"].is_string());
+            worker.post(comes_back, &json!({"poll_timeout": 0})).await;
+            assert_eq!(left().await, Value::Null, "{comes_back}");
+        }
+    });
+}
+
+#[test]
 fn workers_are_listed_with_what_they_were_let_in_with() {
     with_server(async |server| {
         let body = json!({"name": "w1", "models": ["GPT-4o"], "max_concurrent": 3});

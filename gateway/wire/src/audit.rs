@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::Timestamp;
+use crate::{Secret, Timestamp};
 
 /// Query of `GET /api/v1/fleet/audit`. With `after` a page goes forward, oldest first; else back, newest first.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -118,6 +118,22 @@ pub struct AuditKey {
     pub public_key: String,
     /// The same as other programs read it.
     pub pem: String,
+    /// Those that signed before it, oldest first: heads that they signed stay good.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<FormerAuditKey>,
+}
+
+/// A key that signed heads before another took its place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FormerAuditKey {
+    /// Its short name.
+    pub id: String,
+    /// Its 32 bytes, base64.
+    pub public_key: String,
+    /// The same as other programs read it.
+    pub pem: String,
+    /// When another took its place: what it signed later is none of ours.
+    pub until: Timestamp,
 }
 
 /// The first line of an export.
@@ -163,4 +179,50 @@ pub struct ExportEvent {
     pub body: String,
     /// The hash of the record up to here, hex.
     pub hash: String,
+}
+
+/// Query of `GET /api/v1/fleet/audit/unsealed`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UnsealedQuery {
+    /// Only events after this position: `next` of the page before.
+    pub after: u64,
+    /// At most so many, 1..200. A page of large payloads is shorter.
+    pub limit: Option<u32>,
+}
+
+/// `GET /api/v1/fleet/audit/unsealed`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct UnsealedList {
+    /// The oldest first.
+    pub events: Vec<UnsealedEvent>,
+    /// What `after` takes for the next page; none: these were all.
+    #[serde(default)]
+    pub next: Option<u64>,
+}
+
+/// An event, and what is sealed beside it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct UnsealedEvent {
+    /// The event, as an export has it.
+    pub event: ExportEvent,
+    /// What stands sealed beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<SealedPart>,
+}
+
+/// Something sealed. Without `text` and `unreadable` it is a key, or what is secret about a sink: these stay sealed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SealedPart {
+    /// Its size, as stored.
+    pub bytes: u64,
+    /// The number of the key that it needs; 0 is the master key. None: a newer build sealed it.
+    #[serde(default)]
+    pub key: Option<u32>,
+    /// What is inside: a payload, an output or progress as JSON, or an error text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<Secret>,
+    /// Why it does not open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<String>,
 }

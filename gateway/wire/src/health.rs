@@ -15,7 +15,7 @@ pub struct Health {
 /// `GET /readyz`: 200 if ready, else 503 with the same body.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Readiness {
-    /// Every check passed.
+    /// It takes work. One organisation that is down (`cells`) concerns no other.
     pub ready: bool,
     /// What was checked.
     #[serde(default)]

@@ -71,6 +71,28 @@ pub struct TaskTokenList {
     pub total: u64,
 }
 
+/// One token in `GET /api/v1/fleet/task-tokens/revoked`; never its text.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RevokedTaskToken {
+    /// Its id, the `jti`.
+    pub id: String,
+    /// Whose it was.
+    pub worker_id: String,
+    /// When it was taken back.
+    pub revoked_at: Timestamp,
+    /// When it would have ended.
+    pub expires_at: Timestamp,
+}
+
+/// `GET /api/v1/fleet/task-tokens/revoked`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RevokedTaskTokens {
+    /// Those of the organisation that would still be good, the one that was taken back last first; at most 1,000.
+    pub tokens: Vec<RevokedTaskToken>,
+    /// How many are in this answer.
+    pub total: u64,
+}
+
 /// The answer to `DELETE /api/v1/fleet/task-tokens/{id}`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TaskTokenRevoked {

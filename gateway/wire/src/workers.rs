@@ -287,6 +287,9 @@ pub struct WorkerView {
     /// How long ago that was, in seconds, on the server's clock.
     #[serde(default)]
     pub poll_age_seconds: Option<f64>,
+    /// When it said goodbye, if it was not heard of since: it ended on purpose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_at: Option<Timestamp>,
     /// When it last looked at the endpoints of its models.
     pub last_probe_at: Option<Timestamp>,
     /// What it saw: `ok`, `degraded` (an endpoint or a declared model is missing) or `down` (no endpoint answers).
@@ -393,6 +396,9 @@ pub struct WorkerDetail {
     /// How long ago that was, in seconds, on the server's clock.
     #[serde(default)]
     pub poll_age_seconds: Option<f64>,
+    /// When it said goodbye, if it was not heard of since: it ended on purpose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_at: Option<Timestamp>,
     /// When it joined.
     pub registered_at: Timestamp,
     /// It gets no new tasks for now.

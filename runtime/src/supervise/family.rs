@@ -60,6 +60,8 @@ struct Inner<K, V> {
     // Read-locked while a child is added, so that a life that ends leaves none behind.
     home: RwLock<Option<Home<K>>>,
     serials: AtomicU64,
+    /// How often a child was found to stay down.
+    halts: watch::Sender<u64>,
 }
 
 /// The current life of the family.
@@ -100,7 +102,8 @@ where
     ) -> Self {
         let (children, home) = (DashMap::new(), RwLock::new(None));
         let (make, serials) = (Box::new(make), AtomicU64::new(0));
-        Self { inner: Arc::new(Inner { spec, make, children, home, serials }) }
+        let halts = watch::Sender::new(0);
+        Self { inner: Arc::new(Inner { spec, make, children, home, serials, halts }) }
     }
 
     /// What callers hold for `key`, if the child is present: running, starting, between lives or
@@ -189,6 +192,27 @@ where
         let present = self.inner.children.iter();
         let staying = present.filter(|child| *child.standing.borrow() != Standing::Leaving);
         staying.map(|child| child.key().clone()).collect()
+    }
+
+    /// The children that stay down, and why, in no order.
+    #[must_use]
+    pub fn halted(&self) -> Vec<(K, String)> {
+        let down = |standing: &Standing| match standing {
+            Standing::Halted(reason) => Some(reason.clone()),
+            Standing::Starting(_) | Standing::Running | Standing::Leaving => None,
+        };
+        let present = self.inner.children.iter();
+        let halted = present.filter_map(|child| {
+            let reason = down(&child.standing.borrow())?;
+            Some((child.key().clone(), reason))
+        });
+        halted.collect()
+    }
+
+    /// Changes each time that a child halts; [`halted`](Self::halted) names it by then.
+    #[must_use]
+    pub fn halts(&self) -> watch::Receiver<u64> {
+        self.inner.halts.subscribe()
     }
 
     pub(super) fn kind(&self) -> Arc<dyn Kind> {

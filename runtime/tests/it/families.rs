@@ -362,3 +362,32 @@ fn a_child_may_be_a_subtree_that_fails_and_halts_as_one() {
         assert_eq!(made.load(SeqCst), 1);
     });
 }
+
+#[test]
+fn a_subtree_that_halts_at_its_first_start_is_down_for_whoever_asks() {
+    World::run(async |world| {
+        let log = Log::default();
+        let cells = Family::new(rules(), move |key: &u32| {
+            let puppet = Puppet::new(&format!("x{key}"), &log);
+            puppet.will(if *key == 1 { vec![Start::Halt] } else { Vec::new() });
+            let spec = SupervisorSpec::new(Strategy::OneForAll).exhausted(Exhausted::Halt);
+            let spec = spec.child(puppet.spec());
+            (puppet, ChildSpec::supervisor("cell", spec))
+        });
+        let halts = cells.halts();
+        let spec = SupervisorSpec::new(Strategy::OneForOne);
+        let spec = spec.child(ChildSpec::family("cells", &cells));
+        world.start("system", spec).await;
+        world.expect_crash("cells/1/x1");
+
+        let first = cells.get_or_start(1).await;
+        let again = cells.get_or_start(1).await;
+        let other = cells.get_or_start(2).await;
+
+        let why = StartError::Halt("told to".to_owned());
+        assert_eq!((first.err(), again.err()), (Some(why.clone()), Some(why)));
+        assert!(other.is_ok());
+        assert_eq!(cells.halted(), [(1, "told to".to_owned())]);
+        assert!(halts.has_changed().unwrap());
+    });
+}

@@ -17,7 +17,8 @@ const LINE_MAX: u64 = 32 << 20;
 pub(crate) struct VerifyArgs {
     /// The export.
     file: PathBuf,
-    /// The key that must have signed it, as `audit key` printed it. Without it nobody knows who signed.
+    /// The key that must have signed it, as `audit key` printed it: several are possible, one of them must have. Without
+    /// it nobody knows who signed.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
     /// What the record was at an earlier time: what `audit head` printed, or an earlier export. Several are possible.
@@ -26,7 +27,8 @@ pub(crate) struct VerifyArgs {
 }
 
 pub(crate) fn run(args: VerifyArgs) -> Result<(), Failed> {
-    let pinned = args.key.as_deref().map(key).transpose()?;
+    let pinned = args.key.as_deref().map(keys).transpose()?.unwrap_or_default();
+    let is_pinned = !pinned.is_empty();
     let mut verifier = Verifier::new(pinned);
     for path in &args.since_head {
         let wrong = |why: String| Failed::wrong(format!("{}: {why}", path.display()));
@@ -41,9 +43,9 @@ pub(crate) fn run(args: VerifyArgs) -> Result<(), Failed> {
     let verified = check(verifier, BufReader::new(file)).map_err(|bad| wrong(&bad))?;
     let Verified { head, key, events } = verified;
     line(&format!("{events} events, {} to {}, hold", head.after + 1, head.position))?;
-    match pinned {
-        Some(_) => line(&format!("signed by the key {}", key.id())),
-        None => line(&format!(
+    match is_pinned {
+        true => line(&format!("signed by the key {}", key.id())),
+        false => line(&format!(
             "signed by the key {}, which is not compared with any: see --key",
             key.id()
         )),
@@ -67,11 +69,15 @@ fn check(mut verifier: Verifier, mut file: impl BufRead) -> Result<Verified, Str
     }
 }
 
-fn key(path: &Path) -> Result<PublicKey, Failed> {
+/// The keys in a file, at least one.
+fn keys(path: &Path) -> Result<Vec<PublicKey>, Failed> {
     let refused =
         |why: &dyn std::fmt::Display| Failed::refused(format!("{}: {why}", path.display()));
     let text = read_to_string(path).map_err(|error| refused(&error))?;
-    text.parse().map_err(|error| refused(&error))
+    let parts = text.split("-----END PUBLIC KEY-----").map(str::trim);
+    let keys: Result<Vec<_>, _> = parts.filter(|part| !part.is_empty()).map(str::parse).collect();
+    let keys = keys.map_err(|error| refused(&error))?;
+    if keys.is_empty() { Err(refused(&"there is no key in it")) } else { Ok(keys) }
 }
 
 /// Enough of a file to find a head in it.

@@ -3,10 +3,12 @@
 use std::future::pending;
 use std::time::Duration;
 
-use fleetward_worker::{ABORT_AFTER, FINAL_DELIVERY, Outcome, Summary, WorkerOptions, from_fn};
+use fleetward_worker::{
+    ABORT_AFTER, FINAL_DELIVERY, Outcome, Summary, TransportError, WorkerOptions, from_fn,
+};
 use tokio::time::Instant;
 
-use crate::plane::{Endless, Plane, echo_after, gives, outage};
+use crate::plane::{Answer, Endless, Plane, echo_after, gives, outage};
 
 const DRAIN: Duration = Duration::from_secs(30);
 
@@ -20,6 +22,29 @@ async fn what_runs_may_finish() {
 
     assert_eq!(summary, Ok(Summary { completed: 1, ..Summary::default() }));
     assert_eq!(plane.times("claim").len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_thing_that_is_said_is_a_goodbye() {
+    let plane = Plane::new().claims([gives(["t1"])]);
+    let worker = plane.start(echo_after(DRAIN / 2), options());
+    plane.asked("heartbeat [t1", 1).await;
+
+    worker.drained().await.unwrap();
+
+    let goodbye = plane.times("goodbye");
+    assert_eq!(goodbye.len(), 1);
+    assert!(plane.times("").iter().all(|at| at <= &goodbye[0]));
+    assert!(plane.said("").ends_with("goodbye\n"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_turned_away_says_no_goodbye() {
+    let gone = TransportError::Rejected { status: 403, detail: "revoked".to_owned() };
+    let plane = Plane::new().claims([Answer::Now(Err(gone))]);
+
+    assert!(plane.start(echo_after(DRAIN), options()).ended.await.unwrap().is_err());
+    assert_eq!(plane.times("goodbye").len(), 0);
 }
 
 #[tokio::test(start_paused = true)]

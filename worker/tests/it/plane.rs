@@ -83,12 +83,13 @@ impl Plane {
         self.state().down = error;
     }
 
-    /// What was asked but for heartbeats without tasks, one a line, without times (they are
+    /// What was asked but for heartbeats without tasks and the goodbye, one a line, without times (they are
     /// jittered).
     pub(crate) fn transcript(&self) -> String {
         let state = self.state();
         let lines = state.log.iter().map(|(_, line)| line.as_str());
-        lines.filter(|line| *line != "heartbeat []").map(|line| format!("{line}\n")).collect()
+        let kept = lines.filter(|line| !["heartbeat []", "goodbye"].contains(line));
+        kept.map(|line| format!("{line}\n")).collect()
     }
 
     /// Of what was asked, the lines that begin with `prefix`.
@@ -186,6 +187,11 @@ impl Transport for Plane {
             Vec::new()
         })
         .await
+    }
+
+    async fn leave(&self) -> Result<(), TransportError> {
+        self.log("goodbye".to_owned());
+        self.answer(None, async {}).await
     }
 
     async fn heartbeat(&self, beat: Heartbeat) -> Result<HeartbeatAnswer, TransportError> {

@@ -50,6 +50,10 @@ pub struct Seen {
     pub account: Account,
     /// When its last heartbeat came, in microseconds UTC; 0: none in this life of the server.
     pub beaten: i64,
+    /// When it last came back after a goodbye, in microseconds UTC; 0: never.
+    pub back: i64,
+    /// It said goodbye and was not heard of since: nobody waits for it.
+    pub left: bool,
     /// Its requests in this life of the server.
     pub calls: u64,
 }
@@ -241,16 +245,16 @@ fn observe(
     fleet: &Fleet,
     look: &Look<'_>,
 ) -> Observation {
-    let heard = seen.beaten.max(look.fair_since);
+    let heard = seen.beaten.max(seen.back).max(look.fair_since);
     let missed = u64::try_from((look.now - heard) / look.heartbeat).unwrap_or(0);
     let beating = seen.beaten > 0 && missed <= u64::from(look.thresholds.missed_heartbeats);
     let findings = [
         rate.and_then(|rate| spike(watch, rate, fleet, look)),
         failures(watch, fleet, look),
-        (seen.beaten > 0).then(|| missing(missed, look)).flatten(),
+        (seen.beaten > 0 && !seen.left).then(|| missing(missed, look)).flatten(),
         mismatches(watch, look),
     ];
-    let waits = seen.account.able && !polled && beating;
+    let waits = seen.account.able && !polled && beating && !seen.left;
     watch.unasked_since = waits.then(|| watch.unasked_since.unwrap_or(look.now));
     let unheard_since = heard.max(watch.since);
     Observation {
@@ -265,15 +269,16 @@ fn observe(
                 (since, why)
             })
         }),
-        mute: Some(unheard_since).filter(|_| polled).and_then(|since| {
+        mute: Some(unheard_since).filter(|_| polled && !seen.left).and_then(|since| {
             let long = seconds(look.now - since);
             (long >= u64::from(look.thresholds.mute_after_seconds)).then(|| {
                 let why = format!("it asks for work, and has sent no heartbeat for {long} s");
                 (since, why)
             })
         }),
-        polling: polled,
-        beating,
+        // A goodbye is a sign of life: what it was missed for is over.
+        polling: polled || seen.left,
+        beating: beating || seen.left,
     }
 }
 

@@ -13,7 +13,7 @@ use super::agenda::{Agenda, avoids};
 use super::matcher::{Limit, Matcher, Order, Poll};
 use crate::fact::{Fold, Stamp};
 use crate::fleet::anomaly::rules::Tally;
-use crate::fleet::policy::Policy;
+use crate::fleet::policy::{Capped, Policy};
 use crate::fleet::registry::Seat;
 use crate::fleet::task::{self, Phase, Profile, Requirement, Task};
 use crate::id::{TaskId, WorkerId};
@@ -219,7 +219,8 @@ impl Book {
         let (worker, as_of) = (seat.worker, seat.as_of);
         // Which models are gone is no event: of two seats as of one position the later one told is true.
         let stale = |known: &Sitting| {
-            known.as_of > as_of || (known.as_of == as_of && known.gone == seat.gone)
+            let same = || known.gone == seat.gone && known.lacking.keys().eq(seat.lacking.keys());
+            known.as_of > as_of || (known.as_of == as_of && same())
         };
         if self.sittings.get(&worker).is_some_and(stale) {
             return false;
@@ -229,6 +230,9 @@ impl Book {
         let (leases, tally) = match self.sittings.remove(&worker) {
             Some(sitting) => {
                 self.matcher.leave(&sitting.profile);
+                seat.lacking.iter_mut().for_each(|(model, since)| {
+                    *since = sitting.lacking.get(model).map_or(*since, |known| *known.min(since));
+                });
                 (sitting.leases, sitting.tally)
             }
             None => (self.orphans.remove(&worker).unwrap_or_default(), Tally::default()),
@@ -396,6 +400,18 @@ impl Book {
     /// Every worker that may work: who, what it offers, the seats it may use, the attempts it holds, its parked polls.
     pub fn sittings(&self) -> impl Iterator<Item = Seated<'_>> {
         self.sittings.iter().map(|(worker, sitting)| sitting.seen(*worker))
+    }
+
+    /// Each cap of the policy, how many tasks may run behind it, and how many do.
+    pub fn caps(&self) -> impl Iterator<Item = (&Capped, u32, usize)> {
+        self.policy.caps.iter().map(|cap| {
+            let running = match (&cap.of, cap.of.gate()) {
+                (_, Some(gate)) => self.matcher.running(&gate, cap.max as usize),
+                (Capped::Worker(worker), None) => self.leases(*worker).count(),
+                (_, None) => 0,
+            };
+            (&cap.of, cap.max, running)
+        })
     }
 
     /// Waiting tasks, when the oldest of those that go first was submitted, leased tasks, parked polls.

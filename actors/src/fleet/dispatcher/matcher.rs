@@ -242,6 +242,12 @@ impl Matcher {
         (paused, capped)
     }
 
+    /// How many tasks run behind a cap.
+    pub fn running(&self, gate: &Gate, most: usize) -> usize {
+        let is = |limit: &&Limit| limit.gate == *gate && limit.most == most;
+        self.gates.limits().iter().find(is).map_or(0, |limit| limit.running)
+    }
+
     /// Parked polls.
     pub fn parked(&self) -> usize {
         self.parties.nodes.iter().map(|node| node.queue.len()).sum()

@@ -79,6 +79,10 @@ impl State {
                 if let Some(model) = &report.model {
                     self.book.note_model(report.claimant.worker, model);
                 }
+                if report.status == Status::Completed {
+                    let (worker, said) = (report.claimant.worker, report.model.as_deref());
+                    self.book.note_result(worker, report.task, said, draft.at());
+                }
                 self.close(report, attempt, draft, cx);
                 Ok(Said::Accepted { attempt })
             }

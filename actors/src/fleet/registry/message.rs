@@ -14,6 +14,7 @@ use crate::fleet::anomaly::Sighting;
 use crate::fleet::key::Key;
 use crate::fleet::policy::{Change, Policy};
 use crate::fleet::worker::Worker;
+use crate::fleet::worker::tokens::TakenBack;
 use crate::id::{KeyId, TaskTokenId, WorkerId};
 
 /// The protocol.
@@ -170,6 +171,11 @@ pub enum Message {
         /// All of them, the newest first.
         reply: Reply<Vec<Worker>>,
     },
+    /// From a caller that asks which task tokens were taken back.
+    RevokedTokens {
+        /// With their workers, those that were taken back last first.
+        reply: Reply<Vec<(WorkerId, TakenBack)>>,
+    },
     /// Timer: tell the dispatcher of everyone again.
     ReconcileDue,
 }
@@ -194,6 +200,7 @@ impl Message {
             Self::Sighted { .. } => "Sighted",
             Self::Absolve { .. } => "Absolve",
             Self::Suspects { .. } => "Suspects",
+            Self::RevokedTokens { .. } => "RevokedTokens",
             Self::ReconcileDue => "ReconcileDue",
         }
     }

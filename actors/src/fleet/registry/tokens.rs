@@ -9,6 +9,7 @@ use super::rules::tokens as rules;
 use super::{Asked, Message, State, index};
 use crate::cause::Cause;
 use crate::error::{Error, Refusal};
+use crate::fleet::worker::tokens::TakenBack;
 use crate::fleet::worker::{self, Worker};
 use crate::guard::guarded;
 use crate::id::{SigningKeyId, TaskTokenId, WorkerId};
@@ -75,6 +76,18 @@ impl State {
             self.change(id, &event, by, cx);
         }
         Ok(self.rolls.workers[&id].clone())
+    }
+
+    /// Tokens that were taken back and are not over, the last one first.
+    pub(super) fn revoked_tokens(&self, cx: &Context<Message>) -> Vec<(WorkerId, TakenBack)> {
+        let now = cx.clock().wall_us();
+        let of = |worker: &Worker| {
+            let good = worker.tokens.revoked.iter().filter(|token| token.expires_at > now);
+            good.map(|token| (worker.id, token.clone())).collect::<Vec<_>>()
+        };
+        let mut revoked: Vec<_> = self.rolls.workers.values().flat_map(of).collect();
+        revoked.sort_by_key(|(_, token)| std::cmp::Reverse(token.at));
+        revoked
     }
 
     /// One fact about a worker, and what follows from it.

@@ -47,6 +47,9 @@ pub struct TakenBack {
     pub id: TaskTokenId,
     /// When it would have ended: it is forgotten then.
     pub expires_at: i64,
+    /// When it was taken back, in microseconds UTC.
+    #[serde(default)]
+    pub at: i64,
 }
 
 impl Tokens {
@@ -64,7 +67,7 @@ impl Tokens {
     pub(super) fn take_back(&mut self, id: TaskTokenId, expires_at: i64, at: i64) {
         self.forget(at);
         if !self.is_taken_back(id) {
-            self.revoked.push(TakenBack { id, expires_at });
+            self.revoked.push(TakenBack { id, expires_at, at });
         }
     }
 

@@ -7,7 +7,7 @@ use super::AuditTrail;
 use crate::access::Event;
 use crate::error::{Error, Refusal};
 use crate::system::head::{Head, SignedHead};
-use crate::system::signer::{PublicKey, Signer};
+use crate::system::signer::Signer;
 use std::sync::Arc;
 
 /// Events of one page.
@@ -29,14 +29,6 @@ impl AuditTrail {
     /// When the journal cannot be read.
     pub async fn head(&self) -> Result<SignedHead, Error> {
         self.signed(0, None).await
-    }
-
-    /// The key that signs heads.
-    ///
-    /// # Errors
-    /// When the directory does not run.
-    pub fn key(&self) -> Result<PublicKey, Error> {
-        self.signer().map(|signer| signer.public())
     }
 
     /// The record after a position (0: all of it) up to and with another (none: as it is now).

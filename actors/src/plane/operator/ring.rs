@@ -11,7 +11,7 @@ use crate::seal::{Key, KeyState, Purpose};
 use crate::system::directory::{self, NewPayloadKey, RingMessage, primary};
 use crate::system::org::Role;
 use crate::system::payload_key::PayloadKey;
-use crate::system::reencryptor::{self, sweep::Sweep};
+use crate::system::reencryptor;
 
 impl Operator {
     /// The keys of the organisation's ring, by number, and the position up to which there are events.
@@ -66,28 +66,23 @@ impl Operator {
         Ok(key)
     }
 
-    /// Retires a key: it opens nothing any more. Looks through all that is sealed, which takes a while where that is
-    /// much.
+    /// Retires a key: it opens nothing any more. That takes a re-encryption which came to its end after the key sealed for
+    /// the last time: nothing is looked through here.
     ///
     /// # Errors
-    /// When the caller may not, the key is the primary one, or something is still sealed with it.
+    /// When the caller may not, the key is the primary one, or something may still be sealed with it.
     pub async fn retire_payload_key(&self, number: u32) -> Result<PayloadKey, Error> {
         self.may(Role::Admin)?;
-        let (keys, _) = self.payload_keys().await?;
-        let key = keys.into_iter().find(|key| key.number == number);
+        let (keys, of_events) = self.payload_keys().await?;
+        let key = keys.iter().find(|key| key.number == number);
         let key = key.ok_or_else(|| Refusal::not_found("key"))?;
         match key.state {
-            KeyState::Retired => return Ok(key),
+            KeyState::Retired => return Ok(key.clone()),
             KeyState::Primary => return Err(primary().into()),
+            KeyState::Added | KeyState::Retained if !key.is_free(&keys) => {
+                return Err(in_use(&keys, number, of_events).into());
+            }
             KeyState::Added | KeyState::Retained => {}
-        }
-        let left = self.sweep().await?.count(number).await;
-        let left = left.map_err(|away| Error::Unavailable(away.to_string()))?;
-        if left > 0 {
-            let detail = format!(
-                "{left} values are sealed with key {number}; re-encrypt, and retire it when that is done"
-            );
-            return Err(Refusal::new(Kind::Conflict, "key_in_use", detail).into());
         }
         let (org, as_of, by) = (self.org().id, key.updated, self.by().clone());
         self.ask_ring(|reply| RingMessage::Retire { org, number, as_of, by, reply }).await?
@@ -109,18 +104,6 @@ impl Operator {
         Ok(keys)
     }
 
-    async fn sweep(&self) -> Result<Sweep, Error> {
-        let shared = &self.plane().shared;
-        Ok(Sweep {
-            store: shared.store.clone(),
-            projector: shared.projector.clone(),
-            ring: self.known().ring.clone(),
-            cell: self.number(),
-            positions: self.cell().await?.positions,
-            clock: shared.clock.clone(),
-        })
-    }
-
     async fn ask_ring<T: Send + 'static>(
         &self,
         make: impl FnOnce(Reply<T>) -> RingMessage,
@@ -131,4 +114,25 @@ impl Operator {
         let ask = |reply| directory::Message::Ring(make(reply));
         Ok(plane.shared.directory.call_with_permit(permit, within, ask).await?)
     }
+}
+
+/// Why a key cannot be retired yet, and how far that is.
+fn in_use(keys: &[PayloadKey], number: u32, of_events: u64) -> Refusal {
+    let running = keys.iter().find(|key| key.is_reencrypting());
+    let progress = running.and_then(|key| key.reencryption.as_ref());
+    let last = keys.iter().filter_map(|key| key.reencryption.as_ref()).max_by_key(|r| r.started);
+    let detail = match (progress, last) {
+        (Some(known), _) => format!(
+            "values may be sealed with key {number}: re-encryption has looked at {} of {of_events} events; retire the key when it is done",
+            known.events
+        ),
+        (None, Some(known)) if known.broken > 0 => format!(
+            "{} values do not open and may be sealed with key {number}: the log of the re-encryption says so",
+            known.broken
+        ),
+        (None, _) => format!(
+            "values may be sealed with key {number}; re-encrypt, and retire it when that is done"
+        ),
+    };
+    Refusal::new(Kind::Conflict, "key_in_use", detail)
 }

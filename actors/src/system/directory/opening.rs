@@ -20,7 +20,7 @@ use crate::system::signing_key::SigningKey;
 ///
 /// # Errors
 /// Halt: a row is not what this build writes, or its key does not open.
-pub(super) fn organisations(
+pub(in crate::system) fn organisations(
     orgs: &[Folded<Org>],
     keys: &[Folded<PayloadKey>],
     master: &MasterKey,

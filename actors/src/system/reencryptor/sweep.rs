@@ -1,4 +1,4 @@
-//! One look at everything that is sealed in a cell: to seal it with the primary key, or to count what a key sealed.
+//! One look at everything that is sealed in a cell, to seal it with the primary key.
 //!
 //! Nothing stops meanwhile. Each part is replaced only while it is what was seen. What is on its way to the journal is
 //! waited for, and the projector, which writes rows from memory, is made to forget what it read before.
@@ -30,19 +30,10 @@ pub(crate) struct Sweep {
     pub(crate) clock: Clock,
 }
 
-/// What a look is for.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Aim {
-    /// Seal with the primary key what is not.
-    Reseal,
-    /// Count what this key sealed.
-    Count(u32),
-}
-
 /// What a look found.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Found {
-    /// Parts that were sealed again, or counted.
+    /// Parts that were sealed again.
     pub(crate) parts: u64,
     /// Parts that do not open.
     pub(crate) broken: u64,
@@ -74,16 +65,12 @@ impl Sweep {
     }
 
     /// A page of events after a position. Answers up to where it goes; `None` at the end.
-    pub(crate) async fn events(
-        &self,
-        after: Position,
-        aim: Aim,
-    ) -> Result<Option<(Position, Found)>, Away> {
+    pub(crate) async fn events(&self, after: Position) -> Result<Option<(Position, Found)>, Away> {
         let page = self.store.sealed_parts(self.cell, after).await.map_err(away)?;
         let Some(up_to) = page.up_to else { return Ok(None) };
         let (mut found, mut changes, mut held) = (Found::default(), Vec::new(), Vec::new());
         for (seq, old) in page.parts {
-            if let Some(new) = self.look(&Sealed::from_bytes(old.clone()), aim, &mut found) {
+            if let Some(new) = self.look(&Sealed::from_bytes(old.clone()), &mut found) {
                 changes.push(Resealed { seq, old, new: new.kept().into_bytes() });
                 held.push(new);
             }
@@ -97,22 +84,22 @@ impl Sweep {
     }
 
     /// All rows, until there is nothing left to do.
-    pub(crate) async fn rows(&self, aim: Aim) -> Result<Found, Away> {
+    pub(crate) async fn rows(&self) -> Result<Found, Away> {
         let mut found = Found::default();
         loop {
             // It may write what it read before the last look. Each look but the last found something.
             let forgotten = self.projector.forget(self.cell, SETTLE_WITHIN).await;
             forgotten.map_err(|error| Away(format!("projector: {error}")))?;
-            let round = self.rows_once(aim).await?;
+            let round = self.rows_once().await?;
             found.parts += round.parts;
             found.broken = round.broken;
-            if round.parts == 0 || matches!(aim, Aim::Count(_)) {
+            if round.parts == 0 {
                 return Ok(found);
             }
         }
     }
 
-    async fn rows_once(&self, aim: Aim) -> Result<Found, Away> {
+    async fn rows_once(&self) -> Result<Found, Away> {
         let mut found = Found::default();
         let mut after = (String::new(), String::new());
         loop {
@@ -120,20 +107,15 @@ impl Sweep {
             let page = page.map_err(away)?;
             let Some(last) = page.last() else { return Ok(found) };
             after = (last.kind.clone(), last.id.clone());
-            found = self.rows_of(page, aim, found).await?;
+            found = self.rows_of(page, found).await?;
         }
     }
 
-    async fn rows_of(
-        &self,
-        page: Vec<SealedRow>,
-        aim: Aim,
-        mut found: Found,
-    ) -> Result<Found, Away> {
+    async fn rows_of(&self, page: Vec<SealedRow>, mut found: Found) -> Result<Found, Away> {
         let (mut changes, mut held) = (Vec::new(), Vec::new());
         for row in page {
             let sealed = Sealed::from_bytes(row.sealed.clone());
-            if let Some(new) = self.look(&sealed, aim, &mut found) {
+            if let Some(new) = self.look(&sealed, &mut found) {
                 changes.push(ResealedRow { row, new: new.kept().into_bytes() });
                 held.push(new);
             }
@@ -146,29 +128,12 @@ impl Sweep {
     }
 
     /// What a part is to become, if anything.
-    fn look(&self, sealed: &Sealed, aim: Aim, found: &mut Found) -> Option<Sealed> {
-        match aim {
-            Aim::Count(number) => {
-                found.parts += u64::from(sealed.key() == Ok(number));
-                None
-            }
-            Aim::Reseal => self.ring.reseal(sealed).unwrap_or_else(|error| {
-                tracing::error!(cell = self.cell.0, %error, "a sealed value stays as it is");
-                found.broken += 1;
-                None
-            }),
-        }
-    }
-
-    /// How much a key has sealed.
-    pub(crate) async fn count(&self, number: u32) -> Result<u64, Away> {
-        self.settle().await?;
-        let (mut at, mut count) = (0, 0);
-        while let Some((up_to, found)) = self.events(at, Aim::Count(number)).await? {
-            count += found.parts;
-            at = up_to;
-        }
-        Ok(count + self.rows(Aim::Count(number)).await?.parts)
+    fn look(&self, sealed: &Sealed, found: &mut Found) -> Option<Sealed> {
+        self.ring.reseal(sealed).unwrap_or_else(|error| {
+            tracing::error!(cell = self.cell.0, %error, "a sealed value stays as it is");
+            found.broken += 1;
+            None
+        })
     }
 }
 

@@ -200,12 +200,15 @@ where
     fn note(&mut self, key: &K, outcome: Outcome) {
         let Some(member) = self.members.get_mut(key) else { return };
         match outcome {
+            // A subtree that halted in its first life is not to come any more either.
+            Outcome::Up if member.is_halted() => {}
             Outcome::Up => member.stand(Standing::Running),
             Outcome::Setback(error) => member.stand(Standing::Starting(Some(error))),
             Outcome::Halted(reason) | Outcome::Left(End::Halted(reason))
                 if self.leaving.is_none() =>
             {
                 member.halted(reason);
+                self.family.halts.send_modify(|halts| *halts += 1);
             }
             Outcome::Halted(_) | Outcome::Finished => self.forget_member(key),
             Outcome::Left(end @ (End::GaveUp(_) | End::Hopeless(_))) => {

@@ -23,6 +23,8 @@ impl Story {
                 tally: Tally::default(),
             },
             beaten: 1,
+            back: 0,
+            left: false,
             calls: 0,
         };
         let fleet = (0..workers).map(seen).collect();
@@ -83,6 +85,29 @@ fn silence_is_suspicious_from_the_fourth_heartbeat_on() {
         expect!["missed_heartbeats: it has missed 4 heartbeats in a row, one is due every 10 s"],
     );
     check(&story.minute(|_, _| {}), expect![""]);
+}
+
+#[test]
+fn who_said_goodbye_is_missed_by_nobody_until_it_is_back_for_a_while() {
+    let mut story = Story::of(2);
+    let gone = |left: bool, back: i64| {
+        move |n: usize, seen: &mut Seen| {
+            if n == 0 {
+                (seen.beaten, seen.left, seen.back) = (1, left, back);
+                seen.account.parked = false;
+            }
+        }
+    };
+    for _ in 0..10 {
+        let seen = story.minute(gone(true, 0));
+        check(&seen, expect![""]);
+        assert!(seen[0].polling && seen[0].beating, "whatever it was missed for is over");
+    }
+    check(&story.minute(gone(false, 640 * SECOND)), expect![""]);
+    check(
+        &story.minute(gone(false, 640 * SECOND)),
+        expect!["missed_heartbeats: it has missed 8 heartbeats in a row, one is due every 10 s"],
+    );
 }
 
 #[test]

@@ -38,6 +38,8 @@ pub(super) struct Sitting {
     pub(super) paused: bool,
     /// Models that it declared and does not see now.
     pub(super) gone: BTreeSet<String>,
+    /// Those that none of its endpoints names though all answer, and since when, in microseconds UTC.
+    pub(super) lacking: BTreeMap<String, i64>,
     pub(super) as_of: Position,
     /// Attempts it holds.
     pub(super) leases: BTreeMap<TaskId, u32>,
@@ -73,7 +75,7 @@ pub struct Seated<'a> {
 impl Sitting {
     /// A worker that has just sat down, with the attempts that it held before.
     pub(super) fn new(seat: Seat, seats: usize, leases: BTreeMap<TaskId, u32>) -> Self {
-        let Seat { worker, profile, seats: declared, paused, gone, as_of } = seat;
+        let Seat { worker, profile, seats: declared, paused, gone, lacking, as_of } = seat;
         Self {
             profile: Arc::new(profile),
             by: format!("worker:{worker}").into(),
@@ -81,6 +83,7 @@ impl Sitting {
             declared,
             paused,
             gone,
+            lacking,
             as_of,
             leases,
             parked: BTreeMap::new(),

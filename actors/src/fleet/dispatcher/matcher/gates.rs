@@ -105,6 +105,11 @@ impl Gates {
         self.limits.iter().filter(move |limit| limit.gate.covers(wants) && limit.is_reached())
     }
 
+    /// All of them.
+    pub(super) fn limits(&self) -> &[Limit] {
+        &self.limits
+    }
+
     /// The same limits and counts, without classes.
     pub(super) fn emptied(mut self) -> Self {
         self.classes.iter_mut().for_each(Vec::clear);
