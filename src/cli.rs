@@ -7,6 +7,7 @@
 //! | 2 | a mistake of the caller: bad arguments, or refused by the server (4xx); a worker that was turned away |
 //! | 3 | the server or the store is not available; try again |
 
+mod agents;
 mod alerts;
 mod audit;
 mod ca;

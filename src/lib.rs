@@ -50,4 +50,4 @@ pub use fleetward_runtime as runtime;
 pub use fleetward_store as store;
 pub use fleetward_wire as wire;
 pub use fleetward_worker as worker;
-pub use fleetward_worker::{Outcome, TaskContext, from_fn};
+pub use fleetward_worker::{Outcome, TaskContext, from_fn, worker_credentials};

@@ -14,6 +14,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::ClientArgs;
+use super::agents::AgentArgs;
 use super::client::{self, segment};
 use super::end::EndArgs;
 use super::error::Failed;
@@ -26,7 +27,7 @@ const TOKENS: &str = "/api/v1/fleet/task-tokens";
 
 #[derive(Subcommand)]
 pub(crate) enum WorkerVerb {
-    /// Run a worker: claim tasks and run a command for each.
+    /// Run a worker: claim tasks and run a command for each, or answer them with models.
     Run(Box<RunArgs>),
     /// List workers, newest first.
     List {
@@ -115,7 +116,9 @@ pub(crate) struct RunArgs {
     max_concurrent: u32,
     /// The command of each task, run by `sh -c`: the task is JSON on its standard input, its standard output the result.
     #[arg(long, value_name = "CMD", env = "FLEETWARD_WORKER_EXEC")]
-    exec: String,
+    exec: Option<String>,
+    #[command(flatten)]
+    agents: AgentArgs,
     /// A variable of this environment that the command gets too; may be repeated.
     #[arg(long = "env", value_name = "NAME", env = "FLEETWARD_WORKER_ENV", value_delimiter = ',')]
     env: Vec<String>,
@@ -258,6 +261,11 @@ async fn work(args: RunArgs, asked: &ClientArgs) -> Result<(), Failed> {
     let probes: Result<Vec<_>, _> = args.probes.iter().cloned().map(keyed).collect();
     let probes = probes.map_err(Failed::refused)?;
     let keys = args.org_key_file.as_deref().map(org_keys).transpose()?;
+    let command = args.exec.as_ref().map(|exec| {
+        let command = Command::new(exec).timeout(args.timeout_seconds);
+        args.env.iter().fold(command, |command, name| command.env(name))
+    });
+    let execute = args.agents.execute(command, args.timeout_seconds)?;
     let default = PathBuf::from(format!("fleetward-worker-{}.json", segment(&args.name)));
     let path = args.identity.clone().unwrap_or(default);
     let register = Register {
@@ -279,10 +287,6 @@ async fn work(args: RunArgs, asked: &ClientArgs) -> Result<(), Failed> {
     };
     tracing::info!(worker = identity.worker_id, server, "registered");
     let transport = HttpTransport::secured(&identity, tls).map_err(Failed::refused)?;
-    let mut command = Command::new(args.exec).timeout(args.timeout_seconds);
-    for name in args.env {
-        command = command.env(name);
-    }
     let options = WorkerOptions {
         seats: args.max_concurrent as usize,
         once: args.once,
@@ -292,10 +296,10 @@ async fn work(args: RunArgs, asked: &ClientArgs) -> Result<(), Failed> {
         ..WorkerOptions::default()
     };
     let summary = match keys {
-        None => Worker::new(transport, command, options).run(stop).await,
+        None => Worker::new(transport, execute, options).run(stop).await,
         Some(keys) => {
             let transport = SealedTransport::new(transport, keys);
-            Worker::new(transport, command, options).run(stop).await
+            Worker::new(transport, execute, options).run(stop).await
         }
     };
     let summary = summary.map_err(Failed::refused)?;

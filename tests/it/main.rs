@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod admission;
+mod agents;
 mod alerts;
 mod audit;
 // It takes a minute of doing nothing, and its name lets it begin first.

@@ -21,6 +21,7 @@ use tokio::process::{ChildStdin, Command as Process};
 use tokio::time::{sleep, timeout};
 
 use crate::execute::{Execute, Outcome, StopReason, TaskContext};
+use crate::progress::relay;
 use capture::{Head, Tail};
 use group::{Group, Pipes};
 use progress::Sieve;
@@ -130,7 +131,7 @@ impl Command {
             });
             let ending = tokio::select! {
                 ending = beside(pipes.as_mut(), self.watch(&mut group, cx)) => ending,
-                never = never(progress::relay(newest, cx)) => match never {},
+                never = never(relay(newest, cx)) => match never {},
             };
             group.signal(Signal::SIGKILL);
             if !ending.pipes_closed {

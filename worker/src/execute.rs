@@ -24,6 +24,13 @@ pub trait Execute: Send + Sync + 'static {
     async fn execute(&self, task: &Claimed, cx: TaskContext) -> Outcome;
 }
 
+#[async_trait]
+impl Execute for Box<dyn Execute> {
+    async fn execute(&self, task: &Claimed, cx: TaskContext) -> Outcome {
+        (**self).execute(task, cx).await
+    }
+}
+
 /// How an attempt ended.
 #[derive(Clone, PartialEq)]
 pub enum Outcome {

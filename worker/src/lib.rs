@@ -40,6 +40,7 @@
 //! accepted or refused. A worker with several seats claims as many tasks at once as it has free
 //! seats, and what ends while a report is under way is reported together.
 
+pub mod agent;
 mod attempt;
 mod backoff;
 mod claimer;
@@ -55,6 +56,7 @@ mod key_pair;
 mod org_keys;
 mod outbox;
 mod probe;
+mod progress;
 mod pulse;
 mod reporter;
 mod seat;
@@ -63,6 +65,7 @@ mod tokens;
 mod transport;
 mod worker;
 
+pub use agent::worker_credentials;
 pub use command::Command;
 pub use delivery::FINAL_DELIVERY;
 pub use execute::{Execute, FromFn, Outcome, Stop, StopReason, TaskContext, from_fn};

@@ -1,31 +1,17 @@
-//! Lines of a command's standard error that say how far it is: taken out of the errors and passed on, the newest at
-//! most once a second.
+//! Lines of a command's standard error that say how far it is: taken out of the errors and passed on.
 //!
 //! Standard error, because every language can write to it, shells and pipelines pass it on, and it costs no descriptor.
 
-use std::time::Duration;
-
 use serde_json::Value;
 use tokio::sync::watch;
-use tokio::time::sleep;
 
-use crate::execute::TaskContext;
-use crate::transport::TransportError;
+use crate::progress::Said;
 
 /// How a line begins that is a word of progress and no error.
 pub const PROGRESS_PREFIX: &str = "::progress ";
 /// How much of such a line is kept, in bytes. As JSON it takes at most six times as much, which is within what the
 /// control plane takes.
 pub const PROGRESS_CAP: usize = 8 * 1024;
-/// Between two words that are passed on; what was said meanwhile and is not the newest is dropped.
-const EVERY: Duration = Duration::from_secs(1);
-
-/// A word of progress.
-#[derive(Clone, PartialEq)]
-pub(super) struct Said {
-    percent: Option<u8>,
-    data: Value,
-}
 
 /// Parts words of progress from errors.
 pub(super) struct Sieve {
@@ -65,20 +51,6 @@ impl Sieve {
     fn may_be_progress(&self, next: &[u8]) -> bool {
         let missing = PROGRESS_PREFIX.as_bytes().get(self.line.len()..).unwrap_or_default();
         missing.starts_with(&next[..next.len().min(missing.len())])
-    }
-}
-
-/// Passes the newest word on, again and again; ends with the sieve.
-pub(super) async fn relay(mut newest: watch::Receiver<Option<Said>>, cx: &TaskContext) {
-    while newest.changed().await.is_ok() {
-        let Some(Said { percent, data }) = newest.borrow_and_update().clone() else { continue };
-        match cx.progress(percent, data).await {
-            Ok(()) => {}
-            // The next word may get through, or the one that was not sent if there is none.
-            Err(TransportError::Unavailable { .. }) => newest.mark_changed(),
-            Err(error) => tracing::debug!(%error, "a word of progress was not taken"),
-        }
-        sleep(EVERY).await;
     }
 }
 
