@@ -35,6 +35,7 @@ mod suspicions;
 mod tasks;
 mod tokens;
 mod worker;
+mod workflows;
 
 use std::process::ExitCode;
 
@@ -89,6 +90,9 @@ enum Verb {
     /// Tasks.
     #[command(subcommand)]
     Task(tasks::TaskVerb),
+    /// Workflows: what runs are made of.
+    #[command(subcommand)]
+    Workflow(workflows::WorkflowVerb),
     /// Tasks that failed for good.
     #[command(subcommand)]
     DeadLetter(dead_letters::DeadLetterVerb),
@@ -187,6 +191,7 @@ async fn run(cli: Cli) -> Result<(), Failed> {
         Verb::Sink(verb) => alerts::sinks(verb, &cli.client).await,
         Verb::Suspicion(verb) => suspicions::run(verb, &cli.client).await,
         Verb::Task(verb) => tasks::run(verb, &cli.client).await,
+        Verb::Workflow(verb) => workflows::run(verb, &cli.client),
         Verb::DeadLetter(verb) => dead_letters::run(verb, &cli.client).await,
         Verb::Model(verb) => models::run(verb, &cli.client).await,
         Verb::Policy(verb) => policy::run(verb, &cli.client).await,

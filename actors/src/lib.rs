@@ -22,6 +22,7 @@ pub mod plane;
 pub mod projector;
 pub mod seal;
 pub mod system;
+pub mod workflows;
 
 pub use cause::Cause;
 pub use config::Config;

@@ -1,6 +1,6 @@
 //! The limits of what callers may say, checked in their own `Handle` before anything enters a cell. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Kind, Refusal};
 use crate::fleet::dispatcher::matcher::WEIGHT_MAX;
@@ -103,9 +103,17 @@ pub fn requirement(wants: &Requirement) -> Result<(), Refusal> {
     if let Some(image) = &wants.image {
         printable("image", image, VALUE_MAX)?;
     }
-    at_most("conditions", wants.selector.len(), CONDITIONS_MAX)?;
-    wants.selector.iter().try_for_each(condition)?;
+    selector(&wants.selector)?;
     labels(&wants.labels)
+}
+
+/// Conditions on labels.
+///
+/// # Errors
+/// Says which one is wrong.
+pub fn selector(conditions: &BTreeSet<Condition>) -> Result<(), Refusal> {
+    at_most("conditions", conditions.len(), CONDITIONS_MAX)?;
+    conditions.iter().try_for_each(condition)
 }
 
 fn condition(condition: &Condition) -> Result<(), Refusal> {

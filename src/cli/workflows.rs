@@ -1,0 +1,138 @@
+//! `fleetward workflow`: definitions of workflows.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use fleetward_actors::workflows::definition::document::{self, Problems};
+use fleetward_actors::workflows::definition::lint::Level;
+use fleetward_actors::workflows::definition::{DOCUMENT_MAX, VERSION_SHOWN};
+use fleetward_actors::workflows::expression;
+use serde_json::{Value, json};
+
+use super::ClientArgs;
+use super::error::Failed;
+use super::print::{self, Output};
+
+#[derive(Subcommand)]
+pub(crate) enum WorkflowVerb {
+    /// Say everything that is wrong with a definition, and what is unwise in it, with line and column. Needs no server.
+    Lint(LintArgs),
+    /// Print the JSON Schema of definitions, for editors.
+    Schema,
+    /// Print what expressions can call.
+    Functions,
+}
+
+#[derive(Args)]
+pub(crate) struct LintArgs {
+    /// Files in YAML or JSON; `-` reads the standard input.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Fail on warnings too.
+    #[arg(long)]
+    strict: bool,
+}
+
+pub(crate) fn run(verb: WorkflowVerb, client: &ClientArgs) -> Result<(), Failed> {
+    match verb {
+        WorkflowVerb::Lint(args) => lint(&args, client.output),
+        WorkflowVerb::Schema => print::line(&format!("{:#}", document::schema())),
+        WorkflowVerb::Functions => {
+            let known = expression::functions();
+            let known: Vec<_> =
+                known.map(|known| json!({ "call": known.call, "gives": known.gives })).collect();
+            print::many(
+                client.output,
+                &json!({ "functions": known }),
+                "functions",
+                &["call", "gives"],
+            )
+        }
+    }
+}
+
+fn lint(args: &LintArgs, output: Output) -> Result<(), Failed> {
+    let mut reports = Vec::with_capacity(args.files.len());
+    for file in &args.files {
+        reports.push(report(&file.display().to_string(), &text(file)?));
+    }
+    let levels = || reports.iter().filter_map(|report| report["found"].as_array()).flatten();
+    let count = |level: Level| levels().filter(|one| one["level"] == level.as_str()).count();
+    let (errors, warnings) = (count(Level::Error), count(Level::Warning));
+    match output {
+        Output::Json => print::line(&json!({ "files": reports }).to_string())?,
+        Output::Table => reports.iter().try_for_each(say)?,
+    }
+    if errors > 0 || (args.strict && warnings > 0) {
+        return Err(Failed::refused(format!("{errors} errors, {warnings} warnings")));
+    }
+    Ok(())
+}
+
+fn text(file: &Path) -> Result<String, Failed> {
+    let unreadable = |error: std::io::Error| {
+        Failed::refused(format!("{} cannot be read: {error}", file.display()))
+    };
+    let mut text = String::new();
+    // One byte more than may be, so that the reader of documents says so.
+    let most = DOCUMENT_MAX as u64 + 1;
+    if file.as_os_str() == "-" {
+        std::io::stdin().take(most).read_to_string(&mut text).map_err(unreadable)?;
+    } else {
+        let file = std::fs::File::open(file).map_err(unreadable)?;
+        file.take(most).read_to_string(&mut text).map_err(unreadable)?;
+    }
+    Ok(text)
+}
+
+/// What is said of one file.
+fn report(file: &str, text: &str) -> Value {
+    match document::read(text) {
+        Ok(document) => {
+            let found = document.lint(None);
+            let found = found.iter().map(|lint| {
+                let (line, column) = lint.place.unzip();
+                entry(lint.level, line, column, &lint.path, &lint.message)
+            });
+            json!({
+                "file": file,
+                "name": document.definition.name,
+                "version": document.definition.version(),
+                "found": found.collect::<Vec<_>>(),
+            })
+        }
+        Err(Problems(problems)) => {
+            let found = problems.iter().map(|problem| {
+                entry(Level::Error, problem.line, problem.column, &problem.path, &problem.message)
+            });
+            json!({ "file": file, "found": found.collect::<Vec<_>>() })
+        }
+    }
+}
+
+fn entry(level: Level, line: Option<u32>, column: Option<u32>, path: &str, message: &str) -> Value {
+    json!({ "level": level.as_str(), "line": line, "column": column, "path": path, "message": message })
+}
+
+fn say(report: &Value) -> Result<(), Failed> {
+    let words = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let file = words(&report["file"]);
+    for one in report["found"].as_array().into_iter().flatten() {
+        let place = match (&one["line"], &one["column"]) {
+            (Value::Number(line), Value::Number(column)) => format!(":{line}:{column}"),
+            _ => String::new(),
+        };
+        let path = words(&one["path"]);
+        let about = if path.is_empty() { path } else { format!("{path}: ") };
+        let (level, message) = (words(&one["level"]), words(&one["message"]));
+        print::line(&format!("{file}{place}: {level}: {about}{message}"))?;
+    }
+    match report["version"].as_str() {
+        Some(version) => {
+            let version = version.get(..VERSION_SHOWN).unwrap_or(version);
+            print::line(&format!("{file}: {} {version}", words(&report["name"])))
+        }
+        None => Ok(()),
+    }
+}
