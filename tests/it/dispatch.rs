@@ -45,6 +45,9 @@ async fn story(place: Place) {
         ],
     ));
 
+    let caps = folder.path().join("caps.json");
+    std::fs::write(&caps, r#"{"caps": [{"pool": "default", "max": 7}]}"#).unwrap();
+    assert!(run(&server.base, &["policy", "set", caps.to_str().unwrap()]).status.success());
     server.crash_and_restart();
     let why = run(&server.base, &["task", "why", &urgent]);
     assert!(String::from_utf8_lossy(&why.stdout).contains("the organisation is paused"), "{why:?}");
@@ -52,6 +55,11 @@ async fn story(place: Place) {
     let metrics = reqwest::get(format!("{}/metrics", server.base)).await.unwrap();
     let metrics = metrics.text().await.unwrap();
     assert!(metrics.contains(held), "{metrics}");
+    for shown in
+        [r#"max{cell="1",cap="pool:default"} 7"#, r#"running{cell="1",cap="pool:default"} 0"#]
+    {
+        assert!(metrics.contains(&format!("fleetward_cap_{shown}")), "{metrics}");
+    }
     let doctor = run(&server.base, &["doctor", "--server", &server.base]);
     assert!(String::from_utf8_lossy(&doctor.stdout).contains("note  the organisation is paused"));
     let key = client.key(1).await;

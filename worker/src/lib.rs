@@ -60,6 +60,7 @@ mod progress;
 mod pulse;
 mod reporter;
 mod seat;
+mod silence;
 mod tls;
 mod tokens;
 mod transport;

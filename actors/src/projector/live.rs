@@ -18,7 +18,7 @@ use crate::fleet::watch::Watch;
 use crate::fleet::worker::Worker;
 use crate::system::org::{Org, Token};
 use crate::system::payload_key::PayloadKey;
-use crate::system::signer::SigningKey as AuditKey;
+use crate::system::signer::AuditKey;
 use crate::system::signing_key::SigningKey;
 
 /// A stream of any kind that this build knows.

@@ -15,7 +15,7 @@ use fleetward_runtime::{Actor, Context, Crash, Reply, StartError};
 use super::org::{Org, OrgEvent, Role, Token, TokenEvent};
 use super::payload_key::{PayloadKey, PayloadKeyEvent};
 use super::principals::{Change, KnownOrg, Principals};
-use super::signer::{Signer, SigningKey as AuditKey};
+use super::signer::{AuditKey, Signer};
 use super::signers::{Signers, SigningSecret};
 use super::signing_key::SigningKey;
 use crate::access::{self, ACCESS_ID, Access};

@@ -126,7 +126,7 @@ impl std::str::FromStr for PublicKey {
 
 /// What is stored of the key; its private half is sealed beside the event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SigningKey {
+pub struct AuditKey {
     /// Its 32 bytes, base64.
     pub public_key: String,
     /// When it was made, in microseconds UTC.
@@ -148,7 +148,7 @@ pub struct FormerKey {
 /// What can happen to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind")]
-pub enum SigningKeyEvent {
+pub enum AuditKeyEvent {
     /// It was made.
     #[serde(rename = "audit_key.created")]
     Created {
@@ -163,25 +163,25 @@ pub enum SigningKeyEvent {
     },
 }
 
-impl Fold for SigningKey {
-    type Event = SigningKeyEvent;
+impl Fold for AuditKey {
+    type Event = AuditKeyEvent;
     const KIND: &'static str = "audit_key";
 
-    fn kind(event: &SigningKeyEvent) -> &'static str {
+    fn kind(event: &AuditKeyEvent) -> &'static str {
         match event {
-            SigningKeyEvent::Created { .. } => "audit_key.created",
-            SigningKeyEvent::Rotated { .. } => "audit_key.rotated",
+            AuditKeyEvent::Created { .. } => "audit_key.created",
+            AuditKeyEvent::Rotated { .. } => "audit_key.rotated",
         }
     }
 
-    fn begin(event: &SigningKeyEvent, stamp: Stamp<'_>) -> Option<Self> {
-        let SigningKeyEvent::Created { public_key } = event else { return None };
+    fn begin(event: &AuditKeyEvent, stamp: Stamp<'_>) -> Option<Self> {
+        let AuditKeyEvent::Created { public_key } = event else { return None };
         let former = Vec::new();
         Some(Self { public_key: public_key.clone(), created_at: stamp.at, former })
     }
 
-    fn evolve(&mut self, event: &SigningKeyEvent, stamp: Stamp<'_>) {
-        let SigningKeyEvent::Rotated { public_key } = event else { return };
+    fn evolve(&mut self, event: &AuditKeyEvent, stamp: Stamp<'_>) {
+        let AuditKeyEvent::Rotated { public_key } = event else { return };
         let before = std::mem::replace(&mut self.public_key, public_key.clone());
         self.former.push(FormerKey { public_key: before, until: stamp.at });
         let excess = self.former.len().saturating_sub(FORMER_MAX);
@@ -197,7 +197,7 @@ impl Fold for SigningKey {
         "active"
     }
 
-    fn keeps_sealed(_event: &SigningKeyEvent) -> bool {
+    fn keeps_sealed(_event: &AuditKeyEvent) -> bool {
         true
     }
 }

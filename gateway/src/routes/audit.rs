@@ -14,7 +14,7 @@ use fleetward_actors::plane::{
     AuditEntry, AuditQuery, AuditSpan, AuditTrail, Content, Export, Start, Unsealed,
 };
 use fleetward_actors::seal::Sealed;
-use fleetward_actors::system::signer::{FormerKey, PublicKey, SigningKey};
+use fleetward_actors::system::signer::{self, FormerKey, PublicKey};
 use fleetward_wire::audit::{
     AuditEvent, AuditHead, AuditKey, AuditList, AuditQuery as Asked, ExportOpening, FormerAuditKey,
     SealedPart, UnsealedEvent, UnsealedList, UnsealedQuery,
@@ -95,7 +95,7 @@ pub(super) async fn rotate_key(
     audit_key(edge.plane.rotate_audit_key(&asking.caller).await?)
 }
 
-fn audit_key(known: SigningKey) -> Result<Json<AuditKey>, Problem> {
+fn audit_key(known: signer::AuditKey) -> Result<Json<AuditKey>, Problem> {
     let read = |text: &str| {
         text.parse::<PublicKey>().map_err(|error| Error::Unavailable(error.to_string()))
     };

@@ -10,6 +10,7 @@ use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::silence;
 use crate::tokens::Issued;
 use crate::transport::TransportError;
 
@@ -161,17 +162,7 @@ fn of_tls<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls
 
 /// No answer: it may or may not have been done.
 fn lost(error: &reqwest::Error) -> TransportError {
-    let kind = match () {
-        () if error.is_timeout() => "no answer in time",
-        () if error.is_connect() => "cannot connect",
-        () => "connection lost",
-    };
-    // The innermost cause is the system's own word; the outer ones name the URL again.
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    TransportError::unavailable(format!("{kind}: {cause}"))
+    TransportError::unavailable(silence::why(error))
 }
 
 fn meaning(

@@ -4,6 +4,8 @@ use fleetward_wire::workers::{ENDPOINT_MODELS_MAX, EndpointKind, MODEL_NAME_MAX}
 use reqwest::Response;
 use serde::Deserialize;
 
+use crate::silence;
+
 /// A list of models is some kilobytes; a hosted one with all their properties may have a megabyte.
 const LARGEST: usize = 4 << 20;
 /// Longest reason, in characters.
@@ -75,19 +77,7 @@ fn names(kind: EndpointKind, body: &[u8]) -> Result<Vec<String>, String> {
 }
 
 fn lost(error: &reqwest::Error) -> String {
-    let kind = match () {
-        () if error.is_timeout() => "no answer in time",
-        () if error.is_connect() => "cannot connect",
-        () => "connection lost",
-    };
-    // The innermost cause is the system's own word; the outer ones name the URL, which may hold a password.
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    let cause = if std::ptr::addr_eq(cause, error) { String::new() } else { format!(": {cause}") };
-    let said = format!("{kind}{cause}");
-    said.chars().filter(|c| !c.is_control()).take(REASON_MAX).collect()
+    silence::why(error).chars().filter(|c| !c.is_control()).take(REASON_MAX).collect()
 }
 
 #[cfg(test)]

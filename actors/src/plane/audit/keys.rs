@@ -8,14 +8,14 @@ use crate::plane::{Caller, ControlPlane};
 use crate::seal::Sealed;
 use crate::system::directory::Message;
 use crate::system::org::Role;
-use crate::system::signer::{Signer, SigningKey};
+use crate::system::signer::{AuditKey, Signer};
 
 impl AuditTrail {
     /// The key that signs heads now, and those before it: heads that they signed stay good.
     ///
     /// # Errors
     /// When the directory does not run.
-    pub async fn keys(&self) -> Result<SigningKey, Error> {
+    pub async fn keys(&self) -> Result<AuditKey, Error> {
         let keys = self.plane.ask_directory(|reply| Message::AuditKeys { reply }).await?;
         keys.ok_or_else(|| Error::Unavailable("the directory is starting".to_owned()))
     }
@@ -26,7 +26,7 @@ impl ControlPlane {
     ///
     /// # Errors
     /// When the caller is no administrator of the system.
-    pub async fn rotate_audit_key(&self, caller: &Caller) -> Result<SigningKey, Error> {
+    pub async fn rotate_audit_key(&self, caller: &Caller) -> Result<AuditKey, Error> {
         caller.role.may(Role::System)?;
         let ((signer, sealed), by) = (self.fresh_signer()?, caller.by.clone());
         self.ask_directory(|reply| Message::RotateSigner { signer, sealed, by, reply }).await?

@@ -11,7 +11,7 @@ use crate::fact::Fold;
 use crate::journal::Draft;
 use crate::seal::Sealed;
 use crate::system::principals::Change;
-use crate::system::signer::{SIGNER_ID, Signer, SigningKey as AuditKey, SigningKeyEvent};
+use crate::system::signer::{AuditKey, AuditKeyEvent, SIGNER_ID, Signer};
 
 impl State {
     /// Signs with this key if there is none yet.
@@ -26,7 +26,7 @@ impl State {
         }
         let log = self.log.clone();
         let mut draft = log.begin(cx.clock().wall_us());
-        let event = SigningKeyEvent::Created { public_key: signer.public().to_base64() };
+        let event = AuditKeyEvent::Created { public_key: signer.public().to_base64() };
         let by = Cause::system();
         let stamp = draft.push::<AuditKey>(SIGNER_ID, &event, &by, Some(sealed));
         self.audit_key = AuditKey::begin(&event, stamp);
@@ -46,7 +46,7 @@ impl State {
         };
         let log = self.log.clone();
         let mut draft = log.begin(cx.clock().wall_us());
-        let event = SigningKeyEvent::Rotated { public_key: signer.public().to_base64() };
+        let event = AuditKeyEvent::Rotated { public_key: signer.public().to_base64() };
         let stamp = draft.push::<AuditKey>(SIGNER_ID, &event, by, Some(sealed));
         key.evolve(&event, stamp);
         let key = key.clone();

@@ -12,7 +12,7 @@ use crate::seal::{CellKey, Key, KeyChange, KeyState, MasterKey, Purpose, Ring, S
 use crate::system::org::Org;
 use crate::system::payload_key::PayloadKey;
 use crate::system::principals::KnownOrg;
-use crate::system::signer::{Signer, SigningKey as AuditKey};
+use crate::system::signer::{AuditKey, Signer};
 use crate::system::signers::SigningSecret;
 use crate::system::signing_key::SigningKey;
 
