@@ -28,6 +28,7 @@ mod org_keys;
 mod orgs;
 mod policy;
 mod print;
+mod runs;
 mod serve;
 mod settings;
 mod signing_keys;
@@ -96,6 +97,9 @@ enum Verb {
     /// Tasks that failed for good.
     #[command(subcommand)]
     DeadLetter(dead_letters::DeadLetterVerb),
+    /// Runs of workflows.
+    #[command(subcommand)]
+    Run(runs::RunVerb),
     /// What models are called.
     #[command(subcommand)]
     Model(models::ModelVerb),
@@ -191,8 +195,9 @@ async fn run(cli: Cli) -> Result<(), Failed> {
         Verb::Sink(verb) => alerts::sinks(verb, &cli.client).await,
         Verb::Suspicion(verb) => suspicions::run(verb, &cli.client).await,
         Verb::Task(verb) => tasks::run(verb, &cli.client).await,
-        Verb::Workflow(verb) => workflows::run(verb, &cli.client),
         Verb::DeadLetter(verb) => dead_letters::run(verb, &cli.client).await,
+        Verb::Workflow(verb) => workflows::run(verb, &cli.client).await,
+        Verb::Run(verb) => runs::run(verb, &cli.client).await,
         Verb::Model(verb) => models::run(verb, &cli.client).await,
         Verb::Policy(verb) => policy::run(verb, &cli.client).await,
         Verb::Pause(args) => policy::pause("pause", args, &cli.client).await,

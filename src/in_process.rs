@@ -33,6 +33,13 @@ pub struct Running {
 }
 
 impl Running {
+    pub(crate) fn new(
+        stop: CancellationToken,
+        ended: JoinHandle<Result<Summary, WorkerError>>,
+    ) -> Self {
+        Self { stop, ended }
+    }
+
     /// Claims nothing more, lets running tasks end, and says what the worker did.
     pub async fn stop(self) -> Option<Summary> {
         self.stop.cancel();

@@ -38,6 +38,7 @@ pub mod ca;
 pub mod in_process;
 pub mod master_key;
 pub mod outbound;
+pub mod workflow;
 
 /// The README's programs are compiled with the tests.
 #[cfg(doctest)]
@@ -50,4 +51,7 @@ pub use fleetward_runtime as runtime;
 pub use fleetward_store as store;
 pub use fleetward_wire as wire;
 pub use fleetward_worker as worker;
-pub use fleetward_worker::{Outcome, TaskContext, from_fn, worker_credentials};
+pub use fleetward_worker::{
+    HandlerError, Handlers, Outcome, StepContext, TaskContext, from_fn, worker_credentials,
+};
+pub use workflow::Workflow;

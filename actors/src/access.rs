@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::fact::{Fold, Stamp};
-use crate::id::{OrgId, TaskId, TokenId};
+use crate::id::{OrgId, RunId, TaskId, TokenId};
 use crate::system::org::Role;
 
 /// The one stream of a cell.
@@ -79,10 +79,14 @@ pub enum Event {
     #[serde(rename = "payload.read")]
     PayloadRead {
         /// Of which.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
         tasks: Vec<TaskId>,
         /// Everything that is sealed beside these events; none: what is newest of each task.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         positions: Option<Stretch>,
+        /// Of which runs: inputs, outputs, error texts and what is asked at gates.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        runs: Vec<RunId>,
     },
     /// The record was exported.
     #[serde(rename = "audit.exported")]

@@ -14,6 +14,8 @@ use crate::id::WorkerId;
 use crate::system::principals::{Change, Principals};
 use crate::system::signers::{Signers, SigningSecret};
 use crate::system::signing_key::SigningKey;
+use crate::workflows::shelf::Shelf;
+use crate::workflows::workflow::Workflow;
 
 /// One thing to release.
 #[derive(Debug)]
@@ -51,6 +53,13 @@ pub enum Effect {
         index: Arc<ModelNames>,
         /// What is true now.
         overrides: Arc<Overrides>,
+    },
+    /// What is known of a workflow. Derived from the catalogue: rebuilt when its cell starts.
+    Workflow {
+        /// Where everybody reads.
+        index: Arc<Shelf>,
+        /// What is true now.
+        workflow: Arc<Workflow>,
     },
     /// An alert that was raised. Derived from its record: the alerts' actor reads the open ones when it starts.
     Alert {
@@ -90,6 +99,7 @@ impl Effect {
             Self::Credential { index, worker, credential } => index.set(worker, credential),
             Self::LegacyHeaders { index, off } => index.set_legacy_headers_off(off),
             Self::ModelNames { index, overrides } => index.set(overrides),
+            Self::Workflow { index, workflow } => index.set(workflow),
             Self::Alert { to, alert } => {
                 if let Err(unavailable) = to.send(alerts::Message::Raised { alert }) {
                     tracing::debug!(%unavailable, "an alert found nobody to tell");

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use fleetward_store::{CellId, Position};
 use serde::{Deserialize, Serialize};
@@ -61,6 +62,69 @@ ids! {
     TaskTokenId
     /// A key that task tokens are signed with: their `kid`.
     SigningKeyId
+}
+
+/// A run of a workflow: what its starter calls it, or a name that was made. At most [`RunId::MAX`] characters: letters,
+/// digits, `-`, `_` and `.`, beginning with a letter or a digit. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RunId(Arc<str>);
+
+impl RunId {
+    /// Longest id, in characters.
+    pub const MAX: usize = 128;
+
+    /// A fresh one of a workflow; those made later sort later.
+    pub fn fresh(workflow: &str) -> Self {
+        Self::made(&format!("{workflow}-{}", Uuid::now_v7().simple()))
+    }
+
+    /// One that was put together here.
+    pub(crate) fn made(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// No run: what stands in a recipe for conductors.
+    pub(crate) fn none() -> Self {
+        Self::made("")
+    }
+
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for RunId {
+    type Err = BadRunId;
+    fn from_str(text: &str) -> Result<Self, BadRunId> {
+        let letter = |byte: u8| byte.is_ascii_alphanumeric();
+        let rest = |byte: u8| letter(byte) || b"-_.".contains(&byte);
+        let fits = text.len() <= Self::MAX && text.bytes().all(rest);
+        match text.bytes().next() {
+            Some(first) if letter(first) && fits => Ok(Self(text.into())),
+            _ => Err(BadRunId),
+        }
+    }
+}
+
+/// Text that is no id of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the id of a run has 1 to 128 letters, digits, `-`, `_` and `.`, and begins with a letter or a digit"
+)]
+pub struct BadRunId;
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 impl AlertId {

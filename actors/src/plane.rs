@@ -56,7 +56,8 @@ pub use envelope::Envelope;
 pub use joining::{Enrollment, KeyProof, Registered};
 pub use operator::{
     AMEND_MAX, DEAD_SCAN, DeadGroup, DeadGroups, DeadLetters, Explanation, ModelsSeen, NewSubmit,
-    Operator, Receipt, SUBMIT_MAX, SUSPECTS_MAX, SinkSecret, TaskView,
+    NewRunStart, Operator, Receipt, RunFilter, RunPage, RunStarted, RunView, SUBMIT_MAX, SUSPECTS_MAX, SinkSecret,
+    TaskView, TimelineEntry,
 };
 pub use orgs::NewOperatorToken;
 pub use session::{
@@ -162,6 +163,8 @@ pub struct Caller {
     pub role: Role,
     /// In which organisation; none for a system token.
     pub org: Option<OrgId>,
+    /// What the token is called.
+    pub name: Arc<str>,
     /// How the record names the caller.
     pub by: Cause,
 }
@@ -212,7 +215,8 @@ impl ControlPlane {
             return Err(Refusal::new(Kind::Unauthenticated, "bad_token", detail).into());
         };
         let by = Cause::of(format!("token:{}", token.id));
-        Ok(Caller { token: token.id, role: token.role, org: token.org, by })
+        let name = token.name.as_str().into();
+        Ok(Caller { token: token.id, role: token.role, org: token.org, name, by })
     }
 
     /// The cell of a caller's own organisation.
@@ -366,6 +370,7 @@ async fn boot(
         projector: projector.clone(),
         progress: progress.clone(),
         notifier: notifier.clone(),
+        principals: principals.clone(),
         config: config.clone(),
     };
     let cells = ground.cells();

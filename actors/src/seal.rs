@@ -54,6 +54,16 @@ pub enum Purpose {
     Progress,
     /// The address and the secrets of a sink.
     Sink,
+    /// The input of a run.
+    RunInput,
+    /// The output of a run.
+    RunOutput,
+    /// The error text of a failed run.
+    RunError,
+    /// The payload of a signal.
+    Signal,
+    /// What is asked at a gate.
+    Gate,
 }
 
 /// A sealed value that does not open here. There is no fallback: whoever meets it answers an error.
@@ -83,6 +93,11 @@ impl Purpose {
             Self::Error => "error",
             Self::Progress => "progress",
             Self::Sink => "sink",
+            Self::RunInput => "run input",
+            Self::RunOutput => "run output",
+            Self::RunError => "run error",
+            Self::Signal => "signal",
+            Self::Gate => "gate",
         }
     }
 }

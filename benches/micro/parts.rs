@@ -118,6 +118,7 @@ fn dispatch(backlog: usize) -> Step {
         digest: "d".repeat(64),
         payload_bytes: PAYLOAD as u64,
         handling: Handling::default(),
+        step: None,
     };
     for _ in 0..backlog {
         let task = TaskId::fresh();

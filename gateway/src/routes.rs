@@ -8,6 +8,8 @@ mod payload_keys;
 mod policy;
 mod probes;
 mod remedies;
+mod run_shapes;
+mod runs;
 mod signing_keys;
 mod suspicions;
 mod task_shapes;
@@ -16,6 +18,7 @@ mod tasks;
 mod tokens;
 mod worker_protocol;
 mod workers;
+mod workflows;
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -93,6 +96,23 @@ pub(crate) fn router(edge: Edge) -> Router {
         .route("/api/v1/signing-keys", get(signing_keys::list).post(signing_keys::add))
         .route("/api/v1/signing-keys/{id}/promote", post(signing_keys::promote))
         .route("/api/v1/signing-keys/{id}/retire", post(signing_keys::retire))
+        .route("/api/v1/workflows", get(workflows::list).post(workflows::apply))
+        .route("/api/v1/workflows/{id}", get(workflows::get))
+        .route("/api/v1/workflows/{id}/retire", post(workflows::retire))
+        .route("/api/v1/runs", get(runs::list).post(runs::start))
+        .route("/api/v1/runs/{id}", get(runs::get))
+        .route("/api/v1/runs/{id}/input", get(runs::input))
+        .route("/api/v1/runs/{id}/why", get(runs::why))
+        .route("/api/v1/runs/{id}/timeline", get(runs::timeline))
+        .route("/api/v1/runs/{id}/approve", post(runs::approve))
+        .route("/api/v1/runs/{id}/reject", post(runs::reject))
+        .route("/api/v1/runs/{id}/signals", post(runs::signal))
+        .route("/api/v1/runs/{id}/pause", post(runs::pause))
+        .route("/api/v1/runs/{id}/resume", post(runs::resume))
+        .route("/api/v1/runs/{id}/cancel", post(runs::cancel))
+        .route("/api/v1/runs/{id}/retry", post(runs::retry))
+        .route("/api/v1/runs/{id}/discard", post(runs::discard))
+        .route("/api/v1/runs/{id}/fork", post(runs::fork))
         .route("/api/v1/system/actors", get(probes::actors))
         .route("/api/v1/system/audit", get(audit::list_of_system))
         .route("/api/v1/system/audit/head", get(audit::head_of_system))

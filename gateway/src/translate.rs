@@ -14,7 +14,7 @@ use fleetward_actors::{Error, Refusal, Session};
 use fleetward_store::StoredEvent;
 use fleetward_wire::audit::{AuditHead, ExportEvent};
 use fleetward_wire::payload_keys::SealedValue;
-use fleetward_wire::tasks::{Claimed, Report, ReportStatus};
+use fleetward_wire::tasks::{Claimed, ClaimedStep, Report, ReportStatus};
 use fleetward_wire::workers::{
     EndpointKind, Heartbeat, HeartbeatAnswer, LostTask, ModelsSeen, WorkerStatus,
 };
@@ -29,7 +29,7 @@ const DEPTH_MAX: usize = 64;
 
 /// What a claim is answered with.
 pub fn claimed<V: Json>(session: &Session, lease: Duration, offer: Offer) -> Claimed<V> {
-    let Offer { task, attempt, claim_token, wants, payload, claimed_at } = offer;
+    let Offer { task, attempt, claim_token, wants, payload, claimed_at, step } = offer;
     Claimed {
         run_id: task.to_string(),
         org_id: session.org().to_string(),
@@ -44,6 +44,11 @@ pub fn claimed<V: Json>(session: &Session, lease: Duration, offer: Offer) -> Cla
         attempt,
         claim_token: claim_token.into(),
         lease_seconds: lease.as_secs_f64(),
+        handler: wants.handler.clone(),
+        step: step.map(|step| ClaimedStep {
+            workflow_run_id: step.run.to_string(),
+            key: step.key.to_string(),
+        }),
     }
 }
 

@@ -51,7 +51,7 @@ pub(crate) struct Filter {
     /// For this model.
     #[arg(long)]
     model: Option<String>,
-    /// That failed because of `reported`, `attempts_exhausted` or `deadline_exceeded`.
+    /// That failed because of `reported`, `attempts_exhausted`, `deadline_exceeded` or `timed_out`.
     #[arg(long)]
     reason: Option<String>,
 }

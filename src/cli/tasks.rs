@@ -93,6 +93,9 @@ pub(crate) struct SubmitArgs {
     /// The sandbox image that its worker must be able to run.
     #[arg(long)]
     image: Option<String>,
+    /// The handler that its worker must have registered.
+    #[arg(long)]
+    handler: Option<String>,
     /// The network policy that its worker must be able to enforce: `none`, `restricted` or `open`.
     #[arg(long, value_name = "POLICY")]
     network: Option<String>,
@@ -203,6 +206,7 @@ async fn submit(args: SubmitArgs, asked: &ClientArgs) -> Result<(), Failed> {
     let mut body = json!({
         "payload": payload, "pool": args.pool, "model": args.model, "labels": labels,
         "selector": args.conditions, "sandbox": args.sandbox, "image": args.image,
+        "handler": args.handler,
         "network": args.network, "worker_id": args.worker, "priority": args.priority,
         "not_before": args.not_before, "deadline": args.deadline, "retry": retry,
         "spread": args.spread,

@@ -108,6 +108,9 @@ pub(crate) struct RunArgs {
         value_delimiter = ','
     )]
     images: Vec<String>,
+    /// A handler that it serves, `*` at its end for all that begin so; may be repeated. Steps of workflows name one.
+    #[arg(long = "handler", value_name = "NAME", env = "FLEETWARD_WORKER_HANDLERS", value_delimiter = ',')]
+    handlers: Vec<String>,
     /// A network policy that it can enforce: `none`, `restricted` or `open`; may be repeated.
     #[arg(long = "network", value_name = "POLICY", value_parser = word::<NetworkPolicy>, env = "FLEETWARD_WORKER_NETWORKS", value_delimiter = ',')]
     networks: Vec<NetworkPolicy>,
@@ -276,6 +279,7 @@ async fn work(args: RunArgs, asked: &ClientArgs) -> Result<(), Failed> {
         labels: args.labels.into_iter().collect(),
         sandbox: args.sandbox,
         images: args.images,
+        handlers: args.handlers,
         networks: args.networks,
         max_concurrent: args.max_concurrent,
         ..Register::default()

@@ -11,11 +11,35 @@ use fleetward_actors::workflows::expression;
 use serde_json::{Value, json};
 
 use super::ClientArgs;
+use super::client::segment;
 use super::error::Failed;
 use super::print::{self, Output};
 
+const WORKFLOWS: &str = "/api/v1/workflows";
+
 #[derive(Subcommand)]
 pub(crate) enum WorkflowVerb {
+    /// Make a document what new runs of its workflow get; runs that exist keep theirs.
+    Apply {
+        /// The document, YAML or JSON; `-` reads it from standard input.
+        #[arg(short, long, value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// List workflows.
+    List,
+    /// Show a workflow.
+    Show {
+        /// Its name.
+        name: String,
+        /// The version, or its first characters [default: the newest].
+        #[arg(long)]
+        version: Option<String>,
+    },
+    /// Let nobody start runs of a workflow any more; runs that exist go on.
+    Retire {
+        /// Its name.
+        name: String,
+    },
     /// Say everything that is wrong with a definition, and what is unwise in it, with line and column. Needs no server.
     Lint(LintArgs),
     /// Print the JSON Schema of definitions, for editors.
@@ -34,8 +58,24 @@ pub(crate) struct LintArgs {
     strict: bool,
 }
 
-pub(crate) fn run(verb: WorkflowVerb, client: &ClientArgs) -> Result<(), Failed> {
+pub(crate) async fn run(verb: WorkflowVerb, client: &ClientArgs) -> Result<(), Failed> {
     match verb {
+        WorkflowVerb::Apply { file } => {
+            let body = json!({ "document": text(&file)? });
+            let applied = client.client()?.post(WORKFLOWS, &body).await?;
+            print::one(client.output, &applied, &["name", "version", "status"])
+        }
+        WorkflowVerb::List => {
+            let listed = client.client()?.get(WORKFLOWS).await?;
+            let fields = ["name", "version", "status", "description"];
+            print::many(client.output, &listed, "workflows", &fields)
+        }
+        WorkflowVerb::Show { name, version } => show(&name, version, client).await,
+        WorkflowVerb::Retire { name } => {
+            let path = format!("{WORKFLOWS}/{}/retire", segment(&name));
+            let retired = client.client()?.post(&path, &json!({})).await?;
+            print::one(client.output, &retired, &["name", "version", "status"])
+        }
         WorkflowVerb::Lint(args) => lint(&args, client.output),
         WorkflowVerb::Schema => print::line(&format!("{:#}", document::schema())),
         WorkflowVerb::Functions => {
@@ -50,6 +90,18 @@ pub(crate) fn run(verb: WorkflowVerb, client: &ClientArgs) -> Result<(), Failed>
             )
         }
     }
+}
+
+async fn show(name: &str, version: Option<String>, client: &ClientArgs) -> Result<(), Failed> {
+    let version = version.map(|version| format!("?version={}", segment(&version)));
+    let path = format!("{WORKFLOWS}/{}{}", segment(name), version.unwrap_or_default());
+    let shown = client.client()?.get(&path).await?;
+    if client.output.is_json() {
+        return print::line(&shown.to_string());
+    }
+    let fields = ["name", "description", "status", "version", "shown"];
+    print::one(client.output, &shown, &fields)?;
+    print::line(&format!("{:#}", shown["definition"]))
 }
 
 fn lint(args: &LintArgs, output: Output) -> Result<(), Failed> {

@@ -17,9 +17,13 @@ use super::credentials::Credentials;
 use super::models::ModelNames;
 use super::{dispatcher, registry};
 use crate::config::Config;
-use crate::id::WorkerId;
+use crate::id::{RunId, WorkerId};
 use crate::journal::{self, Positions};
 use crate::projector::{self, Progress};
+use crate::system::principals::Principals;
+use crate::workflows::conductor::{self, Nursery, Runs, Siblings};
+use crate::workflows::shelf::Shelf;
+use crate::workflows::{catalogue, clockwork};
 
 /// The cells of this server, by number.
 pub type Cells = Family<CellId, OrgCell>;
@@ -37,6 +41,8 @@ pub struct Ground {
     pub progress: Arc<Progress>,
     /// Takes alerts out of the process.
     pub notifier: Arc<Notifier>,
+    /// Who the organisations are, with their keys.
+    pub principals: Arc<Principals>,
     /// Limits and terms.
     pub config: Arc<Config>,
 }
@@ -58,8 +64,23 @@ pub struct OrgCell {
     pub credentials: Arc<Credentials>,
     /// What names of models are read by.
     pub models: Arc<ModelNames>,
+    /// Workflows and their runs.
+    pub workflows: Workflows,
     /// How far it has come.
     pub positions: Arc<Positions>,
+}
+
+/// What callers hold of an organisation's workflows.
+#[derive(Debug, Clone)]
+pub struct Workflows {
+    /// Takes new definitions.
+    pub catalogue: Address<catalogue::Message>,
+    /// What is in it.
+    pub shelf: Arc<Shelf>,
+    /// Conductors of runs.
+    pub runs: Runs,
+    /// Where runs that are about to be started are announced.
+    pub nursery: Arc<Nursery>,
 }
 
 impl Ground {
@@ -125,11 +146,13 @@ impl Ground {
             config: self.config.clone(),
         };
         let alerts_keeper = keeper.clone();
+        let (workflows, staff) = self.workflows(cell, &keeper, &dispatcher, &models);
         let dispatcher_args = dispatcher::Args {
             keeper,
             registry: registry.clone(),
             connections: connections.clone(),
             anomaly: anomaly.clone(),
+            runs: workflows.runs.clone(),
             config: self.config.clone(),
             cell: cell.to_string(),
         };
@@ -149,6 +172,7 @@ impl Ground {
             ))
             .child(ChildSpec::actor::<alerts::State>("alerts", alerts.clone(), alerts_args))
             .child(ChildSpec::family("connections", &connections))
+            .children(staff)
             .child(ChildSpec::supervisor(
                 "watch",
                 self.watch((anomaly, anomaly_args), (courier, courier_args)),
@@ -161,9 +185,60 @@ impl Ground {
             connections,
             credentials,
             models,
+            workflows,
             positions,
         };
         (handle, ChildSpec::supervisor(cell.to_string(), spec))
+    }
+
+    /// The catalogue of workflows, the conductors of runs, and what starts those.
+    fn workflows(
+        &self,
+        cell: CellId,
+        keeper: &keeper::Handle,
+        dispatcher: &Address<dispatcher::Message>,
+        models: &Arc<ModelNames>,
+    ) -> (Workflows, Vec<ChildSpec>) {
+        let (shelf, nursery) = (Arc::<Shelf>::default(), Arc::<Nursery>::default());
+        let siblings = Siblings::default();
+        let args = conductor::Args {
+            run: RunId::none(),
+            cell,
+            keeper: keeper.clone(),
+            dispatcher: dispatcher.clone(),
+            runs: siblings.clone(),
+            nursery: nursery.clone(),
+            shelf: shelf.clone(),
+            models: models.clone(),
+            principals: self.principals.clone(),
+            store: self.store.clone(),
+            projector: self.projector.clone(),
+            config: self.config.clone(),
+        };
+        let (budget, backoff) = (self.config.budget, self.config.backoff);
+        let spec = FamilySpec { budget, backoff, exhausted: Exhausted::Halt };
+        let runs = Family::new(spec, move |run: &RunId| {
+            let address = Address::new(format!("cell {cell} run {run}"));
+            let args = conductor::Args { run: run.clone(), ..args.clone() };
+            let child = ChildSpec::actor::<conductor::State>("run", address.clone(), args);
+            (address, child.restart(Restart::Transient))
+        });
+        // The first and only time: this cell is made once.
+        let _ = siblings.set(runs.clone());
+        let catalogue = Address::new(format!("cell {cell} catalogue"));
+        let catalogue_args = catalogue::Args { keeper: keeper.clone(), shelf: shelf.clone() };
+        let clockwork_args = clockwork::Args {
+            keeper: keeper.clone(),
+            nursery: nursery.clone(),
+            runs: runs.clone(),
+        };
+        let clockwork = Address::new(format!("cell {cell} clockwork"));
+        let staff = vec![
+            ChildSpec::actor::<catalogue::State>("catalogue", catalogue.clone(), catalogue_args),
+            ChildSpec::family("runs", &runs),
+            ChildSpec::actor::<clockwork::State>("clockwork", clockwork, clockwork_args),
+        ];
+        (Workflows { catalogue, shelf, runs, nursery }, staff)
     }
 
     /// Those that own no events: a crash of one restarts it alone.

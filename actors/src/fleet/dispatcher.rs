@@ -34,6 +34,9 @@ use crate::fact::Fold;
 use crate::guard::guarded;
 use crate::id::{TaskId, WorkerId};
 use crate::journal::{CellLog, Draft};
+use crate::seal::Sealed;
+use crate::workflows::conductor::{self, Runs, StepEnded};
+use crate::workflows::run::Seen;
 use book::{Book, Match, Served};
 use gauges::Gauges;
 use matcher::Poll;
@@ -58,6 +61,8 @@ pub struct Args {
     pub connections: Connections,
     /// Looks at what was counted.
     pub anomaly: Address<anomaly::Message>,
+    /// Conductors of the runs that tasks are steps of.
+    pub runs: Runs,
     /// Caps and budgets.
     pub config: Arc<Config>,
     /// Label of the cell in metrics.
@@ -238,6 +243,7 @@ impl State {
             digest: new.digest,
             payload_bytes: new.payload_bytes,
             handling: new.handling,
+            step: new.step,
         };
         let stamp = draft.push::<Task>(new.id, &event, by, Some(new.payload.clone()));
         self.book.apply(new.id, &event, stamp);
@@ -303,6 +309,7 @@ impl State {
             attempt,
             wants: task.wants.clone(),
             submitted: task.submitted,
+            step: task.step.clone(),
             payload: self.book.take_payload(id),
             claimed_at: draft.at(),
         };
@@ -364,6 +371,28 @@ impl State {
             }
             _ => self.log.answer(reply, ()),
         }
+    }
+
+    /// A task is closed: whoever waits for that is told, and the run that it is a step of at once, for it is of this cell.
+    fn closed(&mut self, task: TaskId, sealed: Option<Sealed>, draft: &mut Draft<'_>) {
+        self.tell_watchers(task, draft);
+        let Some(task) = self.book.task(task) else { return };
+        let Some(step) = &task.step else { return };
+        let Some(run) = self.args.runs.get(&step.run) else {
+            // Its conductor looks for itself when it starts.
+            return self.args.runs.start(step.run.clone());
+        };
+        let claimed_at = task.attempt.as_ref().map(|attempt| attempt.claimed_at);
+        let ended = Box::new(StepEnded {
+            key: step.key.clone(),
+            task: task.id,
+            failed: task.phase.failure().map(str::to_owned),
+            at: task.ended,
+            sealed,
+            seen: Seen { attempts: task.attempts(), claimed_at },
+        });
+        // As above: one that is between two lives looks.
+        let _ = run.send(conductor::Message::StepEnded { ended });
     }
 
     fn tell_watchers(&mut self, task: TaskId, draft: &mut Draft<'_>) {

@@ -20,6 +20,8 @@ pub const MODELS_MAX: usize = 128;
 pub const POOLS_MAX: usize = 64;
 /// Most sandbox images of a worker.
 pub const IMAGES_MAX: usize = 256;
+/// Most handlers of a worker.
+pub const HANDLERS_MAX: usize = 512;
 /// Most projects that one worker takes tasks of besides its own.
 pub const PROJECTS_MAX: usize = 64;
 /// Most conditions of a task on labels, and most values of one.
@@ -102,6 +104,9 @@ pub fn requirement(wants: &Requirement) -> Result<(), Refusal> {
     }
     if let Some(image) = &wants.image {
         printable("image", image, VALUE_MAX)?;
+    }
+    if let Some(handler) = &wants.handler {
+        name("handler", handler)?;
     }
     selector(&wants.selector)?;
     labels(&wants.labels)

@@ -1,6 +1,7 @@
 //! What a task is and what can happen to it. Pure: no clock, no mailbox, no database.
 
 mod handling;
+mod phase;
 mod requirement;
 
 use std::collections::BTreeSet;
@@ -12,110 +13,11 @@ use serde::{Deserialize, Serialize};
 use crate::fact::{Fold, Stamp};
 use crate::id::{TaskId, WorkerId};
 pub use handling::{Handling, PRIORITY_DEFAULT, PRIORITY_MAX, Retry};
+pub use phase::{Attempt, Ending, Failure, Phase, StepRef};
 pub use requirement::{Condition, Network, Operator, Profile, Requirement, Sandbox};
 
 /// Most workers that a task remembers to avoid.
 const AVOID_MAX: usize = 16;
-
-/// One claim of a task by a worker.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attempt {
-    /// Counts the claims of the task, from 1.
-    pub number: u32,
-    /// Who claimed it.
-    pub worker: WorkerId,
-    /// The claim's own name, given by the worker: repeating it gives the same task again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request: Option<String>,
-    /// When, in microseconds UTC.
-    pub claimed_at: i64,
-    /// It was reported as failed, and the task is to be tried again.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub failed: bool,
-}
-
-/// Where a task stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Phase {
-    /// In the queue.
-    Waiting,
-    /// Its last attempt holds the lease.
-    Leased,
-    /// A result was accepted, at this time.
-    Completed {
-        /// Microseconds UTC.
-        at: i64,
-    },
-    /// It failed for good, at this time.
-    Failed {
-        /// Microseconds UTC.
-        at: i64,
-        /// Why.
-        why: Failure,
-    },
-    /// Somebody took it back, at this time.
-    Cancelled {
-        /// Microseconds UTC.
-        at: i64,
-    },
-    /// It had failed, and somebody let it go, at this time.
-    Discarded {
-        /// Microseconds UTC.
-        at: i64,
-    },
-}
-
-/// Why a task failed for good.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Failure {
-    /// Its worker said so, as often as it is tried.
-    Reported,
-    /// Too many attempts ended without a report.
-    AttemptsExhausted,
-    /// It was not done by its deadline.
-    DeadlineExceeded,
-}
-
-impl Failure {
-    /// The word on the wire and in lists.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Reported => "reported",
-            Self::AttemptsExhausted => "attempts_exhausted",
-            Self::DeadlineExceeded => "deadline_exceeded",
-        }
-    }
-}
-
-/// Why an attempt ended without a result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Ending {
-    /// Nobody renewed the lease in time.
-    Lapsed,
-    /// The answer to the poll was never read.
-    Unread,
-    /// The worker gave it back.
-    HandedBack,
-    /// The worker was revoked.
-    Revoked,
-    /// The worker started anew.
-    Rebooted,
-    /// An older client claimed although all its seats were taken.
-    Overflow,
-}
-
-impl Ending {
-    /// Whether the attempt counts to the cap: one that was handed back or never read does not.
-    pub fn counts(self) -> bool {
-        match self {
-            Self::Lapsed | Self::Rebooted | Self::Overflow => true,
-            Self::Unread | Self::HandedBack | Self::Revoked => false,
-        }
-    }
-}
 
 /// A task, without its payload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -165,6 +67,12 @@ pub struct Task {
     /// The newest attempt whose late report was refused, so that the record has each once.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub refused: u32,
+    /// The step of a run that it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<StepRef>,
+    /// Of the step of a run: position of the event that its result or its last error is sealed beside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Position>,
     /// Where it stands.
     pub phase: Phase,
     /// Position of its last event.
@@ -181,10 +89,6 @@ pub struct Progress {
     /// How much is done, 0 to 100, where the worker says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub percent: Option<u8>,
-}
-
-fn is_false(value: &bool) -> bool {
-    !value
 }
 
 fn is_zero(value: &u32) -> bool {
@@ -212,6 +116,9 @@ pub enum Event {
         /// How it is to be treated.
         #[serde(default, skip_serializing_if = "Handling::is_default")]
         handling: Handling,
+        /// The step of a run that it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        step: Option<StepRef>,
     },
     /// A worker got it.
     #[serde(rename = "task.claimed")]
@@ -381,7 +288,8 @@ impl Fold for Task {
     }
 
     fn begin(event: &Event, stamp: Stamp<'_>) -> Option<Self> {
-        let Event::Submitted { task, wants, request, payload_bytes, handling, .. } = event else {
+        let Event::Submitted { task, wants, request, payload_bytes, handling, step, .. } = event
+        else {
             return None;
         };
         Some(Self {
@@ -402,6 +310,8 @@ impl Fold for Task {
             error_at: None,
             error_group: None,
             refused: 0,
+            step: step.clone(),
+            ended: None,
             phase: Phase::Waiting,
             updated: stamp.seq,
         })
@@ -436,7 +346,8 @@ impl Fold for Task {
                 self.failures += 1;
                 self.phase = Phase::Waiting;
                 self.ready_at = Some(*ready_at);
-                (self.error_at, self.error_group) = (Some(stamp.seq), group.clone());
+                let told = group.as_ref().map(|_| stamp.seq);
+                (self.error_at, self.error_group) = (told, group.clone());
                 self.attempt.iter_mut().for_each(|attempt| attempt.failed = true);
                 self.spread_from(*worker);
             }
@@ -445,12 +356,17 @@ impl Fold for Task {
                 self.progress = Some(Progress { seq, at, percent });
             }
             Event::ReportRefused { attempt, .. } => self.refused = self.refused.max(*attempt),
-            Event::Completed { .. } => self.phase = Phase::Completed { at: stamp.at },
+            Event::Completed { .. } => {
+                self.phase = Phase::Completed { at: stamp.at };
+                self.ended = self.step.as_ref().map(|_| stamp.seq);
+            }
             Event::Failed { why, group, .. } => {
                 self.phase = Phase::Failed { at: stamp.at, why: *why };
                 if group.is_some() {
                     self.error_group = group.clone();
                 }
+                let told = Some(stamp.seq).filter(|_| group.is_some()).or(self.error_at);
+                self.ended = told.filter(|_| self.step.is_some());
             }
             Event::Cancelled { .. } => self.phase = Phase::Cancelled { at: stamp.at },
             Event::Discarded { .. } => self.phase = Phase::Discarded { at: stamp.at },
@@ -491,6 +407,7 @@ pub(crate) fn sample() -> Task {
         digest: String::new(),
         payload_bytes: 0,
         handling: Handling::default(),
+        step: None,
     };
     let stamp = Stamp { seq: 1, at: 0, by: "t" };
     Task::begin(&event, stamp).expect("a submit begins a task")

@@ -10,12 +10,13 @@ use crate::fleet::task::{Phase, Task};
 use crate::id::TaskId;
 use crate::seal::{Purpose, Sealed, Unreadable};
 use crate::system::principals::KnownOrg;
+use crate::workflows::run::Place;
 
-/// Something sealed of a task. It has no content in `Debug`.
+/// Something sealed of a task or a run. It has no content in `Debug`.
 #[derive(Clone)]
 pub struct Envelope {
     known: Arc<KnownOrg>,
-    task: TaskId,
+    subject: Arc<[u8]>,
     purpose: Purpose,
     sealed: Sealed,
 }
@@ -27,7 +28,14 @@ impl Envelope {
         purpose: Purpose,
         sealed: Sealed,
     ) -> Self {
-        Self { known: known.clone(), task, purpose, sealed }
+        let subject = task.0.as_bytes().as_slice().into();
+        Self { known: known.clone(), subject, purpose, sealed }
+    }
+
+    /// A value of a run.
+    pub(super) fn of_run(known: &Arc<KnownOrg>, place: &Place, sealed: Sealed) -> Self {
+        let (purpose, subject) = place.what.bound();
+        Self { known: known.clone(), subject: subject.into(), purpose, sealed }
     }
 
     /// What a task's row holds: the result of a completed one, else its last error.
@@ -44,13 +52,13 @@ impl Envelope {
     /// # Errors
     /// When it does not open: it was changed or moved, or its key is retired. There is no fallback.
     pub fn open(&self) -> Result<Bytes, Unreadable> {
-        self.known.ring.open(self.purpose, self.task.0.as_bytes(), &self.sealed)
+        self.known.ring.open(self.purpose, &self.subject, &self.sealed)
     }
 }
 
 impl fmt::Debug for Envelope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Envelope({} of {}, {:?})", self.purpose.as_str(), self.task, self.sealed)
+        write!(f, "Envelope({}, {:?})", self.purpose.as_str(), self.sealed)
     }
 }
 

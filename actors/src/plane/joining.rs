@@ -36,6 +36,8 @@ pub struct Enrollment {
     pub sandbox: Sandbox,
     /// Sandbox images that it can run; one that ends with `*` stands for all that begin so.
     pub images: Vec<String>,
+    /// Handlers that it has registered; one that ends with `*` stands for all that begin so.
+    pub handlers: Vec<String>,
     /// Network policies that it can enforce.
     pub networks: BTreeSet<Network>,
     /// How many tasks at once.
@@ -69,6 +71,7 @@ impl Default for Enrollment {
             labels: BTreeMap::new(),
             sandbox: Sandbox::None,
             images: Vec::new(),
+            handlers: Vec::new(),
             networks: BTreeSet::new(),
             max_concurrent: 1,
             proof: None,
@@ -215,6 +218,7 @@ fn application(
         labels: enrollment.labels,
         sandbox: enrollment.sandbox,
         images: enrollment.images,
+        handlers: enrollment.handlers,
         networks: enrollment.networks,
         seats: enrollment.max_concurrent,
         secret_hash,
@@ -230,6 +234,7 @@ fn check(enrollment: &Enrollment) -> Result<(), Refusal> {
     input::names("models", &enrollment.models, input::MODELS_MAX)?;
     input::labels(&enrollment.labels)?;
     input::names("images", &enrollment.images, input::IMAGES_MAX)?;
+    input::names("handlers", &enrollment.handlers, input::HANDLERS_MAX)?;
     if let Some(identity) = &enrollment.certificate {
         certificate::usable(identity)?;
     }

@@ -5,8 +5,10 @@ mod alerts;
 mod governing;
 mod remedies;
 mod ring;
+mod runs;
 mod submit;
 mod suspicions;
+mod workflows;
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -37,6 +39,7 @@ use crate::seal::{Purpose, Sealed};
 use crate::system::org::Role;
 use crate::system::principals::KnownOrg;
 pub use alerts::SinkSecret;
+pub use runs::{NewRunStart, RunFilter, RunPage, RunStarted, RunView, TimelineEntry};
 pub use remedies::{AMEND_MAX, DEAD_SCAN, DeadGroup, DeadGroups, DeadLetters, Explanation};
 pub use submit::{NewSubmit, Receipt, SUBMIT_MAX};
 pub use suspicions::SUSPECTS_MAX;
@@ -49,6 +52,7 @@ pub struct Operator {
     by: Cause,
     role: Role,
     token: TokenId,
+    name: Arc<str>,
 }
 
 /// A task as its organisation sees it.
@@ -79,7 +83,8 @@ pub struct ModelsSeen {
 
 impl Operator {
     pub(super) fn new(plane: ControlPlane, known: Arc<KnownOrg>, caller: &Caller) -> Self {
-        Self { plane, known, by: caller.by.clone(), role: caller.role, token: caller.token }
+        let (by, name) = (caller.by.clone(), caller.name.clone());
+        Self { plane, known, by, role: caller.role, token: caller.token, name }
     }
 
     /// Whether the caller may do what `needed` may. Every call asks it itself.

@@ -8,9 +8,10 @@ use crate::access::{Event as Access, Stretch};
 use crate::error::Error;
 use crate::fact::{Fold, split_stream};
 use crate::fleet::task::Task;
-use crate::id::TaskId;
+use crate::id::{RunId, TaskId};
 use crate::seal::{Purpose, Ring, Sealed, Unreadable};
 use crate::system::org::Role;
+use crate::workflows::run::Run;
 
 /// Most events of one page.
 pub const UNSEALED_MAX: usize = 200;
@@ -62,24 +63,44 @@ impl std::fmt::Debug for Content {
 /// Opens what is sealed beside an event with the keys of its organisation.
 pub fn open(ring: &Ring, stored: &StoredEvent) -> Content {
     let Some(bytes) = stored.event.sealed.clone() else { return Content::Nothing };
-    let Some((task, purpose)) = readable(stored) else { return Content::Secret };
-    match ring.open(purpose, task.0.as_bytes(), &Sealed::from_bytes(bytes)) {
+    let Some((whose, purpose)) = readable(stored) else { return Content::Secret };
+    let subject = match &whose {
+        Whose::Task(task) => task.0.as_bytes().as_slice(),
+        Whose::Run(run) => run.as_str().as_bytes(),
+    };
+    match ring.open(purpose, subject, &Sealed::from_bytes(bytes)) {
         Ok(content) => Content::Open(content),
         Err(error) => Content::Unreadable(error),
     }
 }
 
-/// The task whose content is sealed beside an event, and what it is for.
-fn readable(stored: &StoredEvent) -> Option<(TaskId, Purpose)> {
+/// Whose content is sealed beside an event.
+enum Whose {
+    Task(TaskId),
+    Run(RunId),
+}
+
+/// Whose content is sealed beside an event, and what it is for.
+fn readable(stored: &StoredEvent) -> Option<(Whose, Purpose)> {
     let purpose = match stored.event.kind.as_ref() {
         "task.submitted" => Purpose::Payload,
         "task.completed" => Purpose::Result,
         "task.failed" | "task.retry_scheduled" => Purpose::Error,
         "task.progressed" => Purpose::Progress,
+        "run.started" => Purpose::RunInput,
+        "run.completed" => Purpose::RunOutput,
+        "run.failed" => Purpose::RunError,
+        "run.signalled" => Purpose::Signal,
+        "run.gate_opened" => Purpose::Gate,
         _ => return None,
     };
     let (kind, id) = split_stream(&stored.event.stream);
-    Some((id.parse().ok().filter(|_| kind == Task::KIND)?, purpose))
+    let whose = match kind {
+        Task::KIND => Whose::Task(id.parse().ok()?),
+        Run::KIND => Whose::Run(id.parse().ok()?),
+        _ => return None,
+    };
+    Some((whose, purpose))
 }
 
 impl Operator {
@@ -105,15 +126,23 @@ impl Operator {
 
     async fn note_unsealed(&self, page: &[StoredEvent]) -> Result<(), Error> {
         let sealed = page.iter().filter(|stored| stored.event.sealed.is_some());
-        let mut tasks: Vec<_> = sealed.filter_map(|stored| Some(readable(stored)?.0)).collect();
+        let (mut tasks, mut runs) = (Vec::new(), Vec::new());
+        for (whose, _) in sealed.filter_map(readable) {
+            match whose {
+                Whose::Task(task) => tasks.push(task),
+                Whose::Run(run) => runs.push(run),
+            }
+        }
         let (Some(first), Some(last)) = (page.first(), page.last()) else { return Ok(()) };
-        if tasks.is_empty() {
+        if tasks.is_empty() && runs.is_empty() {
             return Ok(());
         }
         tasks.sort_unstable();
         tasks.dedup();
+        runs.sort_unstable();
+        runs.dedup();
         let positions = Some(Stretch { first: first.seq, last: last.seq });
-        let event = Access::PayloadRead { tasks, positions };
+        let event = Access::PayloadRead { tasks, runs, positions };
         self.plane().note(self.number(), event, self.by().clone()).await
     }
 }

@@ -17,7 +17,7 @@ use crate::access::Event;
 use crate::cause::Cause;
 use crate::error::Error;
 use crate::fleet::registry;
-use crate::id::{TaskId, TokenId};
+use crate::id::{RunId, TaskId, TokenId};
 use crate::system::directory;
 use recent::Recent;
 use tally::Tally;
@@ -35,6 +35,7 @@ pub(super) struct Watch {
     refused: DashMap<CellId, Tally>,
     sign_ins: Recent<(TokenId, Option<IpAddr>)>,
     reads: Recent<(TokenId, TaskId)>,
+    run_reads: Recent<(TokenId, RunId)>,
 }
 
 impl ControlPlane {
@@ -111,10 +112,37 @@ impl ControlPlane {
         if tasks.is_empty() {
             return Ok(());
         }
-        let event = Event::PayloadRead { tasks: tasks.clone(), positions: None };
+        let event = Event::PayloadRead {
+            tasks: tasks.clone(),
+            runs: Vec::new(),
+            positions: None,
+        };
         let noted = self.note(cell, event, by.clone()).await;
         if noted.is_err() {
             tasks.iter().for_each(|task| reads.forget(&(token, *task)));
+        }
+        noted
+    }
+
+    /// The same for runs.
+    pub(super) async fn note_run_reads(
+        &self,
+        cell: CellId,
+        (token, by): (TokenId, &Cause),
+        mut runs: Vec<RunId>,
+    ) -> Result<(), Error> {
+        if by.origin().is_none() {
+            return Ok(());
+        }
+        let (reads, now) = (&self.shared.watch.run_reads, self.shared.clock.wall_us());
+        runs.retain(|run| reads.is_new((token, run.clone()), now, READ_WINDOW_US));
+        if runs.is_empty() {
+            return Ok(());
+        }
+        let event = Event::PayloadRead { tasks: Vec::new(), runs: runs.clone(), positions: None };
+        let noted = self.note(cell, event, by.clone()).await;
+        if noted.is_err() {
+            runs.into_iter().for_each(|run| reads.forget(&(token, run)));
         }
         noted
     }

@@ -20,6 +20,8 @@ use crate::system::org::{Org, Token};
 use crate::system::payload_key::PayloadKey;
 use crate::system::signer::AuditKey;
 use crate::system::signing_key::SigningKey;
+use crate::workflows::run::Run;
+use crate::workflows::workflow::Workflow;
 
 /// A stream of any kind that this build knows.
 pub struct Live(Box<dyn Folding>);
@@ -77,6 +79,8 @@ impl Live {
             Access::KIND => Known::<Access>::begin(stored),
             AuditKey::KIND => Known::<AuditKey>::begin(stored),
             SigningKey::KIND => Known::<SigningKey>::begin(stored),
+            Run::KIND => Known::<Run>::begin(stored),
+            Workflow::KIND => Known::<Workflow>::begin(stored),
             _ => Err(unfoldable(stored.seq, &stored.event, "a stream of an unknown kind")),
         }
     }
@@ -100,6 +104,8 @@ impl Live {
             Access::KIND => Known::<Access>::read(row),
             AuditKey::KIND => Known::<AuditKey>::read(row),
             SigningKey::KIND => Known::<SigningKey>::read(row),
+            Run::KIND => Known::<Run>::read(row),
+            Workflow::KIND => Known::<Workflow>::read(row),
             kind => Err(Unfoldable {
                 seq: row.updated,
                 stream: format!("{kind}/{}", row.id),

@@ -145,6 +145,7 @@ fn begins(event: &Event) -> bool {
     matches!(
         event.kind.as_ref(),
         "task.submitted"
+            | "run.started"
             | "alert.raised"
             | "sink.created"
             | "worker.registered"

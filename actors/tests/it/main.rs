@@ -14,3 +14,4 @@ mod life;
 mod notifying;
 mod outage;
 mod rotation;
+mod runs;

@@ -167,8 +167,9 @@ fn which(query: &DeadLetterQuery) -> Result<DeadLetters, Problem> {
         Some("reported") => Some(Failure::Reported),
         Some("attempts_exhausted") => Some(Failure::AttemptsExhausted),
         Some("deadline_exceeded") => Some(Failure::DeadlineExceeded),
+        Some("timed_out") => Some(Failure::TimedOut),
         Some(_) => {
-            let detail = "reason must be reported, attempts_exhausted or deadline_exceeded";
+            let detail = "reason must be reported, attempts_exhausted, deadline_exceeded or timed_out";
             return Err(Problem::unprocessable("invalid_reason", detail));
         }
     };

@@ -28,6 +28,7 @@ pub(super) fn new_submit(
         priority: asked.priority.unwrap_or(PRIORITY_DEFAULT),
         not_before: time("not_before", asked.not_before.as_deref())?,
         deadline: time("deadline", asked.deadline.as_deref())?,
+        timeout_ms: asked.timeout_seconds.map(timeout).transpose()?,
         retry: asked.retry.map(retry).transpose()?.unwrap_or_default(),
         spread: asked.spread,
     };
@@ -39,6 +40,7 @@ pub(super) fn new_submit(
         selector: asked.selector.into_iter().map(condition).collect(),
         sandbox: asked.sandbox.map(sandbox).unwrap_or_default(),
         image: asked.image,
+        handler: asked.handler,
         network: asked.network.map(network),
         worker: asked.worker_id.as_deref().map(worker).transpose()?,
         handling,
@@ -53,6 +55,14 @@ fn time(field: &str, text: Option<&str>) -> Result<Option<i64>, Refusal> {
         micros(text).ok_or_else(|| Refusal::invalid("invalid_time", detail))
     };
     text.map(read).transpose()
+}
+
+fn timeout(seconds: f64) -> Result<u64, Refusal> {
+    if (0.001..=1e9).contains(&seconds) {
+        return Ok((seconds * 1_000.0) as u64);
+    }
+    let detail = "timeout_seconds must be between 0.001 and 1000000000";
+    Err(Refusal::invalid("invalid_timeout", detail))
 }
 
 fn retry(asked: RetryPolicy) -> Result<Retry, Refusal> {
@@ -169,6 +179,10 @@ fn result_of(task: &Task, result: Option<Envelope>) -> Result<Ends, Problem> {
         Phase::Failed { why: Failure::AttemptsExhausted, .. } => {
             let attempts = task.attempts();
             let error = format!("given up: {attempts} attempts ended without a report");
+            (None, Some(Secret::new(error)))
+        }
+        Phase::Failed { why: Failure::TimedOut, .. } => {
+            let error = "given up: its last attempt took too long".to_owned();
             (None, Some(Secret::new(error)))
         }
         Phase::Failed { why: Failure::DeadlineExceeded, .. } => {

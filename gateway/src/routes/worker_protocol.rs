@@ -62,6 +62,7 @@ pub(super) async fn register(
         labels: asked.labels,
         sandbox: asked.sandbox.map(sandbox).unwrap_or_default(),
         images: asked.images,
+        handlers: asked.handlers,
         networks: asked.networks.into_iter().map(network).collect(),
         max_concurrent: asked.max_concurrent,
         proof,

@@ -21,7 +21,7 @@ pub struct DeadLetterQuery {
     /// For this model, in any spelling.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// That failed for this reason: `reported`, `attempts_exhausted` or `deadline_exceeded`.
+    /// That failed for this reason: `reported`, `attempts_exhausted`, `deadline_exceeded` or `timed_out`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// At most so many, 1..200.

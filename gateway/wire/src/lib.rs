@@ -20,6 +20,7 @@ pub mod task_tokens;
 pub mod tasks;
 pub mod tokens;
 pub mod workers;
+pub mod workflows;
 
 use std::collections::BTreeMap;
 

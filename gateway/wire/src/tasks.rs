@@ -1,72 +1,16 @@
 //! Tasks: submitted and looked at by operators; claimed, reported and handed back by workers.
 
+mod claims;
+
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::problem::Problem;
 use crate::workers::{NetworkPolicy, SandboxLevel};
+pub use claims::{Claim, Claimed, ClaimedMany, ClaimedStep};
+
 use crate::{Done, Labels, Secret, Timestamp, null_is_default, payload_keys::SealedValue};
-
-/// `POST /api/v1/fleet/claim`: a worker has a free seat. The body may be empty.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Claim {
-    /// How long to wait for work, in seconds; 0 looks once. Default 5, clamped to 0..60.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub poll_timeout: Option<f64>,
-    /// Names this claim: repeating it after a lost answer gives the same task again.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub claim_request_id: Option<String>,
-    /// Different in every life of the worker's process.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub boot_id: Option<String>,
-    /// Most tasks that the worker takes, 1..=1000. With it the answer is [`ClaimedMany`].
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_tasks: Option<u32>,
-    /// The numbers of the organisation's keys that the worker holds: payloads then come as `payload_sealed`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub org_keys: Vec<u32>,
-}
-
-/// The answer to [`Claim`], 200; where there is no work it is 204 without a body.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Claimed<V = Value> {
-    /// The task.
-    pub run_id: String,
-    /// The organisation it belongs to.
-    pub org_id: String,
-    /// The project it belongs to.
-    pub project_id: Option<String>,
-    /// The pool it was submitted to.
-    pub pool: String,
-    /// The model it needs, by its canonical name.
-    pub model: Option<String>,
-    /// The labels it asked for.
-    pub labels: Labels,
-    /// What to do. Null for a worker that holds the organisation's key.
-    pub payload: Secret<V>,
-    /// What to do, for a worker that holds the organisation's key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub payload_sealed: Option<SealedValue>,
-    /// Who claimed it.
-    pub worker_id: String,
-    /// When, by the server's clock.
-    pub claimed_at: Timestamp,
-    /// Which claim of this task it is; the first is 1.
-    pub attempt: u32,
-    /// Proof of this claim, presented with every word about it.
-    pub claim_token: Secret,
-    /// How long the attempt stays this worker's without a heartbeat, in seconds.
-    pub lease_seconds: f64,
-}
-
-/// The answer to a [`Claim`] with `max_tasks`, 200; where there is no work it is 204 without a body.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ClaimedMany<V = Value> {
-    /// At least one; no more than were asked for, nor than the worker has free seats.
-    pub tasks: Vec<Claimed<V>>,
-}
 
 /// How an attempt ended, in the words of the worker.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize)]
@@ -294,6 +238,9 @@ pub struct TaskSubmit<V = Value> {
     /// The sandbox image that its worker must be able to run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// The handler that its worker must have registered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handler: Option<String>,
     /// The network policy that its worker must be able to enforce.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network: Option<NetworkPolicy>,
@@ -309,6 +256,9 @@ pub struct TaskSubmit<V = Value> {
     /// It fails unless it is done by then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
+    /// How long one attempt may take, in seconds; then it counts as failed. Absent: as long as its lease is renewed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout_seconds: Option<f64>,
     /// What happens when an attempt fails. Absent: the task fails.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetryPolicy>,
@@ -426,7 +376,7 @@ pub struct TaskView {
     /// How many of its attempts were reported as failed.
     #[serde(default)]
     pub failures: u32,
-    /// Why it failed: `reported`, `attempts_exhausted` or `deadline_exceeded`.
+    /// Why it failed: `reported`, `attempts_exhausted`, `deadline_exceeded` or `timed_out`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// What names all dead letters with such an error.

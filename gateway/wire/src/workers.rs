@@ -26,6 +26,9 @@ pub struct Register {
     /// Sandbox images that it can run; one that ends with `*` stands for all that begin so.
     #[serde(deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<String>,
+    /// Handlers that it has registered; one that ends with `*` stands for all that begin so.
+    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
+    pub handlers: Vec<String>,
     /// Network policies that it can enforce.
     #[serde(deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
     pub networks: Vec<NetworkPolicy>,
@@ -52,6 +55,7 @@ impl Default for Register {
             labels: Labels::new(),
             sandbox: None,
             images: Vec::new(),
+            handlers: Vec::new(),
             networks: Vec::new(),
             max_concurrent: 1,
             enrollment_key: None,

@@ -146,6 +146,13 @@ impl SupervisorSpec {
         self.children.push(child);
         self
     }
+
+    /// Adds children, to be started after those added before and in this order.
+    #[must_use]
+    pub fn children(mut self, children: impl IntoIterator<Item = ChildSpec>) -> Self {
+        self.children.extend(children);
+        self
+    }
 }
 
 impl fmt::Debug for ChildSpec {

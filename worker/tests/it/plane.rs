@@ -273,6 +273,8 @@ pub(crate) fn task(run_id: &str) -> Claimed {
         attempt: 1,
         claim_token: format!("token-of-{run_id}").into(),
         lease_seconds: LEASE.as_secs_f64(),
+        handler: None,
+        step: None,
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use fleetward_runtime::Reply;
 use fleetward_store::{Origin, Position};
 
-use crate::fleet::task::Requirement;
+use crate::fleet::task::{Requirement, StepRef};
 use crate::fleet::worker::Standing;
 use crate::id::TaskId;
 use crate::seal::Sealed;
@@ -37,6 +37,8 @@ pub struct Granted {
     pub payload: Option<Sealed>,
     /// When, in microseconds UTC.
     pub claimed_at: i64,
+    /// The step of a run that it is.
+    pub step: Option<StepRef>,
 }
 
 /// An attempt that the dispatcher says this worker holds.

@@ -1,4 +1,5 @@
-//! When which task must be looked at again: to be queued, to fail at its deadline, to be given to anybody. Pure.
+//! When which task must be looked at again: to be queued, to fail at its deadline, to lose an attempt that takes too long, to be
+//! given to anybody. Pure.
 
 use std::collections::BTreeSet;
 
@@ -47,10 +48,16 @@ pub(super) fn avoids(task: &Task, now: i64) -> bool {
     !task.avoid.is_empty() && task.ready_at.is_none_or(|at| now < at + AVOID_FOR)
 }
 
+/// When the attempt that runs has taken too long, in microseconds UTC.
+pub(super) fn overtime(task: &Task) -> Option<i64> {
+    let most = task.handling.timeout_ms?.saturating_mul(1_000);
+    Some(task.lease()?.claimed_at.saturating_add_unsigned(most))
+}
+
 fn times(task: &Task) -> impl Iterator<Item = i64> {
     let waits = task.phase == Phase::Waiting;
     let deadline = task.handling.deadline.filter(|_| !task.is_closed());
     let ready = task.ready_at.filter(|_| waits);
     let anybody = ready.filter(|_| !task.avoid.is_empty()).map(|at| at + AVOID_FOR);
-    [deadline, ready, anybody].into_iter().flatten()
+    [deadline, ready, anybody, overtime(task)].into_iter().flatten()
 }

@@ -80,7 +80,7 @@ impl State {
             let failed = Event::Failed { attempt, worker, why, digest: None, group: None };
             let stamp = draft.push::<Task>(id, &failed, &self.by_system, None);
             self.book.apply(id, &failed, stamp);
-            self.tell_watchers(id, draft);
+            self.closed(id, None, draft);
         } else {
             self.place(&[id], draft);
         }
@@ -132,6 +132,7 @@ impl State {
                 submitted: task.submitted,
                 payload: None,
                 claimed_at: lease.claimed_at,
+                step: task.step.clone(),
             })
         };
         let tasks: Vec<_> = self.book.leases(worker).filter_map(of_claim).collect();

@@ -14,7 +14,7 @@ use crate::fleet::anomaly::Census;
 use crate::fleet::connection;
 use crate::fleet::policy::Policy;
 use crate::fleet::registry::{Asked, Roster, Seat};
-use crate::fleet::task::{Ending, Handling, Requirement, Task};
+use crate::fleet::task::{Ending, Handling, Requirement, StepRef, Task};
 use crate::id::{TaskId, WorkerId};
 use crate::seal::Sealed;
 
@@ -37,6 +37,8 @@ pub struct NewTask {
     pub request: Option<String>,
     /// Under an idempotency key: there was no record of the task when the rows stood here.
     pub absent_at: Position,
+    /// The step of a run that it is.
+    pub step: Option<StepRef>,
 }
 
 /// What became of a submit.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use fleetward_runtime::{Context, Reply};
 use fleetward_store::Origin;
 
+use super::agenda::overtime;
 use super::message::{Amended, Known, Subject};
 use super::remedy::{self, Remedy};
-use super::report::Claimant;
+use super::report::{Claimant, try_again};
 use super::{Message, State};
 use crate::cause::Cause;
 use crate::effect::Effect;
@@ -81,7 +82,7 @@ impl State {
                 self.seats_freed(worker, vec![(id, attempt)], draft);
             }
             if self.book.task(id).is_some_and(Task::is_closed) {
-                self.tell_watchers(id, draft);
+                self.closed(id, None, draft);
             }
         }
         let task = self.book.task(id).cloned();
@@ -97,11 +98,38 @@ impl State {
             let Some(task) = self.book.task(id).filter(|task| !task.is_closed()) else { continue };
             match task.handling.deadline {
                 Some(deadline) if deadline <= now => self.miss_deadline(id, &mut draft),
+                _ if overtime(task).is_some_and(|at| at <= now) => {
+                    self.time_out(id, &mut draft);
+                }
                 _ => self.place(&[id], &mut draft),
             }
         }
         self.place_woken(&mut draft);
         draft.submit();
+    }
+
+    /// An attempt took too long: it failed, and is tried again like any other that did.
+    fn time_out(&mut self, id: TaskId, draft: &mut Draft<'_>) {
+        let Some(task) = self.book.task(id) else { return };
+        let Some(lease) = task.lease() else { return };
+        let (attempt, worker) = (lease.number, lease.worker);
+        let event = match try_again(task, true, draft.at(), rand::random()) {
+            Some(ready_at) => {
+                Event::RetryScheduled { attempt, worker, ready_at, digest: None, group: None }
+            }
+            None => {
+                let why = Failure::TimedOut;
+                Event::Failed { attempt, worker, why, digest: None, group: None }
+            }
+        };
+        let stamp = draft.push::<Task>(id, &event, &self.by_system, None);
+        self.book.apply(id, &event, stamp);
+        if self.book.task(id).is_some_and(Task::is_closed) {
+            self.closed(id, None, draft);
+        } else {
+            self.place(&[id], draft);
+        }
+        self.seats_freed(worker, vec![(id, attempt)], draft);
     }
 
     fn miss_deadline(&mut self, id: TaskId, draft: &mut Draft<'_>) {
@@ -113,7 +141,7 @@ impl State {
         let event = Event::Failed { attempt, worker, why, digest: None, group: None };
         let stamp = draft.push::<Task>(id, &event, &self.by_system, None);
         self.book.apply(id, &event, stamp);
-        self.tell_watchers(id, draft);
+        self.closed(id, None, draft);
         if let Some((worker, attempt)) = held {
             self.seats_freed(worker, vec![(id, attempt)], draft);
         }

@@ -52,6 +52,9 @@ pub fn judge(task: &Task, claimant: Claimant, status: Status) -> Result<Judgemen
         Phase::Failed { why: Failure::AttemptsExhausted, .. } => {
             return closed("task_closed", "the task failed: too many attempts were lost");
         }
+        Phase::Failed { why: Failure::TimedOut, .. } => {
+            return closed("task_closed", "the task failed: its last attempt took too long");
+        }
         Phase::Failed { why: Failure::DeadlineExceeded, .. } => {
             return closed("task_closed", "the task failed: it was not done by its deadline");
         }

@@ -135,10 +135,11 @@ impl State {
             },
         };
         let by = self.book.author(worker);
+        let kept = sealed.as_ref().map(Sealed::kept);
         let stamp = draft.push::<Task>(task, &event, &by, sealed);
         self.book.apply(task, &event, stamp);
         if self.book.task(task).is_some_and(Task::is_closed) {
-            self.tell_watchers(task, draft);
+            self.closed(task, kept, draft);
         } else {
             self.place(&[task], draft);
         }

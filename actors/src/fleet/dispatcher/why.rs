@@ -89,6 +89,10 @@ fn failed(task: &Task, at: i64, why: Failure) -> String {
             format!("its worker reported a failure ({})", tries(task.failures + 1))
         }
         Failure::AttemptsExhausted => format!("{} were lost", tries(task.crashes)),
+        Failure::TimedOut => {
+            let most = task.handling.timeout_ms.unwrap_or_default();
+            format!("its last attempt took longer than {most} ms")
+        }
         Failure::DeadlineExceeded => {
             let deadline = task.handling.deadline.map_or_else(String::new, time);
             format!("it was not done by its deadline, {deadline}")
@@ -251,6 +255,13 @@ fn lines(wants: &Requirement) -> Vec<Line<'_>> {
             text: format!("runs image {image:?}"),
             test: Box::new(move |seated| seated.profile.runs_image(image)),
             have: Box::new(|profile| profile.images.iter().cloned().collect()),
+        });
+    }
+    if let Some(handler) = &wants.handler {
+        lines.push(Line {
+            text: format!("has registered the handler {handler:?}"),
+            test: Box::new(move |seated| seated.profile.has_handler(handler)),
+            have: Box::new(|profile| profile.handlers.iter().cloned().collect()),
         });
     }
     if let Some(network) = wants.network {

@@ -46,6 +46,8 @@ pub struct Application {
     pub sandbox: Sandbox,
     /// Sandbox images that it can run; one that ends with `*` stands for all that begin so.
     pub images: Vec<String>,
+    /// Handlers that it has registered; one that ends with `*` stands for all that begin so.
+    pub handlers: Vec<String>,
     /// Network policies that it can enforce.
     pub networks: BTreeSet<Network>,
     /// How many tasks at once.
@@ -234,6 +236,7 @@ fn narrow(
         images: application.images.iter().cloned().collect(),
         networks: application.networks.clone(),
         pinned: None,
+        handlers: application.handlers.iter().cloned().collect(),
     };
     Ok((profile, spelled))
 }
@@ -342,6 +345,7 @@ mod tests {
             labels: [("project_id".into(), "forged".into()), ("gpu".into(), "no".into())].into(),
             sandbox: Sandbox::None,
             images: Vec::new(),
+            handlers: Vec::new(),
             networks: BTreeSet::new(),
             seats: 1,
             secret_hash: "s".into(),

@@ -20,6 +20,9 @@ pub struct Handling {
     /// It fails unless it is done by this time, in microseconds UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<i64>,
+    /// How long one attempt may take, in milliseconds; then it counts as failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
     /// What happens when an attempt fails.
     #[serde(skip_serializing_if = "Retry::is_default")]
     pub retry: Retry,
@@ -48,6 +51,7 @@ impl Default for Handling {
             priority: PRIORITY_DEFAULT,
             not_before: None,
             deadline: None,
+            timeout_ms: None,
             retry: Retry::default(),
             spread: false,
         }

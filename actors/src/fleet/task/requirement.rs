@@ -35,6 +35,9 @@ pub struct Requirement {
     /// This worker and no other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<WorkerId>,
+    /// The handler that the worker must have registered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handler: Option<String>,
 }
 
 /// One condition on the labels of a worker.
@@ -118,6 +121,9 @@ pub struct Profile {
     /// Who it is, where tasks are pinned to it: then it is a party of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinned: Option<WorkerId>,
+    /// Handlers that it has registered; one that ends with `*` stands for all that begin so.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub handlers: BTreeSet<String>,
 }
 
 impl Sandbox {
@@ -152,6 +158,7 @@ impl Profile {
             && wanted.image.as_ref().is_none_or(|image| self.runs_image(image))
             && wanted.network.is_none_or(|network| self.networks.contains(&network))
             && wanted.worker.is_none_or(|worker| self.pinned == Some(worker))
+            && wanted.handler.as_ref().is_none_or(|handler| self.has_handler(handler))
     }
 
     /// Whether its worker works for the project of such a task.
@@ -162,10 +169,12 @@ impl Profile {
 
     /// Whether its worker can run this sandbox image.
     pub fn runs_image(&self, image: &str) -> bool {
-        self.images.iter().any(|known| match known.strip_suffix('*') {
-            Some(start) => image.starts_with(start),
-            None => known == image,
-        })
+        names(&self.images, image)
+    }
+
+    /// Whether its worker has registered this handler.
+    pub fn has_handler(&self, handler: &str) -> bool {
+        names(&self.handlers, handler)
     }
 
     /// Every project that it works for.
@@ -173,6 +182,14 @@ impl Profile {
         let shared = self.shared_with.iter().filter(|name| self.project.as_ref() != Some(name));
         std::iter::once(self.project.as_ref()).chain(shared.map(Some))
     }
+}
+
+/// Whether one of these names it; one that ends with `*` names all that begin so.
+fn names(known: &BTreeSet<String>, wanted: &str) -> bool {
+    known.iter().any(|known| match known.strip_suffix('*') {
+        Some(start) => wanted.starts_with(start),
+        None => known == wanted,
+    })
 }
 
 #[cfg(test)]
@@ -219,6 +236,7 @@ mod tests {
             images: ["ghcr.io/acme/*".to_owned(), "python:3.13".to_owned()].into(),
             networks: [Network::None].into(),
             pinned: Some(me),
+            handlers: ["draft".to_owned(), "media.*".to_owned()].into(),
         };
         let base = Requirement {
             project: Some("health".into()),
@@ -250,6 +268,9 @@ mod tests {
             (with(&|w| w.network = Some(Network::Open)), false),
             (with(&|w| w.worker = Some(me)), true),
             (with(&|w| w.worker = Some(WorkerId::fresh())), false),
+            (with(&|w| w.handler = Some("draft".into())), true),
+            (with(&|w| w.handler = Some("media.cut".into())), true),
+            (with(&|w| w.handler = Some("publish".into())), false),
         ];
         for (wants, expected) in table {
             assert_eq!(worker.fits(&wants), expected, "{wants:?}");

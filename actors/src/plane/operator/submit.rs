@@ -49,6 +49,8 @@ pub struct NewSubmit {
     pub network: Option<Network>,
     /// The one worker that may have it.
     pub worker: Option<WorkerId>,
+    /// The handler that its worker must have registered.
+    pub handler: Option<String>,
     /// How it is to be treated.
     pub handling: Handling,
     /// What the worker gets: JSON.
@@ -187,6 +189,7 @@ impl Operator {
             payload_bytes: task.payload.len() as u64,
             request: task.request.clone(),
             absent_at,
+            step: None,
         };
         let tasks = open.iter().map(new_task).collect();
         let (by, within) = (self.by.clone(), self.plane.shared.config.answer_within);
@@ -218,6 +221,7 @@ impl Operator {
             image: new.image,
             network: new.network,
             worker: new.worker,
+            handler: new.handler,
         };
         input::requirement(&wants)?;
         input::handling(&new.handling, self.plane.shared.clock.wall_us())?;

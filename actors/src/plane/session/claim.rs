@@ -11,7 +11,7 @@ use super::{Session, TAG_MAX};
 use crate::error::{Error, Refusal};
 use crate::fleet::connection::{self, Grant, Granted, Poll, PollAnswer};
 use crate::fleet::input;
-use crate::fleet::task::Requirement;
+use crate::fleet::task::{Requirement, StepRef};
 use crate::id::TaskId;
 use crate::plane::delivery::{Delivery, ParkedPoll, first_of};
 use crate::plane::envelope::unreadable;
@@ -51,6 +51,8 @@ pub struct Offer {
     pub payload: Bytes,
     /// When, in microseconds UTC.
     pub claimed_at: i64,
+    /// The step of a run that it is.
+    pub step: Option<StepRef>,
 }
 
 /// Tasks for the worker: at least one.
@@ -121,12 +123,12 @@ impl Session {
     }
 
     fn offer(&self, granted: Granted) -> Result<Offer, Error> {
-        let Granted { task, attempt, wants, payload, claimed_at, .. } = granted;
+        let Granted { task, attempt, wants, payload, claimed_at, step, .. } = granted;
         let sealed = payload.ok_or_else(|| internal(&"a task has no payload"))?;
         let opened = self.known.ring.open(Purpose::Payload, task.0.as_bytes(), &sealed);
         let payload = opened.map_err(|error| unreadable(task, error))?;
         let claim_token = self.claim_token(task, attempt);
-        Ok(Offer { task, attempt, claim_token, wants, payload, claimed_at })
+        Ok(Offer { task, attempt, claim_token, wants, payload, claimed_at, step })
     }
 
     /// Reads the payloads that were not in memory, all at once. One that has been in memory for so long that its key

@@ -80,6 +80,7 @@ impl Definition {
             image: routing.image,
             network: routing.network,
             worker: None,
+            handler: step.handler.clone(),
         }
     }
 }

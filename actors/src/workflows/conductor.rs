@@ -1,0 +1,270 @@
+//! The conductor of one run: it plans what comes next, and makes tasks, waits and ends of it. Told by callers who start,
+//! decide, signal and end, by the dispatcher of tasks that are closed, and by other conductors of child runs; tells the
+//! journal, and the dispatcher which tasks it wants.
+//!
+//! It owns the events of its run. What it wants of the dispatcher has ids that follow from the run, and is asked for again
+//! whenever it may have been lost.
+
+mod act;
+mod commands;
+mod ended;
+mod message;
+mod outbox;
+mod reading;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dashmap::DashMap;
+use fleetward_runtime::{Actor, Address, Context, Crash, Family, Reply, StartError, Timer};
+use fleetward_store::{CellId, Store};
+
+use super::definition::Definition;
+use super::plan::Values;
+use super::run::Run;
+use super::shelf::Shelf;
+use crate::config::Config;
+use crate::effect::Effect;
+use crate::fact::{self, Fold};
+use crate::fleet::cell::keeper;
+use crate::fleet::dispatcher;
+use crate::fleet::models::ModelNames;
+use crate::id::RunId;
+use crate::journal::CellLog;
+use crate::projector;
+use crate::system::principals::{KnownOrg, Principals};
+pub(crate) use commands::same_request;
+use outbox::Outbox;
+pub use message::{Begun, Decision, Message, NewRun, Remedy, StepEnded, View};
+
+/// Conductors of one cell, by run.
+pub type Runs = Family<RunId, Address<Message>>;
+
+/// How long a conductor that starts waits for the rows.
+const ROWS_WITHIN: Duration = Duration::from_secs(10);
+/// How often tasks are asked after that nothing was heard of.
+const TEND_EVERY: Duration = Duration::from_secs(60);
+/// Longest wait of a timer: the wall clock that times are of may be set.
+const LONGEST_NAP_US: i64 = 60_000_000;
+/// One that has nothing more to do ends after this time; whoever asks for it starts it again.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// What a conductor starts from.
+#[derive(Clone)]
+pub struct Args {
+    /// Which run.
+    pub run: RunId,
+    /// Which cell.
+    pub cell: CellId,
+    /// Gives it the cell's log.
+    pub keeper: keeper::Handle,
+    /// Makes tasks.
+    pub dispatcher: Address<dispatcher::Message>,
+    /// The other runs of the cell, once there is a family of them.
+    pub runs: Siblings,
+    /// What it need not read: those that are new, or were read with their cell.
+    pub nursery: Arc<Nursery>,
+    /// Definitions.
+    pub shelf: Arc<Shelf>,
+    /// What names of models are read by.
+    pub models: Arc<ModelNames>,
+    /// Has the keys.
+    pub principals: Arc<Principals>,
+    /// Where values are read.
+    pub store: Arc<dyn Store>,
+    /// Follows the cell.
+    pub projector: projector::Handle,
+    /// Limits.
+    pub config: Arc<Config>,
+}
+
+/// The family that a conductor is of: known once it is made.
+pub type Siblings = Arc<std::sync::OnceLock<Runs>>;
+
+/// What is known of runs whose conductors are about to start.
+#[derive(Debug, Default)]
+pub struct Nursery(DashMap<RunId, Option<Box<Run>>>);
+
+/// A conductor's memory.
+pub struct State {
+    args: Args,
+    log: CellLog,
+    known: Arc<KnownOrg>,
+    definition: Option<Arc<Definition>>,
+    run: Option<Run>,
+    values: Values,
+    value_bytes: usize,
+    /// Values that are being read.
+    reading: bool,
+    /// Whether its tasks are being asked after.
+    asking: bool,
+    /// Why it cannot go on, where its definition is not to be had.
+    stuck: Option<String>,
+    watchers: Vec<Reply<()>>,
+    /// What a command leaves to be sent behind its events.
+    pending: Outbox,
+    due: Option<(i64, Timer)>,
+    tend: Option<Timer>,
+    linger: Option<Timer>,
+}
+
+impl Nursery {
+    /// A run of this id is about to be started, and there was none before.
+    pub fn expect(&self, run: RunId) {
+        self.0.insert(run, None);
+    }
+
+    /// What was read of a run with its cell.
+    pub fn keep(&self, run: Run) {
+        self.0.insert(run.id.clone(), Some(Box::new(run)));
+    }
+}
+
+impl Actor for State {
+    type Args = Args;
+    type Message = Message;
+
+    async fn start(args: Args, cx: &mut Context<Message>) -> Result<Self, StartError> {
+        let log = args.keeper.take(&[]).await?.log;
+        let known = args.principals.org_of(args.cell);
+        let known = known.ok_or_else(|| StartError::Unavailable("no organisation".to_owned()))?;
+        let run = match args.nursery.0.remove(&args.run) {
+            Some((_, kept)) => kept.map(|run| *run),
+            None => read_run(&args, &log).await?,
+        };
+        let mut state = Self {
+            args,
+            log,
+            known,
+            definition: None,
+            run,
+            values: Values::new(),
+            value_bytes: 0,
+            reading: false,
+            asking: false,
+            stuck: None,
+            watchers: Vec::new(),
+            pending: Outbox::default(),
+            due: None,
+            tend: None,
+            linger: None,
+        };
+        if let Some(run) = state.run.as_ref().filter(|run| !run.is_closed()) {
+            let (shelf, store) = (&state.args.shelf, state.args.store.as_ref());
+            let version = (run.workflow.as_str(), run.version.as_str());
+            let found = shelf.definition(store, state.args.cell, version).await;
+            state.definition =
+                found.map_err(|error| StartError::Unavailable(error.to_string()))?;
+            if state.definition.is_none() {
+                state.stuck = Some(format!("{} has no version {}", run.workflow, run.version));
+            }
+            cx.send(Message::TendDue);
+        }
+        state.settle(cx);
+        Ok(state)
+    }
+
+    fn handle(&mut self, message: Message, cx: &mut Context<Message>) -> Result<(), Crash> {
+        match message {
+            Message::Start { new, by, reply } => self.begin(*new, &by, reply, cx),
+            Message::StepEnded { ended } => self.step_ended(*ended, cx),
+            Message::ChildEnded { ended } => self.child_ended(*ended, cx),
+            Message::Decide { decision, reply } => self.decide(decision, reply, cx),
+            Message::Signal { name, payload, digest, by, reply } => {
+                self.signal(name, (payload, digest), &by, reply, cx);
+            }
+            Message::Amend { remedy, by, reply } => self.amend(remedy, &by, reply, cx),
+            Message::Look { reply } => self.log.answer(reply, self.run.clone().map(Box::new)),
+            Message::Watch { reply } => self.watch(reply),
+            Message::Submitted { said } => self.submitted(&said, cx),
+            Message::Found { found } => self.found(found, cx),
+            Message::Read { read } => self.read(read, cx),
+            Message::Defined { definition, remedy, by, reply } => {
+                self.defined(definition, (remedy, by, reply), cx);
+            }
+            Message::Due => self.due(cx),
+            Message::TendDue => self.tend(cx),
+            Message::LingerOver => self.leave(cx),
+        }
+        self.settle(cx);
+        Ok(())
+    }
+
+    fn label(message: &Message) -> &'static str {
+        message.label()
+    }
+
+    fn inspect(&self) -> serde_json::Value {
+        let run = self.run.as_ref();
+        serde_json::json!({
+            "workflow": run.map(|run| &run.workflow),
+            "status": run.map(Fold::status),
+            "tasks": run.map(|run| run.scheduled.len()),
+            "waits": run.map(|run| run.waits.len()),
+            "values_bytes": self.value_bytes,
+            "stuck": self.stuck,
+        })
+    }
+}
+
+/// The run as its row says, once the rows contain all of it.
+async fn read_run(args: &Args, log: &CellLog) -> Result<Option<Run>, StartError> {
+    let positions = log.positions();
+    let passed = args.projector.passed(args.cell, positions, positions.given(), ROWS_WITHIN);
+    passed.await.map_err(|behind| StartError::Unavailable(behind.to_string()))?;
+    let rows = args.store.get(args.cell, Run::KIND, &[args.run.to_string()]).await;
+    let rows = rows.map_err(|error| StartError::Unavailable(format!("store: {error}")))?;
+    let read = rows.first().map(fact::from_record::<Run>).transpose();
+    read.map_err(|error| StartError::Halt(error.to_string()))
+}
+
+impl State {
+    /// Keeps its timers as the run needs them.
+    fn settle(&mut self, cx: &Context<Message>) {
+        let open = self.run.as_ref().filter(|run| !run.is_closed());
+        let Some(run) = open else {
+            (self.due, self.tend) = (None, None);
+            if self.linger.is_none() {
+                self.linger = Some(cx.after(LINGER, Message::LingerOver));
+            }
+            return;
+        };
+        self.linger = None;
+        match run.due() {
+            None => self.due = None,
+            Some(next) if self.due.as_ref().is_none_or(|(at, _)| *at != next) => {
+                let wait = (next - cx.clock().wall_us()).clamp(0, LONGEST_NAP_US);
+                let wait = Duration::from_micros(wait.unsigned_abs());
+                self.due = Some((next, cx.after(wait, Message::Due)));
+            }
+            Some(_) => {}
+        }
+        if self.tend.is_none() {
+            self.tend = Some(cx.after(TEND_EVERY, Message::TendDue));
+        }
+    }
+
+    /// Ends, unless something came meanwhile.
+    fn leave(&mut self, cx: &Context<Message>) {
+        self.linger = None;
+        if self.run.as_ref().is_none_or(Run::is_closed) {
+            cx.stop();
+        }
+    }
+
+    fn watch(&mut self, reply: Reply<()>) {
+        match &self.run {
+            Some(run) if !run.is_closed() => {
+                self.watchers.retain(|watcher| !watcher.is_closed());
+                self.watchers.push(reply);
+            }
+            _ => self.log.answer(reply, ()),
+        }
+    }
+
+    fn tell_watchers(&mut self, draft: &mut crate::journal::Draft<'_>) {
+        for watcher in self.watchers.drain(..) {
+            draft.allow(Effect::Answer(watcher.with(())));
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! What ended elsewhere: tasks and child runs, as they say themselves or as they are found.
+
+use fleetward_runtime::Context;
+
+use super::State;
+use super::message::{ChildEnded, Message, Stands, StepEnded};
+use super::reading;
+use crate::cause::Cause;
+use crate::error::Error;
+use crate::fleet::dispatcher::Submitted;
+use crate::workflows::run::{Event, Key, Place, Wait, What};
+
+impl State {
+    pub(super) fn step_ended(&mut self, ended: StepEnded, cx: &Context<Message>) {
+        self.ended(vec![(ended.key.clone(), Stands::Ended(Box::new(ended)))], cx);
+    }
+
+    pub(super) fn child_ended(&mut self, ended: ChildEnded, cx: &Context<Message>) {
+        self.ended(vec![(ended.key.clone(), Stands::ChildEnded(Box::new(ended)))], cx);
+    }
+
+    /// Notes what ended, and goes on.
+    fn ended(&mut self, found: Vec<(Key, Stands)>, cx: &Context<Message>) {
+        let by = Cause::system();
+        let log = self.log.clone();
+        let mut draft = log.begin(cx.clock().wall_us());
+        let mut news = false;
+        for (_, stands) in found {
+            let event = match stands {
+                Stands::Ended(ended) => self.of_step(*ended),
+                Stands::ChildEnded(ended) => self.of_child(*ended),
+                Stands::Open | Stands::Absent(_) | Stands::NoChild => None,
+            };
+            if let Some(event) = event {
+                self.note(&event, &by, None, &mut draft);
+                news = true;
+            }
+        }
+        let out = if news { self.advance(&mut draft, cx) } else { Default::default() };
+        draft.submit();
+        self.send(out, cx);
+    }
+
+    /// The end of a task, if that is the one that the run waits for.
+    fn of_step(&mut self, ended: StepEnded) -> Option<Event> {
+        let StepEnded { key, task, failed, at, sealed, seen } = ended;
+        let waits = self.run.as_ref()?.scheduled.get(&key)?.task == task;
+        if !waits {
+            return None;
+        }
+        let what = match &failed {
+            None => What::Result { task },
+            Some(_) => What::Error { task },
+        };
+        if let (Some(at), Some(sealed)) = (at, sealed) {
+            self.keep(Place { at, what }, &sealed);
+        }
+        Some(match (failed, at) {
+            (None, Some(at)) => Event::StepCompleted { key, task, at, seen },
+            (None, None) => {
+                let code = "result_lost".to_owned();
+                Event::StepFailed { key, task, at: None, code, seen }
+            }
+            (Some(code), at) => Event::StepFailed { key, task, at, code, seen },
+        })
+    }
+
+    fn of_child(&mut self, ended: ChildEnded) -> Option<Event> {
+        let ChildEnded { key, run, failed, at } = ended;
+        let waits = match self.run.as_ref()?.waits.get(&key)? {
+            Wait::Child { run: child, .. } => *child == run,
+            _ => false,
+        };
+        waits.then(|| match (failed, at) {
+            (None, Some(at)) => Event::ChildCompleted { key, run, at },
+            (None, None) => {
+                Event::ChildFailed { key, run, at: None, code: "result_lost".to_owned() }
+            }
+            (Some(code), at) => Event::ChildFailed { key, run, at, code },
+        })
+    }
+
+    /// The dispatcher took the tasks, or had them; where it is not sure, they are looked for.
+    pub(super) fn submitted(
+        &mut self,
+        said: &Result<Vec<Result<Submitted, Error>>, Error>,
+        cx: &Context<Message>,
+    ) {
+        let sure = |said: &Result<Submitted, Error>| {
+            matches!(said, Ok(Submitted::Accepted | Submitted::Repeated))
+        };
+        if !matches!(said, Ok(said) if said.iter().all(sure)) {
+            self.ask(cx);
+        }
+    }
+
+    /// How the tasks and children stand that nothing was heard of.
+    pub(super) fn found(
+        &mut self,
+        found: Result<Vec<(Key, Stands)>, String>,
+        cx: &Context<Message>,
+    ) {
+        self.asking = false;
+        let found = match found {
+            Ok(found) => found,
+            Err(why) => {
+                tracing::debug!(run = %self.args.run, %why, "what a run waits for is not known yet");
+                return;
+            }
+        };
+        let absent: Vec<_> = found
+            .iter()
+            .filter_map(|(key, stands)| match stands {
+                Stands::Absent(as_of) => Some((key.clone(), Some(*as_of))),
+                Stands::NoChild => Some((key.clone(), None)),
+                _ => None,
+            })
+            .collect();
+        self.ended(found, cx);
+        self.want_again(&absent, cx);
+    }
+
+    /// Looks at everything that it waits for and that is not in its own hands.
+    pub(super) fn ask(&mut self, cx: &Context<Message>) {
+        let Some(run) = self.run.as_ref().filter(|run| !run.is_closed()) else { return };
+        if self.asking {
+            return;
+        }
+        let tasks: Vec<_> =
+            run.scheduled.iter().map(|(key, step)| (key.clone(), step.task)).collect();
+        let child = |(key, wait): (&Key, &Wait)| match wait {
+            Wait::Child { run, .. } => Some((key.clone(), run.clone())),
+            _ => None,
+        };
+        let children: Vec<_> = run.waits.iter().filter_map(child).collect();
+        if tasks.is_empty() && children.is_empty() {
+            return;
+        }
+        self.asking = true;
+        let look = reading::Look {
+            dispatcher: self.args.dispatcher.clone(),
+            runs: self.args.runs.get().cloned(),
+            store: self.args.store.clone(),
+            cell: self.args.cell,
+            within: self.args.config.answer_within,
+        };
+        cx.spawn(look.all(tasks, children), |found| Message::Found { found });
+    }
+
+    /// Asks after what nothing was heard of, and goes on where it can.
+    pub(super) fn tend(&mut self, cx: &Context<Message>) {
+        self.tend = None;
+        self.ask(cx);
+        if self.is_paused() {
+            return;
+        }
+        let log = self.log.clone();
+        let mut draft = log.begin(cx.clock().wall_us());
+        let out = self.advance(&mut draft, cx);
+        draft.submit();
+        self.send(out, cx);
+    }
+}

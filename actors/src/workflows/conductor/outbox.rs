@@ -1,0 +1,144 @@
+//! What leaves a conductor behind its events: tasks that it wants or does not want any more, child runs, its own end.
+
+use std::sync::Arc;
+
+use fleetward_runtime::{Context, Reply};
+use serde_json::Value;
+
+use super::message::{ChildEnded, Message, NewRun};
+use super::{State, reading};
+use crate::cause::Cause;
+use crate::error::Error;
+use crate::fleet::dispatcher::{self, NewTask, Subject, remedy};
+use crate::id::{RunId, TaskId};
+use crate::seal::Purpose;
+use crate::workflows::run::Parent;
+
+/// What leaves the conductor behind its events.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    /// Tasks that are wanted.
+    pub(super) tasks: Vec<NewTask>,
+    /// Tasks that are not wanted any more.
+    pub(super) unwanted: Vec<TaskId>,
+    /// Child runs that are wanted.
+    pub(super) children: Vec<Birth>,
+    /// Child runs that are not wanted any more.
+    pub(super) orphans: Vec<RunId>,
+    /// Its end, for the run above it.
+    pub(super) parent: Option<(RunId, Box<ChildEnded>)>,
+}
+
+/// A child run that is wanted.
+#[derive(Debug)]
+pub(super) struct Birth {
+    pub(super) id: RunId,
+    pub(super) workflow: String,
+    pub(super) version: Option<String>,
+    pub(super) input: Arc<Value>,
+    pub(super) parent: Parent,
+}
+
+impl State {
+    /// Sends what the events before it stand for.
+    pub(super) fn send(&mut self, out: Outbox, cx: &Context<Message>) {
+        let Outbox { tasks, unwanted, children, orphans, parent } = out;
+        if !tasks.is_empty() {
+            self.submit(tasks, cx);
+        }
+        if !unwanted.is_empty() {
+            self.withdraw(unwanted);
+        }
+        let family = self.args.runs.get();
+        for child in children {
+            self.bear(child, cx);
+        }
+        for orphan in orphans {
+            if let Some(runs) = family {
+                reading::cancel_child(runs.clone(), orphan, cx);
+            }
+        }
+        if let Some((run, ended)) = parent
+            && let Some(runs) = family
+        {
+            // One that sleeps looks for itself when it starts.
+            match runs.get(&run) {
+                Some(parent) => drop(parent.send(Message::ChildEnded { ended })),
+                None => runs.start(run),
+            }
+        }
+    }
+
+    /// Asks the dispatcher for tasks.
+    pub(super) fn submit(&self, tasks: Vec<NewTask>, cx: &Context<Message>) {
+        let by = self.cause();
+        let (dispatcher, within) = (self.args.dispatcher.clone(), self.args.config.answer_within);
+        let (reply, answered) = Reply::channel();
+        let sent = dispatcher.send(dispatcher::Message::Submit { tasks, by, reply });
+        if sent.is_err() {
+            // It is between two lives: this is asked after again.
+            return;
+        }
+        let clock = cx.clock().clone();
+        let said = async move {
+            tokio::select! {
+                said = answered => said.map_err(|_| Error::OutcomeUnknown),
+                () = clock.sleep(within) => Err(Error::OutcomeUnknown),
+            }
+        };
+        cx.spawn(said, |said| Message::Submitted { said });
+    }
+
+    fn withdraw(&self, tasks: Vec<TaskId>) {
+        let subjects = tasks.into_iter().map(|task| Subject { task, known: None }).collect();
+        let remedy = remedy::Remedy::Cancel { reason: Some("its run goes on without it".into()) };
+        let (reply, _) = Reply::channel();
+        let by = self.cause();
+        // One that is lost runs on for nothing, and its end changes nothing.
+        let _ = self.args.dispatcher.send(dispatcher::Message::Amend { subjects, remedy, by, reply });
+    }
+
+    /// How the record names a run that makes tasks.
+    pub(super) fn cause(&self) -> Cause {
+        Cause::of(format!("run:{}", self.args.run))
+    }
+
+    /// Begins a child run, or finds that it has begun.
+    pub(super) fn bear(&self, child: Birth, cx: &Context<Message>) {
+        let Birth { id, workflow, version, input, parent } = child;
+        let Some(runs) = self.args.runs.get().cloned() else { return };
+        let bytes = serde_json::to_vec(&*input).expect("JSON is written as JSON");
+        let bound = id.as_str().as_bytes();
+        let sealed = self.known.ring.seal(Purpose::RunInput, bound, &bytes);
+        let digest = self.known.key.digest(&bytes);
+        let (shelf, store, cell) =
+            (self.args.shelf.clone(), self.args.store.clone(), self.args.cell);
+        let by = self.cause();
+        let key = parent.key.clone();
+        let begun = async move {
+            let known = shelf.get(&workflow).filter(|known| !known.retired);
+            let version = version.or_else(|| known.map(|known| known.latest.clone()));
+            let none = || reading::child_failed(&key, &id, "no_such_workflow");
+            let Some(version) = version else { return none() };
+            let named = (workflow.as_str(), version.as_str());
+            let definition = match shelf.definition(store.as_ref(), cell, named).await {
+                Ok(Some(definition)) => definition,
+                Ok(None) => return none(),
+                Err(error) => return Err(error.to_string()),
+            };
+            let new = Box::new(NewRun {
+                id: id.clone(),
+                version,
+                definition,
+                request: format!("child of {}", parent.run),
+                input: sealed,
+                digest,
+                value: input,
+                parent: Some(parent),
+                inherited: None,
+            });
+            reading::start_child(&runs, &key, id, new, by).await
+        };
+        cx.spawn(begun, |found| Message::Found { found });
+    }
+}

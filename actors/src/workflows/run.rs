@@ -1,0 +1,460 @@
+//! What a run is and what can happen to it. Pure: no clock, no mailbox, no database.
+//!
+//! A run remembers what became of each node, by its [`Key`], and what it waits for. What it does next is not here: that is
+//! [`plan`](super::plan), from the definition and this.
+
+mod event;
+mod key;
+mod phase;
+
+use std::collections::BTreeMap;
+
+use fleetward_store::Position;
+use serde::{Deserialize, Serialize};
+
+use super::gate::Gate;
+use crate::fact::{Fold, Stamp};
+use crate::id::{RunId, TaskId};
+pub use event::{Event, Inherited, Scheduled};
+pub use key::{Key, Path};
+pub use phase::{Command, Phase, TRANSITIONS, Verdict, allowed};
+
+/// Most events of one run.
+pub const EVENTS_MAX: u32 = 10_000;
+/// Most signals that wait to be taken.
+pub const SIGNALS_MAX: usize = 1_000;
+
+/// Where a sealed value of a run is, and what it is bound to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Place {
+    /// Position of the event that it is sealed beside.
+    pub at: Position,
+    /// What it is.
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// What a sealed value is, and so what it is bound to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "of")]
+pub enum What {
+    /// The output of a task.
+    Result {
+        /// Which.
+        task: TaskId,
+    },
+    /// The error text of a task.
+    Error {
+        /// Which.
+        task: TaskId,
+    },
+    /// The input of a run.
+    Input {
+        /// Which.
+        run: RunId,
+    },
+    /// The output of a run.
+    Output {
+        /// Which.
+        run: RunId,
+    },
+    /// The error text of a run.
+    Failure {
+        /// Which.
+        run: RunId,
+    },
+    /// The payload of a signal.
+    Signal {
+        /// To which run.
+        run: RunId,
+    },
+    /// What is asked at a gate.
+    Gate {
+        /// Of which run.
+        run: RunId,
+    },
+}
+
+/// A run, without what is sealed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// Its id.
+    pub id: RunId,
+    /// Where its input is: the position of its first event.
+    pub started: Position,
+    /// When, in microseconds UTC.
+    pub started_at: i64,
+    /// Who started it.
+    pub by: String,
+    /// The name of its workflow.
+    pub workflow: String,
+    /// The version that it keeps.
+    pub version: String,
+    /// Digest of the request that started it: the same id with another request is refused.
+    pub request: String,
+    /// The run and the node that this one is a child of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
+    /// The run that it was forked from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forked_from: Option<RunId>,
+    /// Where its input is, where that is not beside its first event.
+    pub input: Place,
+    /// Where it stands.
+    pub phase: Phase,
+    /// What became of its nodes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub done: BTreeMap<Key, Done>,
+    /// Steps that are tasks now.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub scheduled: BTreeMap<Key, Outstanding>,
+    /// What it waits for besides.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub waits: BTreeMap<Key, Wait>,
+    /// Signals that nobody has taken, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signals: Vec<Arrived>,
+    /// How often it was tried again from its failure.
+    #[serde(default)]
+    pub round: u32,
+    /// How many events it has.
+    pub events: u32,
+    /// Position of its last event.
+    pub updated: Position,
+    /// When that was, in microseconds UTC.
+    pub updated_at: i64,
+}
+
+/// What a child run belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parent {
+    /// The run.
+    pub run: RunId,
+    /// Its node.
+    pub key: Key,
+    /// How many runs are above the child.
+    pub depth: u32,
+}
+
+/// A step that is a task now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outstanding {
+    /// The task.
+    pub task: TaskId,
+    /// Since when, in microseconds UTC.
+    pub since: i64,
+}
+
+/// A signal that nobody has taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Arrived {
+    /// Its name.
+    pub name: String,
+    /// Position of the event that its payload is sealed beside.
+    pub at: Position,
+}
+
+/// What a run waits for, besides tasks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "for")]
+pub enum Wait {
+    /// A time.
+    Timer {
+        /// In microseconds UTC.
+        until: i64,
+        /// Since when.
+        since: i64,
+    },
+    /// People.
+    Gate(Box<Gate>),
+    /// A signal.
+    Signal {
+        /// Its name.
+        name: String,
+        /// It fails at this time, in microseconds UTC.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<i64>,
+        /// Since when.
+        since: i64,
+    },
+    /// Another run.
+    Child {
+        /// Which.
+        run: RunId,
+        /// Since when.
+        since: i64,
+    },
+}
+
+/// What became of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// When it began to wait for work, or for something else, in microseconds UTC.
+    pub since: i64,
+    /// When its last attempt was claimed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claimed_at: Option<i64>,
+    /// When it ended.
+    pub at: i64,
+    /// How often it was claimed.
+    #[serde(default)]
+    pub attempts: u32,
+    /// The task that it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<TaskId>,
+}
+
+/// How a node ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "as")]
+pub enum Outcome {
+    /// With this output; none: with its input.
+    Completed {
+        /// Where the output is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        output: Option<Place>,
+    },
+    /// It failed.
+    Failed {
+        /// Why, as a stable code.
+        code: String,
+        /// Where the text is, if there is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<Place>,
+    },
+}
+
+impl Wait {
+    /// When it ends by itself, in microseconds UTC.
+    pub fn until(&self) -> Option<i64> {
+        match self {
+            Self::Timer { until, .. } => Some(*until),
+            Self::Gate(gate) => gate.next_due(),
+            Self::Signal { until, .. } => *until,
+            Self::Child { .. } => None,
+        }
+    }
+
+    /// Since when it is waited for, in microseconds UTC.
+    pub fn since(&self) -> i64 {
+        match self {
+            Self::Timer { since, .. } | Self::Signal { since, .. } | Self::Child { since, .. } => {
+                *since
+            }
+            Self::Gate(gate) => gate.opened_at,
+        }
+    }
+}
+
+impl Run {
+    /// Whether it ended, if not for ever.
+    pub fn is_closed(&self) -> bool {
+        self.phase.is_closed()
+    }
+
+    /// Whether it only waits: for people, signals or times, and for no task.
+    pub fn is_asleep(&self) -> bool {
+        self.phase == Phase::Running && self.scheduled.is_empty() && !self.waits.is_empty()
+    }
+
+    /// When the first of its times comes, in microseconds UTC.
+    pub fn due(&self) -> Option<i64> {
+        if self.is_closed() {
+            return None;
+        }
+        self.waits.values().filter_map(Wait::until).min()
+    }
+
+    /// The output or the error text of a closed one: where it is.
+    pub fn result(&self) -> Option<Place> {
+        match &self.phase {
+            Phase::Completed { output, .. } => Some(output.clone()),
+            Phase::Failed { error, .. } => error.clone(),
+            _ => None,
+        }
+    }
+
+    fn end(&mut self, key: &Key, outcome: Outcome, stamp: Stamp<'_>, seen: Option<Seen>) {
+        let scheduled = self.scheduled.remove(key);
+        let wait = self.waits.remove(key);
+        let since = scheduled.as_ref().map(|step| step.since);
+        let since = since.or_else(|| wait.as_ref().map(Wait::since)).unwrap_or(stamp.at);
+        let (claimed_at, attempts) = seen.map_or((None, 0), |seen| (seen.claimed_at, seen.attempts));
+        let task = scheduled.map(|step| step.task);
+        let done = Done { outcome, since, claimed_at, at: stamp.at, attempts, task };
+        self.done.insert(key.clone(), done);
+    }
+}
+
+/// What the dispatcher says of a closed task besides its result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// How often it was claimed.
+    pub attempts: u32,
+    /// When the last time, in microseconds UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claimed_at: Option<i64>,
+}
+
+impl Fold for Run {
+    type Event = Event;
+    const KIND: &'static str = "run";
+
+    fn kind(event: &Event) -> &'static str {
+        event.kind()
+    }
+
+    fn begin(event: &Event, stamp: Stamp<'_>) -> Option<Self> {
+        let Event::Started { run, workflow, version, request, parent, inherited, .. } = event else {
+            return None;
+        };
+        let own = Place { at: stamp.seq, what: What::Input { run: run.clone() } };
+        let mut begun = Self {
+            id: run.clone(),
+            started: stamp.seq,
+            started_at: stamp.at,
+            by: stamp.by.to_owned(),
+            workflow: workflow.clone(),
+            version: version.clone(),
+            request: request.clone(),
+            parent: parent.clone(),
+            forked_from: None,
+            input: own,
+            phase: Phase::Running,
+            done: BTreeMap::new(),
+            scheduled: BTreeMap::new(),
+            waits: BTreeMap::new(),
+            signals: Vec::new(),
+            round: 0,
+            events: 1,
+            updated: stamp.seq,
+            updated_at: stamp.at,
+        };
+        if let Some(Inherited { run, input, done }) = inherited.as_deref() {
+            begun.forked_from = Some(run.clone());
+            begun.done = done.clone();
+            begun.input = input.clone().unwrap_or(begun.input);
+        }
+        Some(begun)
+    }
+
+    fn evolve(&mut self, event: &Event, stamp: Stamp<'_>) {
+        self.updated = stamp.seq;
+        self.updated_at = stamp.at;
+        self.events = self.events.saturating_add(1);
+        let place = |at, what| Some(Place { at, what });
+        match event {
+            Event::Started { .. } => {}
+            Event::Scheduled { steps } => {
+                let outstanding =
+                    |step: &Scheduled| Outstanding { task: step.task, since: stamp.at };
+                self.scheduled.extend(steps.iter().map(|s| (s.key.clone(), outstanding(s))));
+            }
+            Event::StepCompleted { key, task, at, seen } => {
+                let output = place(*at, What::Result { task: *task });
+                self.end(key, Outcome::Completed { output }, stamp, Some(*seen));
+            }
+            Event::StepFailed { key, task, at, code, seen } => {
+                let error = at.and_then(|at| place(at, What::Error { task: *task }));
+                let outcome = Outcome::Failed { code: code.clone(), error };
+                self.end(key, outcome, stamp, Some(*seen));
+            }
+            Event::StepDropped { key } => {
+                let outcome = Outcome::Failed { code: "cancelled".to_owned(), error: None };
+                self.end(key, outcome, stamp, None);
+            }
+            Event::Waiting { key, wait } => {
+                self.waits.insert(key.clone(), wait.clone());
+            }
+            Event::GateOpened { key, gate } => {
+                let gate = Gate { opened: stamp.seq, opened_at: stamp.at, ..(**gate).clone() };
+                self.waits.insert(key.clone(), Wait::Gate(Box::new(gate)));
+            }
+            Event::TimerFired { key } => {
+                self.end(key, Outcome::Completed { output: None }, stamp, None);
+            }
+            Event::GateApproved { key, vote } => self.approved(key, vote, stamp),
+            Event::GateRejected { key, .. } => {
+                let outcome = Outcome::Failed { code: "rejected".to_owned(), error: None };
+                self.end(key, outcome, stamp, None);
+            }
+            Event::GateExpired { key, approved } => {
+                let outcome = match approved {
+                    true => Outcome::Completed { output: None },
+                    false => Outcome::Failed { code: "gate_expired".to_owned(), error: None },
+                };
+                self.end(key, outcome, stamp, None);
+            }
+            Event::GateReminded { key } => {
+                if let Some(Wait::Gate(gate)) = self.waits.get_mut(key) {
+                    gate.reminded_at = Some(stamp.at);
+                }
+            }
+            Event::Signalled { name, .. } => {
+                self.signals.push(Arrived { name: name.clone(), at: stamp.seq });
+            }
+            Event::SignalTaken { key, at } => {
+                self.signals.retain(|signal| signal.at != *at);
+                let output = place(*at, What::Signal { run: self.id.clone() });
+                self.end(key, Outcome::Completed { output }, stamp, None);
+            }
+            Event::SignalMissed { key } => {
+                let outcome = Outcome::Failed { code: "signal_timeout".to_owned(), error: None };
+                self.end(key, outcome, stamp, None);
+            }
+            Event::ChildCompleted { key, run, at } => {
+                let output = place(*at, What::Output { run: run.clone() });
+                self.end(key, Outcome::Completed { output }, stamp, None);
+            }
+            Event::ChildFailed { key, run, at, code } => {
+                let error = at.and_then(|at| place(at, What::Failure { run: run.clone() }));
+                self.end(key, Outcome::Failed { code: code.clone(), error }, stamp, None);
+            }
+            Event::Revived {} => self.start_over(),
+            Event::Paused { .. }
+            | Event::Resumed {}
+            | Event::Cancelled { .. }
+            | Event::Completed { .. }
+            | Event::Failed { .. }
+            | Event::Discarded { .. } => self.phase = self.phase.after(event, stamp, &self.id),
+        }
+        if self.is_closed() {
+            self.scheduled.clear();
+            self.waits.clear();
+        }
+    }
+
+    fn open(&self) -> bool {
+        !self.is_closed()
+    }
+
+    fn status(&self) -> &'static str {
+        match self.phase {
+            Phase::Running if self.is_asleep() => "waiting",
+            _ => self.phase.as_str(),
+        }
+    }
+
+    fn keeps_sealed(event: &Event) -> bool {
+        matches!(event, Event::Completed { .. } | Event::Failed { .. } | Event::Revived {})
+    }
+}
+
+impl Run {
+    fn approved(&mut self, key: &Key, vote: &super::gate::Vote, stamp: Stamp<'_>) {
+        let Some(Wait::Gate(gate)) = self.waits.get_mut(key) else { return };
+        gate.votes.push(vote.clone());
+        if gate.is_open() {
+            self.end(key, Outcome::Completed { output: None }, stamp, None);
+        }
+    }
+
+    /// Everything that failed is wanted again.
+    fn start_over(&mut self) {
+        self.phase = Phase::Running;
+        self.round += 1;
+        self.done.retain(|_, done| matches!(done.outcome, Outcome::Completed { .. }));
+    }
+}
