@@ -55,9 +55,9 @@ pub use enrollment::NewEnrollmentKey;
 pub use envelope::Envelope;
 pub use joining::{Enrollment, KeyProof, Registered};
 pub use operator::{
-    AMEND_MAX, DEAD_SCAN, DeadGroup, DeadGroups, DeadLetters, Explanation, ModelsSeen, NewSubmit,
-    NewRunStart, Operator, Receipt, RunFilter, RunPage, RunStarted, RunView, SUBMIT_MAX, SUSPECTS_MAX, SinkSecret,
-    TaskView, TimelineEntry,
+    AMEND_MAX, DEAD_SCAN, DeadGroup, DeadGroups, DeadLetters, Explanation, ModelsSeen, NewRunStart,
+    NewSubmit, Operator, Receipt, RunFilter, RunPage, RunStarted, RunView, SUBMIT_MAX,
+    SUSPECTS_MAX, SinkSecret, TaskView, TimelineEntry,
 };
 pub use orgs::NewOperatorToken;
 pub use session::{

@@ -252,8 +252,17 @@ async fn wait(id: &str, client: &Client) -> Result<(), Failed> {
 
 fn show(output: print::Output, run: &Value) -> Result<(), Failed> {
     let fields = [
-        "run_id", "workflow", "version", "status", "started_at", "started_by", "updated_at", "output",
-        "error_code", "failed_at", "error",
+        "run_id",
+        "workflow",
+        "version",
+        "status",
+        "started_at",
+        "started_by",
+        "updated_at",
+        "output",
+        "error_code",
+        "failed_at",
+        "error",
     ];
     print::one(output, run, &fields)?;
     if output.is_json() {

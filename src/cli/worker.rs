@@ -109,7 +109,12 @@ pub(crate) struct RunArgs {
     )]
     images: Vec<String>,
     /// A handler that it serves, `*` at its end for all that begin so; may be repeated. Steps of workflows name one.
-    #[arg(long = "handler", value_name = "NAME", env = "FLEETWARD_WORKER_HANDLERS", value_delimiter = ',')]
+    #[arg(
+        long = "handler",
+        value_name = "NAME",
+        env = "FLEETWARD_WORKER_HANDLERS",
+        value_delimiter = ','
+    )]
     handlers: Vec<String>,
     /// A network policy that it can enforce: `none`, `restricted` or `open`; may be repeated.
     #[arg(long = "network", value_name = "POLICY", value_parser = word::<NetworkPolicy>, env = "FLEETWARD_WORKER_NETWORKS", value_delimiter = ',')]

@@ -292,11 +292,7 @@ impl<T> Branches<T> {
     }
 
     /// A branch of several nodes.
-    pub fn sequence<O>(
-        mut self,
-        name: &str,
-        nodes: impl FnOnce(Body<T, T>) -> Body<T, O>,
-    ) -> Self {
+    pub fn sequence<O>(mut self, name: &str, nodes: impl FnOnce(Body<T, T>) -> Body<T, O>) -> Self {
         let made = nodes(self.body.inner());
         let nodes = self.body.take(made);
         let kind = Kind::Sequence { nodes };
@@ -334,9 +330,8 @@ impl<I, T> Builder<I, T> {
             return Err(InvalidWorkflow(wrong));
         }
         let definition = Definition { name, description, routing, nodes, output: None };
-        let invalid = |wrong: Vec<_>| {
-            InvalidWorkflow(wrong.iter().map(ToString::to_string).collect())
-        };
+        let invalid =
+            |wrong: Vec<_>| InvalidWorkflow(wrong.iter().map(ToString::to_string).collect());
         definition.check().map_err(invalid)?;
         Ok(Workflow { definition, handlers, types: PhantomData })
     }

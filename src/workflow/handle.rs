@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fleetward_actors::id::RunId;
 use fleetward_actors::plane::{Enrollment, NewRunStart};
-use fleetward_actors::workflows::run::{Phase, Run};
+use fleetward_actors::workflows::run::{Key, Phase, Run, Wait};
 use fleetward_actors::{ControlPlane, Error, Operator};
 use fleetward_worker::{Handlers, Worker, WorkerOptions};
 use serde::Serialize;
@@ -144,6 +144,32 @@ impl<O: DeserializeOwned> RunHandle<O> {
     /// When the control plane is not available.
     pub async fn state(&self) -> Result<Run, RunError> {
         Ok(self.operator.run(&self.id).await?.run)
+    }
+
+    /// The handle of a run that was started before, by this program or another: with the rights of this caller.
+    pub fn of(operator: &Operator, id: RunId) -> Self {
+        Self { operator: operator.clone(), id, types: PhantomData }
+    }
+
+    /// Waits until the gate of this name is open, and says whether it is: the run may end before.
+    ///
+    /// # Errors
+    /// When the control plane is not available.
+    pub async fn gate_opens(&self, gate: &str) -> Result<bool, RunError> {
+        let mut past = 0;
+        loop {
+            let run = self.operator.run_past(&self.id, past, LOOK).await?.run;
+            let open = |(key, wait): (&Key, &Wait)| {
+                matches!(wait, Wait::Gate(_)) && (key.node() == gate || key.as_str() == gate)
+            };
+            if run.waits.iter().any(open) {
+                return Ok(true);
+            }
+            if run.is_closed() {
+                return Ok(false);
+            }
+            past = run.updated;
+        }
     }
 
     /// Waits for the end of the run, however long it takes.

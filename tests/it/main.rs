@@ -31,3 +31,4 @@ mod sealing;
 mod settings;
 mod task_tokens;
 mod tls;
+mod workflows;

@@ -178,9 +178,7 @@ impl Execute for Handlers {
         };
         match (found, &task.handler) {
             (Some(run), _) => run.execute(task, cx).await,
-            (None, Some(name)) => {
-                Outcome::GiveBack(format!("this worker has no handler {name:?}"))
-            }
+            (None, Some(name)) => Outcome::GiveBack(format!("this worker has no handler {name:?}")),
             (None, None) => {
                 let why = "this worker runs tasks that name a handler; this one names none";
                 Outcome::FailedForGood(why.to_owned())

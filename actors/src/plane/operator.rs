@@ -39,8 +39,8 @@ use crate::seal::{Purpose, Sealed};
 use crate::system::org::Role;
 use crate::system::principals::KnownOrg;
 pub use alerts::SinkSecret;
-pub use runs::{NewRunStart, RunFilter, RunPage, RunStarted, RunView, TimelineEntry};
 pub use remedies::{AMEND_MAX, DEAD_SCAN, DeadGroup, DeadGroups, DeadLetters, Explanation};
+pub use runs::{NewRunStart, RunFilter, RunPage, RunStarted, RunView, TimelineEntry};
 pub use submit::{NewSubmit, Receipt, SUBMIT_MAX};
 pub use suspicions::SUSPECTS_MAX;
 

@@ -112,11 +112,7 @@ impl ControlPlane {
         if tasks.is_empty() {
             return Ok(());
         }
-        let event = Event::PayloadRead {
-            tasks: tasks.clone(),
-            runs: Vec::new(),
-            positions: None,
-        };
+        let event = Event::PayloadRead { tasks: tasks.clone(), runs: Vec::new(), positions: None };
         let noted = self.note(cell, event, by.clone()).await;
         if noted.is_err() {
             tasks.iter().for_each(|task| reads.forget(&(token, *task)));

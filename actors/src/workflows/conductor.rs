@@ -17,14 +17,13 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 use fleetward_runtime::{Actor, Address, Context, Crash, Family, Reply, StartError, Timer};
-use fleetward_store::{CellId, Store};
+use fleetward_store::{CellId, Position, Store};
 
 use super::definition::Definition;
 use super::plan::Values;
 use super::run::Run;
 use super::shelf::Shelf;
 use crate::config::Config;
-use crate::effect::Effect;
 use crate::fact::{self, Fold};
 use crate::fleet::cell::keeper;
 use crate::fleet::dispatcher;
@@ -34,8 +33,8 @@ use crate::journal::CellLog;
 use crate::projector;
 use crate::system::principals::{KnownOrg, Principals};
 pub(crate) use commands::same_request;
-use outbox::Outbox;
 pub use message::{Begun, Decision, Message, NewRun, Remedy, StepEnded, View};
+use outbox::Outbox;
 
 /// Conductors of one cell, by run.
 pub type Runs = Family<RunId, Address<Message>>;
@@ -100,7 +99,8 @@ pub struct State {
     asking: bool,
     /// Why it cannot go on, where its definition is not to be had.
     stuck: Option<String>,
-    watchers: Vec<Reply<()>>,
+    /// Who waits for something to happen, and past which event.
+    watchers: Vec<(Position, Reply<()>)>,
     /// What a command leaves to be sent behind its events.
     pending: Outbox,
     due: Option<(i64, Timer)>,
@@ -153,8 +153,7 @@ impl Actor for State {
             let (shelf, store) = (&state.args.shelf, state.args.store.as_ref());
             let version = (run.workflow.as_str(), run.version.as_str());
             let found = shelf.definition(store, state.args.cell, version).await;
-            state.definition =
-                found.map_err(|error| StartError::Unavailable(error.to_string()))?;
+            state.definition = found.map_err(|error| StartError::Unavailable(error.to_string()))?;
             if state.definition.is_none() {
                 state.stuck = Some(format!("{} has no version {}", run.workflow, run.version));
             }
@@ -175,7 +174,7 @@ impl Actor for State {
             }
             Message::Amend { remedy, by, reply } => self.amend(remedy, &by, reply, cx),
             Message::Look { reply } => self.log.answer(reply, self.run.clone().map(Box::new)),
-            Message::Watch { reply } => self.watch(reply),
+            Message::Watch { past, reply } => self.watch(past, reply),
             Message::Submitted { said } => self.submitted(&said, cx),
             Message::Found { found } => self.found(found, cx),
             Message::Read { read } => self.read(read, cx),
@@ -219,8 +218,11 @@ async fn read_run(args: &Args, log: &CellLog) -> Result<Option<Run>, StartError>
 }
 
 impl State {
-    /// Keeps its timers as the run needs them.
+    /// Keeps its timers as the run needs them, and tells who waits.
     fn settle(&mut self, cx: &Context<Message>) {
+        if !self.watchers.is_empty() {
+            self.tell_watchers();
+        }
         let open = self.run.as_ref().filter(|run| !run.is_closed());
         let Some(run) = open else {
             (self.due, self.tend) = (None, None);
@@ -252,19 +254,21 @@ impl State {
         }
     }
 
-    fn watch(&mut self, reply: Reply<()>) {
-        match &self.run {
-            Some(run) if !run.is_closed() => {
-                self.watchers.retain(|watcher| !watcher.is_closed());
-                self.watchers.push(reply);
-            }
-            _ => self.log.answer(reply, ()),
-        }
+    fn watch(&mut self, past: Position, reply: Reply<()>) {
+        self.watchers.retain(|(_, watcher)| !watcher.is_closed());
+        // Whether it has happened is seen when this message is done.
+        self.watchers.push((past, reply));
     }
 
-    fn tell_watchers(&mut self, draft: &mut crate::journal::Draft<'_>) {
-        for watcher in self.watchers.drain(..) {
-            draft.allow(Effect::Answer(watcher.with(())));
+    /// Answers those for whom something has happened.
+    fn tell_watchers(&mut self) {
+        let now = self.run.as_ref().filter(|run| !run.is_closed()).map(|run| run.updated);
+        let happened = |past: Position| now.is_none_or(|now| now > past);
+        let (told, left) =
+            std::mem::take(&mut self.watchers).into_iter().partition(|(past, _)| happened(*past));
+        self.watchers = left;
+        for (_, watcher) in told {
+            self.log.answer(watcher, ());
         }
     }
 }

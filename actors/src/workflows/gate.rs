@@ -158,11 +158,8 @@ mod tests {
 
     #[test]
     fn who_may_decide_what() {
-        let vote = |name: &str| Vote {
-            by: format!("token:{name}"),
-            name: name.to_owned(),
-            reason: None,
-        };
+        let vote =
+            |name: &str| Vote { by: format!("token:{name}"), name: name.to_owned(), reason: None };
         let voted = Gate { votes: vec![vote("ann")], ..gate(2, &[]) };
         let table = [
             // gate, who, role, approves, digest seen, outcome

@@ -266,7 +266,10 @@ impl<'a> Walk<'a> {
         }
         if let Some(failure) = failed {
             self.drop_all(branches, at);
-            return Stands::Failed(Failure { key: failure.key.clone().or(Some(at.key(&node.name))), ..failure });
+            return Stands::Failed(Failure {
+                key: failure.key.clone().or(Some(at.key(&node.name))),
+                ..failure
+            });
         }
         if outputs.len() < branches.len() {
             return Stands::Waiting;

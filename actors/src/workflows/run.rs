@@ -281,7 +281,8 @@ impl Run {
         let wait = self.waits.remove(key);
         let since = scheduled.as_ref().map(|step| step.since);
         let since = since.or_else(|| wait.as_ref().map(Wait::since)).unwrap_or(stamp.at);
-        let (claimed_at, attempts) = seen.map_or((None, 0), |seen| (seen.claimed_at, seen.attempts));
+        let (claimed_at, attempts) =
+            seen.map_or((None, 0), |seen| (seen.claimed_at, seen.attempts));
         let task = scheduled.map(|step| step.task);
         let done = Done { outcome, since, claimed_at, at: stamp.at, attempts, task };
         self.done.insert(key.clone(), done);
@@ -307,7 +308,8 @@ impl Fold for Run {
     }
 
     fn begin(event: &Event, stamp: Stamp<'_>) -> Option<Self> {
-        let Event::Started { run, workflow, version, request, parent, inherited, .. } = event else {
+        let Event::Started { run, workflow, version, request, parent, inherited, .. } = event
+        else {
             return None;
         };
         let own = Place { at: stamp.seq, what: What::Input { run: run.clone() } };

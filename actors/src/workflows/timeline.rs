@@ -195,12 +195,8 @@ mod tests {
             (60, "run.gate_approved", Some(&review), json!({})),
             (60, "run.completed", None, json!({})),
         ];
-        let moments = story.iter().map(|(at, kind, key, body)| Moment {
-            at: *at,
-            kind,
-            key: *key,
-            body,
-        });
+        let moments =
+            story.iter().map(|(at, kind, key, body)| Moment { at: *at, kind, key: *key, body });
 
         let told: Vec<_> = spans(moments, 100)
             .iter()

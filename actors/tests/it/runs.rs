@@ -47,11 +47,8 @@ impl Plane {
     }
 
     async fn hand(&self, name: &str) -> Session {
-        let enrollment = Enrollment {
-            handlers: vec!["*".to_owned()],
-            max_concurrent: 8,
-            ..enrollment(name)
-        };
+        let enrollment =
+            Enrollment { handlers: vec!["*".to_owned()], max_concurrent: 8, ..enrollment(name) };
         self.worker_of(&self.operator, enrollment).await
     }
 
@@ -150,7 +147,11 @@ fn start_under_the_same_id_starts_once() {
         assert!(plane.operator.start_run(again(json!("ants"))).await.unwrap().repeated);
         let other = plane.operator.start_run(again(json!("bees"))).await;
         assert_eq!(code(other), "run_id_reused");
-        plane.operator.amend_run(&"a1".parse().unwrap(), Remedy::Cancel { reason: None }).await.unwrap();
+        plane
+            .operator
+            .amend_run(&"a1".parse().unwrap(), Remedy::Cancel { reason: None })
+            .await
+            .unwrap();
         world.clock().sleep(Duration::from_secs(60)).await;
         let late = plane.operator.start_run(again(json!("ants"))).await.unwrap();
         assert!(late.repeated, "its conductor is gone, its record is not");
@@ -310,7 +311,11 @@ fn sleep_lasts_as_long_as_it_says_whatever_the_server_does() {
     World::run(async |world| {
         let store = Memory::new();
         let plane = start(world, &store).await;
-        plane.apply("name: nap\nsteps:\n  - sleep: doze\n    for: 2h\n  - sleep: again\n    for: 1s\n").await;
+        plane
+            .apply(
+                "name: nap\nsteps:\n  - sleep: doze\n    for: 2h\n  - sleep: again\n    for: 1s\n",
+            )
+            .await;
         let run = plane.begin("nap", "n", json!("rested")).await;
         world.clock().sleep(Duration::from_secs(3_600)).await;
         plane.plane.drain(Duration::from_secs(1)).await;
@@ -328,7 +333,9 @@ fn child_run_gives_its_output_and_ends_with_its_parent() {
     World::run(async |world| {
         let plane = start(world, &Memory::new()).await;
         plane.apply("name: inner\nsteps:\n  - step: deep\n").await;
-        plane.apply("name: outer\nsteps:\n  - child: call\n    workflow: inner\n  - step: last\n").await;
+        plane
+            .apply("name: outer\nsteps:\n  - child: call\n    workflow: inner\n  - step: last\n")
+            .await;
         let hand = plane.hand("h").await;
 
         let run = plane.begin("outer", "o1", json!(1)).await;
@@ -359,7 +366,11 @@ fn paused_run_begins_nothing_and_cancelled_one_takes_its_tasks_back() {
         assert_eq!(work(&hand, echo).await, ["a"], "it was begun before the pause");
         assert_eq!(plane.status(&run).await, "paused");
         plane.operator.amend_run(&run, Remedy::Resume).await.unwrap();
-        plane.operator.amend_run(&run, Remedy::Cancel { reason: Some("enough".into()) }).await.unwrap();
+        plane
+            .operator
+            .amend_run(&run, Remedy::Cancel { reason: Some("enough".into()) })
+            .await
+            .unwrap();
         world.clock().sleep(Duration::from_secs(1)).await;
 
         assert_eq!(work(&hand, echo).await, [""; 0]);

@@ -169,7 +169,8 @@ fn which(query: &DeadLetterQuery) -> Result<DeadLetters, Problem> {
         Some("deadline_exceeded") => Some(Failure::DeadlineExceeded),
         Some("timed_out") => Some(Failure::TimedOut),
         Some(_) => {
-            let detail = "reason must be reported, attempts_exhausted, deadline_exceeded or timed_out";
+            let detail =
+                "reason must be reported, attempts_exhausted, deadline_exceeded or timed_out";
             return Err(Problem::unprocessable("invalid_reason", detail));
         }
     };

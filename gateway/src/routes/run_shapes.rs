@@ -72,6 +72,7 @@ fn open(run: &Run) -> Wire {
         started_at: rfc3339(run.started_at),
         started_by: run.by.clone(),
         updated_at: rfc3339(run.updated_at),
+        updated_seq: run.updated,
         parent: run.parent.as_ref().map(|parent| RunParent {
             run_id: parent.run.to_string(),
             key: parent.key.to_string(),

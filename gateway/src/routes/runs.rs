@@ -96,8 +96,10 @@ pub(super) async fn list(
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Look {
-    /// Seconds to wait for its end; as long as a poll at most.
+    /// Seconds to wait for its end, or for what is named by `after`; as long as a poll at most.
     wait: Option<f64>,
+    /// Wait for something to happen to it that is later than this event (`updated_seq`).
+    after: Option<u64>,
 }
 
 /// One run, at once or when it has ended.
@@ -113,7 +115,7 @@ pub(super) async fn get(
     } else {
         tokio::select! {
             biased;
-            run = operator.run_when_closed(&id, longest) => run?,
+            run = operator.run_past(&id, look.after.unwrap_or(u64::MAX), longest) => run?,
             () = edge.dismissed() => operator.run(&id).await?,
         }
     };

@@ -19,9 +19,8 @@ pub(super) async fn apply(
     CanOperate(operator): CanOperate,
     Json { value: asked, .. }: Json<WorkflowApply>,
 ) -> Result<(StatusCode, Answer<WorkflowView>), Problem> {
-    let definition = document::parse(&asked.document).map_err(|errors| {
-        Problem::unprocessable("invalid_workflow", &errors.to_string())
-    })?;
+    let definition = document::parse(&asked.document)
+        .map_err(|errors| Problem::unprocessable("invalid_workflow", errors.to_string()))?;
     let workflow = operator.apply_workflow(definition).await?;
     Ok((StatusCode::OK, Answer(view(&workflow))))
 }
@@ -46,8 +45,7 @@ pub(super) async fn get(
     Params(asked): Params<Shown>,
 ) -> Result<Answer<WorkflowShown>, Problem> {
     let workflow = operator.workflow(&name).await?;
-    let (shown, definition) =
-        operator.workflow_version(&name, asked.version.as_deref()).await?;
+    let (shown, definition) = operator.workflow_version(&name, asked.version.as_deref()).await?;
     let definition = document::written(&definition);
     Ok(Answer(WorkflowShown { workflow: view(&workflow), shown, definition }))
 }
@@ -63,13 +61,14 @@ pub(super) async fn retire(
 fn view(workflow: &Workflow) -> WorkflowView {
     let mut versions: Vec<_> = workflow.versions.iter().collect();
     versions.sort_by_key(|(_, applied)| applied.seq);
-    let version = |(version, applied): (&String, &fleetward_actors::workflows::workflow::Applied)| {
-        WorkflowVersion {
-            version: version.clone(),
-            applied_at: rfc3339(applied.at),
-            applied_by: applied.by.clone(),
-        }
-    };
+    let version =
+        |(version, applied): (&String, &fleetward_actors::workflows::workflow::Applied)| {
+            WorkflowVersion {
+                version: version.clone(),
+                applied_at: rfc3339(applied.at),
+                applied_by: applied.by.clone(),
+            }
+        };
     WorkflowView {
         name: workflow.name.clone(),
         description: workflow.definition.description.clone(),

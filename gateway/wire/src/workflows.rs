@@ -116,6 +116,8 @@ pub struct RunView {
     pub started_by: String,
     /// When something happened to it for the last time.
     pub updated_at: Timestamp,
+    /// The position of that event: `?wait=20&after=` this waits for the next one.
+    pub updated_seq: u64,
     /// The run and the node that it is a child of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<RunParent>,

@@ -1,23 +1,21 @@
 //! `fleetward run watch`: how a run goes on, in the terminal, until it ends.
 
 use std::io::{IsTerminal, Write};
-use std::time::Duration;
 
 use serde_json::Value;
 
-use super::RUNS;
+use super::{LOOK, RUNS};
 use crate::cli::client::{Client, segment};
 use crate::cli::error::Failed;
 use crate::cli::print;
 
-/// How often it looks.
-const EVERY: Duration = Duration::from_secs(1);
-
 pub(super) async fn run(id: &str, client: &Client) -> Result<(), Failed> {
     let terminal = std::io::stdout().is_terminal();
-    let (mut before, mut drawn) = (String::new(), 0);
+    let (mut before, mut drawn, mut seen) = (String::new(), 0, 0);
     loop {
-        let run = client.get(&format!("{RUNS}/{}?wait=1", segment(id))).await?;
+        let path = format!("{RUNS}/{}?wait={LOOK}&after={seen}", segment(id));
+        let run = client.get(&path).await?;
+        seen = run["updated_seq"].as_u64().unwrap_or_default();
         let text = screen(&run);
         if text != before {
             if terminal && drawn > 0 {
@@ -31,11 +29,7 @@ pub(super) async fn run(id: &str, client: &Client) -> Result<(), Failed> {
         }
         match run["status"].as_str().unwrap_or_default() {
             "completed" => return Ok(()),
-            "running" | "waiting" | "paused" => {
-                if run["status"] == "paused" {
-                    tokio::time::sleep(EVERY).await;
-                }
-            }
+            "running" | "waiting" | "paused" => {}
             ended => return Err(Failed::wrong(format!("the run is {ended}"))),
         }
     }
@@ -44,12 +38,8 @@ pub(super) async fn run(id: &str, client: &Client) -> Result<(), Failed> {
 /// What is shown of a run: a line for it, and one for each node.
 fn screen(run: &Value) -> String {
     let word = |value: &Value| value.as_str().unwrap_or("-").to_owned();
-    let mut text = format!(
-        "{}  {}  {}\n",
-        word(&run["run_id"]),
-        word(&run["workflow"]),
-        word(&run["status"])
-    );
+    let mut text =
+        format!("{}  {}  {}\n", word(&run["run_id"]), word(&run["workflow"]), word(&run["status"]));
     for node in run["nodes"].as_array().into_iter().flatten() {
         let (mark, since) = match node["status"].as_str() {
             Some("completed") => ("done", "ended_at"),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fleetward_runtime::{Address, CallError, Reply};
+use fleetward_store::Position;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -24,8 +25,8 @@ use crate::system::org::Role;
 use crate::workflows::conductor::{Begun, Decision, Message, NewRun, Remedy, same_request};
 use crate::workflows::definition::Definition;
 use crate::workflows::gate::{Gate, Voter};
-use crate::workflows::{plan, why};
 use crate::workflows::run::{Inherited, Key, Place, Run, Wait, What};
+use crate::workflows::{plan, why};
 pub use list::{RunFilter, RunPage};
 pub use timeline::TimelineEntry;
 
@@ -149,7 +150,8 @@ impl Operator {
             let runs = &cell.workflows.runs;
             if given && runs.get(&id).is_none() {
                 // One that ended long ago has no conductor: its record answers.
-                let rows = self.plane.shared.store.get(cell.cell, Run::KIND, &[id.to_string()]).await;
+                let rows =
+                    self.plane.shared.store.get(cell.cell, Run::KIND, &[id.to_string()]).await;
                 let rows = rows.map_err(away)?;
                 if let Some(run) = rows.first().map(state::<Run>).transpose()? {
                     same_request(&run, &request)?;
@@ -198,15 +200,29 @@ impl Operator {
     /// # Errors
     /// When this organisation has no such run.
     pub async fn run_when_closed(&self, id: &RunId, wait: Duration) -> Result<RunView, Error> {
+        self.run_past(id, Position::MAX, wait).await
+    }
+
+    /// One run, once something has happened to it that is later than an event, it is closed, or `wait` is over (cut to the
+    /// longest wait of a poll).
+    ///
+    /// # Errors
+    /// When this organisation has no such run.
+    pub async fn run_past(
+        &self,
+        id: &RunId,
+        past: Position,
+        wait: Duration,
+    ) -> Result<RunView, Error> {
         let wait = wait.min(self.plane.shared.config.poll_max);
         let run = self.run_state(id).await?;
-        if run.is_closed() {
+        if run.is_closed() || run.updated > past {
             return self.run_view(run).await;
         }
         let conductor = self.conductor_of(id).await?;
         let (reply, closed) = Reply::channel();
-        conductor.send(Message::Watch { reply }).map_err(CallError::from)?;
-        // Whether it closed or not: what is true now is the answer.
+        conductor.send(Message::Watch { past, reply }).map_err(CallError::from)?;
+        // Whether it happened or not: what is true now is the answer.
         first_of(closed, self.plane.shared.clock.sleep(wait)).await;
         self.run(id).await
     }

@@ -57,11 +57,7 @@ impl State {
     }
 
     /// Goes on as far as it can without anybody else.
-    pub(super) fn advance(
-        &mut self,
-        draft: &mut Draft<'_>,
-        cx: &Context<Message>,
-    ) -> Outbox {
+    pub(super) fn advance(&mut self, draft: &mut Draft<'_>, cx: &Context<Message>) -> Outbox {
         let mut out = Outbox::default();
         let by = Cause::system();
         loop {
@@ -96,13 +92,7 @@ impl State {
         out
     }
 
-    fn acts(
-        &self,
-        plan: plan::Plan<'_>,
-        definition: &Definition,
-        run: &Run,
-        now: i64,
-    ) -> Vec<Act> {
+    fn acts(&self, plan: plan::Plan<'_>, definition: &Definition, run: &Run, now: i64) -> Vec<Act> {
         let mut acts: Vec<_> = plan.drop.into_iter().map(|key| Act::Drop { key }).collect();
         acts.extend(plan.take.into_iter().map(|(key, at)| Act::Take { key, at }));
         if let Some(end) = plan.end {
@@ -235,12 +225,7 @@ impl State {
     }
 
     /// What a plan begins, where its events are on record already.
-    pub(super) fn again(
-        &self,
-        plan: plan::Plan<'_>,
-        definition: &Definition,
-        run: &Run,
-    ) -> Outbox {
+    pub(super) fn again(&self, plan: plan::Plan<'_>, definition: &Definition, run: &Run) -> Outbox {
         let mut out = Outbox::default();
         for next in plan.schedule {
             if let Act::Schedule { task, .. } = self.step(next, definition, run) {
@@ -255,13 +240,7 @@ impl State {
         out
     }
 
-    fn carry_out(
-        &mut self,
-        acts: Vec<Act>,
-        by: &Cause,
-        draft: &mut Draft<'_>,
-        out: &mut Outbox,
-    ) {
+    fn carry_out(&mut self, acts: Vec<Act>, by: &Cause, draft: &mut Draft<'_>, out: &mut Outbox) {
         let mut steps = Vec::new();
         for act in acts {
             match act {
@@ -311,31 +290,19 @@ impl State {
         self.unwant(run.scheduled.keys().chain(run.waits.keys()), out);
     }
 
-    fn complete(
-        &mut self,
-        value: &Value,
-        by: &Cause,
-        draft: &mut Draft<'_>,
-        out: &mut Outbox,
-    ) {
+    fn complete(&mut self, value: &Value, by: &Cause, draft: &mut Draft<'_>, out: &mut Outbox) {
         let bytes = serde_json::to_vec(value).expect("JSON is written as JSON");
         let bound = self.args.run.as_str().as_bytes();
         let sealed = self.known.ring.seal(Purpose::RunOutput, bound, &bytes);
         let digest = self.known.key.digest(&bytes);
         self.unwant_all(out);
         let at = self.note(&Event::Completed { digest }, by, Some(sealed), draft);
-        self.over(None, Some(at), draft, out);
+        self.over(None, Some(at), out);
         metrics::counter!("fleetward_runs_ended_total", "as" => "completed").increment(1);
     }
 
     /// The run failed: its text is sealed beside that, wherever it came from.
-    fn fail(
-        &mut self,
-        failure: Failure,
-        by: &Cause,
-        draft: &mut Draft<'_>,
-        out: &mut Outbox,
-    ) {
+    fn fail(&mut self, failure: Failure, by: &Cause, draft: &mut Draft<'_>, out: &mut Outbox) {
         let Failure { key, code, text, error } = failure;
         let text = text.or_else(|| self.text_at(error.as_ref()?));
         self.unwant_all(out);
@@ -351,7 +318,7 @@ impl State {
         let told = sealed.is_some();
         let event = Event::Failed { key, code: code.clone(), group, told };
         let at = self.note(&event, by, sealed, draft);
-        self.over(Some(code), told.then_some(at), draft, out);
+        self.over(Some(code), told.then_some(at), out);
         metrics::counter!("fleetward_runs_ended_total", "as" => "failed").increment(1);
     }
 
@@ -364,15 +331,8 @@ impl State {
         }
     }
 
-    /// Everybody who waits for its end is told.
-    pub(super) fn over(
-        &mut self,
-        failed: Option<String>,
-        at: Option<Position>,
-        draft: &mut Draft<'_>,
-        out: &mut Outbox,
-    ) {
-        self.tell_watchers(draft);
+    /// Nothing of it is needed any more, and the run above it is told.
+    pub(super) fn over(&mut self, failed: Option<String>, at: Option<Position>, out: &mut Outbox) {
         self.values.clear();
         self.value_bytes = 0;
         let parent = self.run.as_ref().and_then(|run| run.parent.clone());
@@ -402,5 +362,9 @@ fn handling(step: &Step) -> Handling {
 /// JSON of what was opened; what is none is text, as older workers report it.
 pub(super) fn value_of(bytes: &Bytes, is_text: bool) -> Arc<Value> {
     let text = || Value::String(String::from_utf8_lossy(bytes).into_owned());
-    Arc::new(if is_text { text() } else { serde_json::from_slice(bytes).unwrap_or_else(|_| text()) })
+    Arc::new(if is_text {
+        text()
+    } else {
+        serde_json::from_slice(bytes).unwrap_or_else(|_| text())
+    })
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use fleetward_runtime::{Context, Reply};
 
-use super::message::{Begun, Decision, Message, NewRun, Remedy};
 use super::State;
+use super::message::{Begun, Decision, Message, NewRun, Remedy};
 use super::outbox::Outbox;
 use crate::cause::Cause;
 use crate::effect::Effect;
@@ -82,11 +82,8 @@ impl State {
         guarded(cx, "decide/gate", || {
             let (key, gate) = open_gate(run, &decision.gate)?;
             gate::may_decide(gate, voter, &run.by, *approve, digest.as_deref())?;
-            let vote = Vote {
-                by: voter.by.clone(),
-                name: voter.name.clone(),
-                reason: reason.clone(),
-            };
+            let vote =
+                Vote { by: voter.by.clone(), name: voter.name.clone(), reason: reason.clone() };
             let (key, of) = (key.clone(), key.clone());
             let event = match approve {
                 true => Event::GateApproved { key: of, vote },
@@ -162,7 +159,7 @@ impl State {
         let mut out = Outbox::default();
         self.unwant_all(&mut out);
         self.note(&Event::Cancelled { reason }, by, None, draft);
-        self.over(Some("cancelled".to_owned()), None, draft, &mut out);
+        self.over(Some("cancelled".to_owned()), None, &mut out);
         self.pending = out;
         metrics::counter!("fleetward_runs_ended_total", "as" => "cancelled").increment(1);
     }

@@ -197,9 +197,11 @@ pub enum Message {
         /// As it is now; none: there is no such run.
         reply: Reply<View>,
     },
-    /// From a caller that waits for its end.
+    /// From a caller that waits for something to happen to it.
     Watch {
-        /// Answered when it is closed, or there is none.
+        /// Answered when its last event is later than this, when it is closed, or when there is none.
+        past: Position,
+        /// Nothing but that.
         reply: Reply<()>,
     },
     /// From itself: the dispatcher's answer.

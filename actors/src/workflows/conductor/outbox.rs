@@ -95,7 +95,8 @@ impl State {
         let (reply, _) = Reply::channel();
         let by = self.cause();
         // One that is lost runs on for nothing, and its end changes nothing.
-        let _ = self.args.dispatcher.send(dispatcher::Message::Amend { subjects, remedy, by, reply });
+        let _ =
+            self.args.dispatcher.send(dispatcher::Message::Amend { subjects, remedy, by, reply });
     }
 
     /// How the record names a run that makes tasks.

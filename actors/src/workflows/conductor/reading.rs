@@ -8,8 +8,8 @@ use fleetward_runtime::{Address, Context, Reply};
 use fleetward_store::{CellId, Position, Store};
 
 use super::act::value_of;
-use super::outbox::Outbox;
 use super::message::{ChildEnded, Message, NewRun, Places, ReadValues, Remedy, Stands, StepEnded};
+use super::outbox::Outbox;
 use super::{Runs, State};
 use crate::cause::Cause;
 use crate::error::Error;
@@ -114,11 +114,7 @@ impl State {
     }
 
     /// Makes tasks and children again that nobody knows.
-    pub(super) fn want_again(
-        &mut self,
-        absent: &[(Key, Option<Position>)],
-        cx: &Context<Message>,
-    ) {
+    pub(super) fn want_again(&mut self, absent: &[(Key, Option<Position>)], cx: &Context<Message>) {
         if absent.is_empty() {
             return;
         }
@@ -157,9 +153,7 @@ impl State {
         let read = async move {
             let found = shelf.definition(store.as_ref(), cell, (&name, &version)).await;
             found.and_then(|found| {
-                found.ok_or_else(|| {
-                    Error::Unavailable(format!("{name} has no version {version}"))
-                })
+                found.ok_or_else(|| Error::Unavailable(format!("{name} has no version {version}")))
             })
         };
         cx.spawn(read, move |definition| Message::Defined { definition, remedy, by, reply });

@@ -134,9 +134,9 @@ impl Flow<'_> {
                     .iter()
                     .map(|(name, flow)| (*name, flow.value(run, values, missing)))
                     .collect();
-                let made = made.into_iter().map(|(name, value)| {
-                    Ok((name.to_owned(), Value::clone(&*value?)))
-                });
+                let made = made
+                    .into_iter()
+                    .map(|(name, value)| Ok((name.to_owned(), Value::clone(&*value?))));
                 Ok(Arc::new(Value::Object(made.collect::<Result<_, Stop>>()?)))
             }
             Self::Failed(failure) => {

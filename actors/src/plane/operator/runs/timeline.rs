@@ -42,10 +42,8 @@ impl Operator {
         for (task, key) in tasks {
             let stream = format!("{}/{task}", Task::KIND);
             let read = store.read_stream(self.number(), &stream, from, TIMELINE).await;
-            let of_task = |stored| TimelineEntry {
-                entry: AuditEntry::from(stored),
-                key: Some(key.clone()),
-            };
+            let of_task =
+                |stored| TimelineEntry { entry: AuditEntry::from(stored), key: Some(key.clone()) };
             entries.extend(read.map_err(away)?.iter().map(of_task));
         }
         entries.sort_by_key(|line| line.entry.seq);
