@@ -49,7 +49,7 @@ const PIPES_WITHIN: Duration = Duration::from_secs(1);
 /// Its standard input is the whole task as one JSON object, without the claim token. If it exits
 /// with 0 the task completed, with its standard output as the result (a JSON string; bytes that
 /// are not UTF-8 are replaced; output beyond [`OUTPUT_CAP`] is cut, with a last line that says
-/// so). Otherwise the task failed, with the exit code or signal and the end of its standard error.
+/// so; of a task that names a handler, a step of a workflow say, JSON where it is JSON). Otherwise the task failed, with the exit code or signal and the end of its standard error.
 ///
 /// A line on its standard error that begins with [`PROGRESS_PREFIX`] is no error but says how far it
 /// is: `::progress 40 half of the files`, with or without the percentage, and JSON where it is an
@@ -184,7 +184,7 @@ impl Execute for Command {
             Err(error) => return Outcome::Failed(format!("cannot write the task: {error}")),
         };
         match Group::spawn(self.process()) {
-            Ok(started) => self.run(started, input, &cx).await,
+            Ok(started) => result(task, self.run(started, input, &cx).await),
             Err(error) => Outcome::Failed(format!("cannot start the command: {error}")),
         }
     }
@@ -247,6 +247,17 @@ async fn drain(mut pipe: impl AsyncRead + Unpin, mut keep: impl FnMut(&[u8])) {
     // A pipe that cannot be read any more has ended, for us.
     while let Ok(read @ 1..) = pipe.read(&mut buffer).await {
         keep(&buffer[..read]);
+    }
+}
+
+/// Whoever asks for a handler goes on with what it results in; other tasks keep the text that they always had.
+fn result(task: &Claimed, outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::Completed(Value::String(text)) if task.handler.is_some() => {
+            let parsed = serde_json::from_str(&text);
+            Outcome::Completed(parsed.unwrap_or(Value::String(text)))
+        }
+        other => other,
     }
 }
 
