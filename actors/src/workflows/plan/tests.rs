@@ -1,1 +1,286 @@
+//! Plans against a reference: a plain recursion over the tree that knows neither events nor interruptions.
 
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::fact::{Fold, Stamp};
+use crate::id::{RunId, TaskId};
+use crate::workflows::definition::{Routing, Step};
+use crate::workflows::run::{Event, Scheduled, Seen as Went};
+
+/// What a step results in: always the same for the same key and input. One in eight fails.
+fn result(key: &str, input: &Value) -> Result<Value, &'static str> {
+    let mut hasher = DefaultHasher::new();
+    (key, codes_only(input).to_string()).hash(&mut hasher);
+    let number = hasher.finish();
+    if number % 8 == 0 { Err("reported") } else { Ok(json!({ "n": number / 8 % 1_000 })) }
+}
+
+/// What the conditions of these definitions say.
+fn condition(text: &str, value: &Value) -> Result<bool, &'static str> {
+    let number = value["n"].as_i64().ok_or("expression_failed")?;
+    Ok(if text.contains('%') { number % 2 == 0 } else { number > 600 })
+}
+
+const EVEN: &str = "previous.n % 2 == 0";
+const HIGH: &str = "previous.n > 600";
+
+fn reference(nodes: &[Node], at: &Path, mut value: Value) -> Result<Value, &'static str> {
+    for node in nodes {
+        value = match &node.kind {
+            Kind::Step(_) => result(at.key(&node.name).as_str(), &value)?,
+            Kind::Sequence { nodes } => reference(nodes, at, value)?,
+            Kind::Sleep { .. } => value,
+            Kind::Parallel { branches, on_failure, .. } => {
+                let mut object = serde_json::Map::new();
+                let mut failed = None;
+                for branch in branches {
+                    let one = reference(std::slice::from_ref(branch), at, value.clone());
+                    let shown = match (one, on_failure) {
+                        (Ok(output), _) => output,
+                        (Err(code), OnFailure::Collect) => json!({ "error": code }),
+                        (Err(code), OnFailure::FailFast) => {
+                            failed = failed.or(Some(code));
+                            continue;
+                        }
+                    };
+                    object.insert(branch.name.clone(), shown);
+                }
+                if let Some(code) = failed {
+                    return Err(code);
+                }
+                Value::Object(object)
+            }
+            Kind::Branch { cases, otherwise } => {
+                let mut taken = otherwise;
+                for case in cases {
+                    if condition(case.when.text(), &value)? {
+                        taken = &case.nodes;
+                        break;
+                    }
+                }
+                reference(taken, at, value)?
+            }
+            Kind::Loop { nodes, until, max, .. } => {
+                let mut last = value;
+                for time in 1..=*max {
+                    last = reference(nodes, &at.inside(&node.name, time), last)?;
+                    if let Some(until) = until
+                        && condition(until.text(), &last)?
+                    {
+                        break;
+                    }
+                }
+                last
+            }
+            _ => unreachable!("none of these is made here"),
+        };
+    }
+    Ok(value)
+}
+
+/// The texts of errors are not the reference's concern.
+fn codes_only(value: &Value) -> Value {
+    match value {
+        Value::Object(object) => {
+            if let Some(code) = object.get("error").and_then(|error| error.get("code")) {
+                return json!({ "error": code });
+            }
+            let each = object.iter().map(|(name, value)| (name.clone(), codes_only(value)));
+            Value::Object(each.collect())
+        }
+        other => other.clone(),
+    }
+}
+
+/// A run that is played against its plan, and what is sealed in it.
+struct Play {
+    run: Run,
+    sealed: Values,
+    seq: u64,
+}
+
+impl Play {
+    fn start(input: Value) -> Self {
+        let id: RunId = "r".parse().unwrap();
+        let event = Event::Started {
+            run: id,
+            workflow: "w".into(),
+            version: "v".into(),
+            request: String::new(),
+            digest: String::new(),
+            parent: None,
+            inherited: None,
+        };
+        let run = Run::begin(&event, Stamp { seq: 1, at: 1, by: "t" }).unwrap();
+        Self { run, sealed: Values::from([(1, Arc::new(input))]), seq: 1 }
+    }
+
+    fn apply(&mut self, event: &Event) -> u64 {
+        self.seq += 1;
+        self.run.evolve(event, Stamp { seq: self.seq, at: self.seq as i64, by: "t" });
+        self.seq
+    }
+
+    /// Plays to the end: `moves` choose which step ends next, and when memory is lost.
+    fn play(mut self, definition: &Definition, moves: &[u8]) -> Result<Value, String> {
+        let mut values = Values::new();
+        let mut inputs: HashMap<Key, Arc<Value>> = HashMap::new();
+        let mut ends: HashMap<Key, u32> = HashMap::new();
+        let mut moves = moves.iter().copied().cycle();
+        for round in 0..20_000 {
+            let choice = moves.next().unwrap_or_default();
+            // Not so often that what is read is never used.
+            if round % 16 == 0 && choice % 2 == 0 {
+                values.clear();
+            }
+            let plan = plan(definition, &self.run, &values);
+            let (missing, drops) = (plan.missing.clone(), plan.drop.clone());
+            if let Some(end) = plan.end {
+                let twice = ends.iter().find(|(_, times)| **times > 1);
+                assert_eq!(twice, None, "a completion is applied once");
+                return end.map(|value| (*value).clone()).map_err(|failure| failure.code);
+            }
+            let steps: Vec<_> = plan
+                .schedule
+                .iter()
+                .map(|next| Scheduled { key: next.key.clone(), task: TaskId::fresh() })
+                .collect();
+            inputs.extend(plan.schedule.iter().map(|next| (next.key.clone(), next.input.clone())));
+            let naps: Vec<_> = plan.wait.iter().map(|begin| begin.key.clone()).collect();
+            for place in missing {
+                values.insert(place.at, self.sealed[&place.at].clone());
+            }
+            for key in drops {
+                self.apply(&Event::StepDropped { key });
+            }
+            if !steps.is_empty() {
+                self.apply(&Event::Scheduled { steps });
+            }
+            for key in naps {
+                let wait = Wait::Timer { until: 0, since: 0 };
+                self.apply(&Event::Waiting { key, wait });
+            }
+            let asleep: Vec<_> = self.run.waits.keys().cloned().collect();
+            for key in asleep {
+                self.apply(&Event::TimerFired { key });
+            }
+            let open: Vec<_> = self.run.scheduled.keys().cloned().collect();
+            let Some(key) = open.get(choice as usize % open.len().max(1)).cloned() else {
+                continue;
+            };
+            *ends.entry(key.clone()).or_default() += 1;
+            self.end(&key, &inputs[&key]);
+        }
+        panic!("the run does not end: {:?}", self.run);
+    }
+
+    fn end(&mut self, key: &Key, input: &Value) {
+        let task = self.run.scheduled[key].task;
+        let (key, seen) = (key.clone(), Went { attempts: 1, claimed_at: None });
+        match result(key.as_str(), input) {
+            Ok(output) => {
+                self.seq += 1;
+                let at = self.seq;
+                self.sealed.insert(at, Arc::new(output));
+                self.apply(&Event::StepCompleted { key, task, at, seen });
+            }
+            Err(code) => {
+                let code = code.to_owned();
+                self.apply(&Event::StepFailed { key, task, at: None, code, seen });
+            }
+        }
+    }
+}
+
+fn leaf() -> impl Strategy<Value = Kind> {
+    prop_oneof![
+        4 => Just(Kind::Step(Box::new(Step::default()))),
+        1 => Just(Kind::Sleep { ms: 1 }),
+    ]
+}
+
+fn kinds() -> impl Strategy<Value = Kind> {
+    leaf().prop_recursive(3, 24, 4, |inner| {
+        let node = inner.prop_map(|kind| Node { name: String::new(), input: None, kind });
+        let nodes = prop::collection::vec(node, 1..4);
+        let way = prop_oneof![Just(OnFailure::FailFast), Just(OnFailure::Collect)];
+        prop_oneof![
+            nodes.clone().prop_map(|nodes| Kind::Sequence { nodes }),
+            (nodes.clone(), way, prop::option::of(1_u32..3)).prop_map(
+                |(branches, on_failure, limit)| Kind::Parallel { branches, on_failure, limit }
+            ),
+            (nodes.clone(), nodes.clone()).prop_map(|(nodes, otherwise)| Kind::Branch {
+                cases: vec![Case { when: Expression::parse(EVEN).unwrap(), nodes }],
+                otherwise,
+            }),
+            (nodes, 1_u32..4).prop_map(|(nodes, max)| Kind::Loop {
+                nodes,
+                until: Some(Expression::parse(HIGH).unwrap()),
+                max,
+                must_hold: false,
+            }),
+        ]
+    })
+}
+
+/// Gives every node a name of its own.
+fn named(kind: Kind, next: &mut u32) -> Node {
+    *next += 1;
+    let name = format!("n{next}");
+    let mut all = |nodes: Vec<Node>| -> Vec<Node> {
+        nodes.into_iter().map(|node| named(node.kind, next)).collect()
+    };
+    let kind = match kind {
+        Kind::Sequence { nodes } => Kind::Sequence { nodes: all(nodes) },
+        Kind::Parallel { branches, on_failure, limit } => {
+            Kind::Parallel { branches: all(branches), on_failure, limit }
+        }
+        Kind::Branch { cases, otherwise } => {
+            let case = |case: Case| Case { when: case.when, nodes: all(case.nodes) };
+            let cases = cases.into_iter().map(case).collect();
+            Kind::Branch { cases, otherwise: all(otherwise) }
+        }
+        Kind::Loop { nodes, until, max, must_hold } => {
+            Kind::Loop { nodes: all(nodes), until, max, must_hold }
+        }
+        other => other,
+    };
+    Node { name, input: None, kind }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
+
+    #[test]
+    fn run_comes_to_what_its_definition_says_in_whatever_order_and_with_whatever_memory(
+        kinds in prop::collection::vec(kinds(), 1..4),
+        start in 0_i64..1_000,
+        moves in prop::collection::vec(any::<u8>(), 1..40),
+    ) {
+        let mut next = 0;
+        let nodes: Vec<_> = kinds.into_iter().map(|kind| named(kind, &mut next)).collect();
+        let definition = Definition {
+            name: "w".into(),
+            description: None,
+            routing: Routing::default(),
+            nodes,
+            output: None,
+        };
+        let input = json!({ "n": start });
+        let expected = reference(&definition.nodes, &Path::default(), input.clone());
+
+        let played = Play::start(input).play(&definition, &moves);
+
+        match (played, expected) {
+            (Ok(played), Ok(expected)) => prop_assert_eq!(codes_only(&played), expected),
+            (Err(_), Err(_)) => {}
+            (played, expected) => prop_assert!(false, "{:?} instead of {:?}", played, expected),
+        }
+    }
+}

@@ -206,3 +206,59 @@ impl Phase {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    const COMMANDS: [Command; 8] = [
+        Command::Advance,
+        Command::Decide,
+        Command::Signal,
+        Command::Pause,
+        Command::Resume,
+        Command::Cancel,
+        Command::Retry,
+        Command::Discard,
+    ];
+
+    fn phases() -> Vec<Phase> {
+        let place = || Place { at: 1, what: What::Output { run: "r".parse().unwrap() } };
+        vec![
+            Phase::Running,
+            Phase::Paused,
+            Phase::Completed { at: 1, output: place() },
+            Phase::Failed { at: 1, key: None, code: "c".into(), group: None, error: None },
+            Phase::Cancelled { at: 1 },
+            Phase::Discarded { at: 1 },
+        ]
+    }
+
+    #[test]
+    fn table_has_each_pair_once_and_every_transition_is_crossed() {
+        let mut crossed = BTreeSet::new();
+        for phase in phases() {
+            for command in COMMANDS {
+                let verdict = match allowed(&phase, command) {
+                    Ok(true) => "taken",
+                    Ok(false) => "already",
+                    Err(refusal) => {
+                        assert!(!refusal.detail.is_empty());
+                        "refused"
+                    }
+                };
+                assert!(crossed.insert((phase.as_str(), command)), "{phase:?} {command:?} twice");
+                eprintln!("{:10} {command:?}: {verdict}", phase.as_str());
+            }
+        }
+
+        let table: BTreeSet<_> =
+            TRANSITIONS.iter().map(|(phase, command, _)| (*phase, *command)).collect();
+        assert_eq!(table, crossed);
+        assert_eq!(TRANSITIONS.len(), crossed.len());
+        for closed in phases().iter().filter(|phase| phase.is_closed()) {
+            assert!(allowed(closed, Command::Signal).is_err(), "a late signal revives nothing");
+        }
+    }
+}

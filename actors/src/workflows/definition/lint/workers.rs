@@ -58,7 +58,8 @@ impl Workers<'_> {
 
     /// Why no worker could run a step, with the key that is to blame; `None` where one could.
     fn why_none(&self, definition: &Definition, step: &Step) -> Option<(&'static str, String)> {
-        let wants = definition.requirement(step, self.names);
+        // Handlers have a line of their own below.
+        let wants = Requirement { handler: None, ..definition.requirement(step, self.names) };
         let handler = step.handler.as_ref();
         let mut left = self.offers.clone();
         // The first wish that nobody who is left can fulfil is what to change.
