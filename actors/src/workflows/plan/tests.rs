@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::fact::{Fold, Stamp};
 use crate::id::{RunId, TaskId};
-use crate::workflows::definition::{Routing, Step};
+use crate::workflows::definition::Routing;
 use crate::workflows::run::{Event, Scheduled, Seen as Went};
 
 /// What a step results in: always the same for the same key and input. One in eight fails.
@@ -18,7 +18,7 @@ fn result(key: &str, input: &Value) -> Result<Value, &'static str> {
     let mut hasher = DefaultHasher::new();
     (key, codes_only(input).to_string()).hash(&mut hasher);
     let number = hasher.finish();
-    if number % 8 == 0 { Err("reported") } else { Ok(json!({ "n": number / 8 % 1_000 })) }
+    if number.is_multiple_of(8) { Err("reported") } else { Ok(json!({ "n": number / 8 % 1_000 })) }
 }
 
 /// What the conditions of these definitions say.
@@ -200,7 +200,7 @@ impl Play {
 
 fn leaf() -> impl Strategy<Value = Kind> {
     prop_oneof![
-        4 => Just(Kind::Step(Box::new(Step::default()))),
+        4 => Just(Kind::Step(Box::default())),
         1 => Just(Kind::Sleep { ms: 1 }),
     ]
 }
