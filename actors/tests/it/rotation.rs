@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fleetward_actors::ControlPlane;
 use fleetward_actors::fleet::task::{Handling, Retry};
-use fleetward_actors::plane::{BootError, NewSubmit, Outcome};
+use fleetward_actors::plane::{BootError, Content, NewSubmit, Outcome};
 use fleetward_actors::seal::{KeyState, MasterKey, Sealed};
 use fleetward_actors::system::rotation;
 use fleetward_runtime::testkit::World;
@@ -65,6 +65,31 @@ fn rotation_of_the_master_key_that_was_broken_off_goes_on() {
         world.adopt(plane.system());
         let caller = plane.authenticate(ADMIN).unwrap();
         plane.operator(&caller, None).await.unwrap().submit(new_task("x")).await.unwrap();
+    });
+}
+
+#[test]
+fn sealed_value_that_was_moved_is_not_opened_for_anybody() {
+    World::run(async |world| {
+        let store = Memory::new();
+        let plane = start(world, &store).await;
+        plane.submit("one").await;
+        plane.submit("two").await;
+        let cell = fleetward_store::CellId(1);
+        let parts = store.sealed_parts(cell, 0).await.unwrap().parts;
+        let [(first, _), (second, theirs)] = &parts[..] else { panic!("{} parts", parts.len()) };
+        let old = parts[0].1.clone();
+        let moved = fleetward_store::Resealed { seq: *first, old, new: theirs.clone() };
+        assert_eq!(store.reseal(cell, vec![moved]).await.unwrap(), 1);
+
+        let page = plane.operator.unsealed(0, 200).await.unwrap();
+
+        let content = |seq| {
+            let found = page.events.iter().find(|event| event.stored.seq == seq);
+            found.unwrap().content.clone()
+        };
+        assert!(matches!(content(*first), Content::Unreadable(_)));
+        assert!(matches!(content(*second), Content::Open(inside) if inside == "\"two\""));
     });
 }
 
