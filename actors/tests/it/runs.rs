@@ -419,3 +419,25 @@ fn attempt_that_takes_too_long_is_tried_again_and_fails_in_the_end() {
         assert_eq!(plane.error(&run).await.0, "timed_out");
     });
 }
+
+#[test]
+fn step_may_need_more_values_than_a_conductor_keeps() {
+    World::run(async |world| {
+        let plane = start(world, &Memory::new()).await;
+        let names: Vec<_> = (1..=18).map(|number| format!("s{number}")).collect();
+        let steps: String = names.iter().map(|name| format!("  - step: {name}\n")).collect();
+        let all: Vec<_> = names.iter().map(|name| format!("has(steps.{name})")).collect();
+        let last = format!("  - step: all\n    input: {}\n", all.join(" && "));
+        plane.apply(&format!("name: large\nsteps:\n{steps}{last}")).await;
+        let hand = plane.hand("h").await;
+        let run = plane.begin("large", "l", json!("")).await;
+
+        work(&hand, |key, input| match key {
+            "all" => Ok(input.clone()),
+            _ => Ok("x".repeat(1_000_000).into()),
+        })
+        .await;
+
+        assert_eq!(plane.output(&run).await, json!(true));
+    });
+}

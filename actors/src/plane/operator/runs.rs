@@ -157,10 +157,11 @@ impl Operator {
                     same_request(&run, &request)?;
                     return Ok(done(true));
                 }
-            } else if !given {
-                cell.workflows.nursery.expect(id.clone());
             }
             let permit = self.plane.permit(cell.cell, input.len())?;
+            if !given {
+                cell.workflows.nursery.expect(id.clone());
+            }
             let within = self.plane.shared.config.answer_within;
             let new = Box::new(NewRun {
                 id: id.clone(),

@@ -89,6 +89,7 @@ impl State {
                 break;
             }
         }
+        self.trim_values();
         out
     }
 

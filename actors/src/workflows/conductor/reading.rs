@@ -22,7 +22,8 @@ use crate::system::principals::KnownOrg;
 use crate::workflows::plan;
 use crate::workflows::run::{Key, Phase, Place, Run, Seen, What};
 
-/// Bytes of values that one conductor keeps: beyond that it lets go of all, and reads again what it needs.
+/// Bytes of values that one conductor keeps beyond what a plan needs: with more it lets go of all, and reads again what
+/// it needs later.
 const VALUE_BYTES: usize = 16 << 20;
 
 impl What {
@@ -50,12 +51,16 @@ impl State {
     }
 
     fn hold(&mut self, at: Position, value: Arc<serde_json::Value>, bytes: usize) {
-        if self.value_bytes + bytes > VALUE_BYTES {
+        self.value_bytes += bytes;
+        self.values.insert(at, value);
+    }
+
+    /// Lets go of values when they are too many: to be called when a plan has had all that it needed.
+    pub(super) fn trim_values(&mut self) {
+        if self.value_bytes > VALUE_BYTES && !self.reading {
             self.values.clear();
             self.value_bytes = 0;
         }
-        self.value_bytes += bytes;
-        self.values.insert(at, value);
     }
 
     /// Reads values; the plan is made again when they are here.
