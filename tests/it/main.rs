@@ -31,4 +31,5 @@ mod sealing;
 mod settings;
 mod task_tokens;
 mod tls;
+mod workflow_lint;
 mod workflows;

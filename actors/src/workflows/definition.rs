@@ -23,8 +23,9 @@ pub use routing::Routing;
 
 /// Most nodes of one definition.
 pub const NODES_MAX: usize = 1_000;
-/// Deepest nesting of nodes.
-pub const DEPTH_MAX: usize = 32;
+/// Deepest nesting of nodes. As JSON each level is four, and readers of JSON stop at 128: an event that holds the deepest
+/// definition must be readable.
+pub const DEPTH_MAX: usize = 24;
 /// Longest name of a workflow or a node, in characters: letters, digits, `-` and `_`, beginning with a letter.
 pub const NAME_MAX: usize = 64;
 /// How much of a version people are shown, in characters.

@@ -36,6 +36,9 @@ pub use schema::schema;
 use tree::{Mark, Tree};
 pub use write::written;
 
+/// Longest path and longest message of a problem, in characters.
+const SAID_MAX: usize = 500;
+
 /// A document that was read.
 #[derive(Debug, Clone)]
 pub struct Document {
@@ -116,8 +119,17 @@ impl Document {
 impl Problem {
     fn new(at: Option<Mark>, path: String, message: impl Into<String>) -> Self {
         let (line, column) = (at.map(|at| at.line), at.map(|at| at.column));
-        Self { line, column, path, message: message.into() }
+        Self { line, column, path: shortened(path), message: shortened(message.into()) }
     }
+}
+
+/// Mistakes may be as long as a document, and what is said of them may not.
+fn shortened(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(SAID_MAX) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 /// `7:12: steps[1].timeout: ...`, as compilers say it.

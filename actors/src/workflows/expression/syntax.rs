@@ -130,7 +130,8 @@ fn plain(message: &str, token: &str) -> String {
             ("<EOF>", "expression") => "it ends where more is expected".to_owned(),
             ("<EOF>", sign) => format!("it ends without `{}`", sign.trim_matches('\'')),
             (found, "<EOF>") => {
-                format!("`{found}` is not expected here; is an operator missing before it?")
+                let hint = "text stands in quotes of its own: '\"text\"'";
+                format!("`{found}` is not expected here: is an operator missing? {hint}")
             }
             (found, sign) => format!("`{}` is expected before `{found}`", sign.trim_matches('\'')),
         };

@@ -250,7 +250,7 @@ fn what_is_no_expression_is_said_with_its_place() {
             "open
                 1:1 this text has no quote at its end
             1 2
-                1:3 `2` is not expected here; is an operator missing before it?
+                1:3 `2` is not expected here: is an operator missing? text stands in quotes of its own: '"text"'
             foo(1)
                 1:1 there is no function `foo`
             truncate("a")
@@ -286,7 +286,7 @@ fn what_is_no_expression_is_said_with_its_place() {
             if x then y
                 1:1 write `condition ? value : other` for `if`
             'it''s'
-                1:5 `s` is not expected here; is an operator missing before it?
+                1:5 `s` is not expected here: is an operator missing? text stands in quotes of its own: '"text"'
             steps.cool-down.x + 1
                 1:12 a name with a dash is written steps["cool-down"]
         "#]],
@@ -297,6 +297,20 @@ fn what_is_no_expression_is_said_with_its_place() {
         assert!(Expression::parse(&source).is_err());
     }
     Expression::parse(&format!("\"{}\"", "x".repeat(50_000))).unwrap();
+    // What is allowed fits on the stack of whoever evaluates it.
+    let nested = "[1].map(x, ".repeat(30) + "x" + &")".repeat(30);
+    let chain = "1+".repeat(90) + "1";
+    let minus = "-".repeat(2_001) + "1";
+    let dots = "input".to_owned() + &".a".repeat(90);
+    let both = "(".repeat(30) + "1" + &")".repeat(30);
+    for (source, is_value) in
+        [(nested, true), (chain, true), (minus, true), (dots, false), (both, true)]
+    {
+        let expression = Expression::parse(&source).unwrap();
+        assert_eq!(expression.evaluate(&scope()).is_ok(), is_value, "{source}");
+    }
+    assert!(Expression::parse(&("input".to_owned() + &".a".repeat(1_500))).is_err());
+    assert!(Expression::parse(&("!".repeat(4_000) + "true")).is_ok());
 }
 
 #[test]

@@ -32,7 +32,7 @@ pub(super) enum Type {
     Part(&'static [Key]),
     /// A list of nodes.
     Nodes,
-    /// A mapping of any JSON.
+    /// Any JSON.
     Any,
 }
 
@@ -126,6 +126,16 @@ pub(super) const APPROVERS: &[Key] = &[
     key("requester_may_approve", Type::Boolean, "Whether who started the run may approve."),
 ];
 
+/// What the handler `agent` takes.
+pub(super) const PARAMETERS: &[Key] = &[
+    key("temperature", Type::Number(0, 2), "How much chance there is in it."),
+    key("top_p", Type::Number(0, 1), "Of which part of the likely words it chooses."),
+    key("max_tokens", Type::Integer(1, 10_000_000), "At most so long an answer."),
+    key("stop", Type::Texts, "Texts before which it ends."),
+    key("seed", Type::Integer(0, i64::MAX as u64), "What its chance begins with."),
+    key("json", Type::Any, "Whether it answers in JSON: true, or a JSON Schema."),
+];
+
 pub(super) const CASE: &[Key] = &[
     required("when", Type::Expression, "Its condition."),
     required("steps", Type::Nodes, "Its nodes."),
@@ -149,7 +159,7 @@ pub(super) const SHAPES: &[Shape] = &[
         own: &[
             key("provider", Type::Text, "Whose API is spoken; the worker knows by the model."),
             key("system", Type::Text, "The system prompt."),
-            key("parameters", Type::Any, "Parameters of the model, a mapping: `temperature`."),
+            key("parameters", Type::Part(PARAMETERS), "How the model answers."),
         ],
         task: true,
     },

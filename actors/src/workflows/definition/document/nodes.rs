@@ -317,6 +317,18 @@ impl<'t> Reader<'t> {
         })
     }
 
+    /// How a model answers: what its handler takes, so that a slip is found before a model is asked.
+    fn parameters(&mut self, found: Found<'t>) -> Option<Value> {
+        let fields = self.fields(found.clone(), "", keys::PARAMETERS.iter())?;
+        self.optional(&fields, "stop", Self::texts)?;
+        self.optional(&fields, "max_tokens", Self::integer::<u32>)?;
+        self.optional(&fields, "seed", Self::integer::<u64>)?;
+        for key in ["temperature", "top_p"] {
+            self.optional(&fields, key, Self::number)?;
+        }
+        self.json(&found)
+    }
+
     /// An `agent` or a `command`: a step whose input says what to call, and holds what the node is given.
     fn called(&mut self, fields: &Fields<'t>, node: Node) -> Option<Node> {
         let Kind::Step(step) = &node.kind else { return Some(node) };
@@ -332,10 +344,7 @@ impl<'t> Reader<'t> {
                 agent.extend(text.map(|text| (key.to_owned(), Value::String(text))));
             }
             if let Some(found) = fields.get("parameters") {
-                if !matches!(found.0.kind, Tree::Map(_)) {
-                    return self.wrong(found.0.at, &found.1, "parameters are a mapping");
-                }
-                agent.insert("parameters".to_owned(), self.json(&found)?);
+                agent.insert("parameters".to_owned(), self.parameters(found)?);
             }
             ("agent", Value::Object(agent))
         };

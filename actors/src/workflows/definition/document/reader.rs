@@ -155,6 +155,13 @@ impl<'t> Reader<'t> {
         }
     }
 
+    pub(super) fn number(&mut self, found: Found<'t>) -> Option<f64> {
+        match Self::plain(&found).and_then(|text| text.parse::<f64>().ok()) {
+            Some(number) if number.is_finite() => Some(number),
+            _ => self.unfit(&found, "a number, without quotes,"),
+        }
+    }
+
     /// A number with at most two decimals, in hundredths.
     pub(super) fn hundredths(&mut self, found: Found<'t>) -> Option<u32> {
         let Some(text) = Self::plain(&found).filter(|text| text.parse::<f64>().is_ok()) else {

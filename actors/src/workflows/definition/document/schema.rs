@@ -100,6 +100,6 @@ fn holds(holds: Type) -> Value {
         Type::Items(keys) => json!({ "type": "array", "items": object(keys.iter()) }),
         Type::Part(keys) => object(keys.iter()),
         Type::Nodes => json!({ "$ref": "#/$defs/nodes" }),
-        Type::Any => json!({ "type": "object" }),
+        Type::Any => json!({}),
     }
 }

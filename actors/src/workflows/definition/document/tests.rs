@@ -1,11 +1,14 @@
 //! Documents that are read, and what is said of those that are not.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use expect_test::{Expect, expect};
+use serde_json::json;
 
 use super::{parse, written};
 use crate::workflows::definition::{Definition, Kind};
+use crate::workflows::expression::Scope;
 
 #[track_caller]
 fn check(document: &str, expected: Expect) {
@@ -285,12 +288,93 @@ fn documents_are_bounded() {
             format!(r#"{{"branch": "b{n}", "cases": [{{"when": "true", "steps": [{inner}]}}]}}"#)
         })
     };
-    check(&format!(r#"{{"name": "a", "steps": [{}]}}"#, deep(31)), expect!["nothing is wrong"]);
+    check(&format!(r#"{{"name": "a", "steps": [{}]}}"#, deep(23)), expect!["nothing is wrong"]);
+    let deeper = parse(&format!(r#"{{"name": "a", "steps": [{}]}}"#, deep(24))).unwrap_err();
+    assert!(deeper.to_string().ends_with("nodes are nested deeper than 24 levels"));
+}
+
+#[test]
+fn deepest_definition_can_be_stored_inside_of_something() {
+    let inner = (1..super::super::DEPTH_MAX).fold(r#"{"step": "s"}"#.to_owned(), |inner, n| {
+        format!(r#"{{"branch": "b{n}", "cases": [{{"when": "true", "steps": [{inner}]}}]}}"#)
+    });
+    let definition = parse(&format!(r#"{{"name": "a", "steps": [{inner}]}}"#)).unwrap();
+    // As deep as events, rows and answers may put it.
+    let stored = serde_json::to_string(&[[[[&definition]]]]).unwrap();
+    let read: [[[[Definition; 1]; 1]; 1]; 1] = serde_json::from_str(&stored).unwrap();
+    assert_eq!(read[0][0][0][0], definition);
+}
+
+#[test]
+fn what_is_said_stays_short_however_long_the_mistake_is() {
+    let long = "x".repeat(100_000);
+    for document in [
+        format!("{long}: 1\n"),
+        format!("name: {long}\nsteps: [{{step: a, input: {long}, {long}: 1}}]\n"),
+        format!("name: a\nsteps: [{{step: a, timeout: {long}, network: {long}}}]\n"),
+        format!("name: {long}\nlabels: {{{long}: a}}\nsteps: [{{step: {long}}}]\n"),
+    ] {
+        let said = parse(&document).unwrap_err().to_string();
+        assert!(said.len() < 5_000, "{} bytes", said.len());
+    }
     check(
-        &format!(r#"{{"name": "a", "steps": [{}]}}"#, deep(32)),
-        expect![
-            "1:1775: steps[0].cases[0].steps[0].cases[0].steps[0].cases[0].steps[0].cases[0].steps[0].cases[0].steps[0].cases[0].steps[0].cases[0].steps[0].cases[0].steps[0].cases[0].steps[0].cases[0].steps[0].cases[0].steps[0].cases[0].steps[0].cases[0].steps[0].cases[0].steps[0].cases[0].steps[0].cases[0].steps[0].cases[0].steps[0].cases[0].steps[0].cases[0].steps[0].cases[0].steps[0].cases[0].steps[0].cases[0].steps[0].cases[0].steps[0].cases[0].steps[0].cases[0].steps[0].cases[0].steps[0].cases[0].steps[0].cases[0].steps[0].cases[0].steps[0].cases[0].steps[0].cases[0].steps[0].cases[0].steps[0]: nodes are nested deeper than 32 levels"
-        ],
+        "name: a\nsteps:\n  - approval: b\n    prompt: Publish this?\n",
+        expect![[
+            r#"4:21: steps[0].prompt: `this` is not expected here: is an operator missing? text stands in quotes of its own: '"text"'"#
+        ]],
+    );
+}
+
+#[test]
+fn documented_documents_can_be_read() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut read = 0;
+    for file in ["../README.md", "src/workflows/definition/document.rs"] {
+        let text = std::fs::read_to_string(root.join(file)).unwrap();
+        let text = text.replace("\n//! ", "\n").replace("\n//!\n", "\n\n");
+        for block in text.split("```yaml\n").skip(1) {
+            let block = block.split("```").next().unwrap();
+            parse(block).unwrap_or_else(|problems| panic!("{file}: {problems}"));
+            read += 1;
+        }
+    }
+    assert!(read >= 2);
+}
+
+#[test]
+fn agents_and_commands_are_steps_that_say_what_to_call() {
+    let definition = parse(
+        r#"
+name: a
+model: gpt-4o
+steps:
+  - agent: writer
+    system: Say "it" \ and no more.
+    parameters: {temperature: 0.2, stop: [END], json: true}
+    input: '"Write: " + input.topic // why'
+  - command: count
+    run: [wc, -w]
+"#,
+    )
+    .unwrap();
+    let scope = Scope { input: Arc::new(json!({"topic": "lakes"})), ..Scope::default() };
+    let given: Vec<_> = definition
+        .nodes
+        .iter()
+        .map(|node| {
+            let Kind::Step(step) = &node.kind else { panic!("a step") };
+            let input = node.input.as_ref().unwrap().evaluate(&scope).unwrap();
+            format!("{}: {input}", step.handler.as_deref().unwrap())
+        })
+        .collect();
+    expect![[r#"
+        agent: {"agent":{"model":"gpt-4o","name":"writer","parameters":{"json":true,"stop":["END"],"temperature":0.2},"system":"Say \"it\" \\ and no more."},"input":"Write: lakes"}
+        command: {"argv":["wc","-w"],"input":null}"#]].assert_eq(&given.join("\n"));
+    check(
+        "name: a\nsteps:\n  - agent: b\n    parameters: {temprature: 1, max_tokens: many}\n",
+        expect![[r#"
+            4:18: steps[0].parameters.temprature: there is no key `temprature` here; did you mean `temperature`?
+            4:45: steps[0].parameters.max_tokens: an integer, without quotes, is expected here, not text"#]],
     );
 }
 
