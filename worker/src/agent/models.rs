@@ -5,6 +5,8 @@ mod failure;
 mod lines;
 mod ollama;
 mod openai;
+#[cfg(test)]
+mod tests;
 mod wanted;
 
 use std::sync::Arc;

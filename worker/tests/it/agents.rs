@@ -9,6 +9,7 @@ use std::time::Duration;
 use fleetward_wire::tasks::Claimed;
 use fleetward_worker::agent::{Agent, Agents, WorkerCredentials, handler, with_credentials};
 use fleetward_worker::{Execute, Outcome, StopReason, TaskContext, from_fn, worker_credentials};
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::plane::{Answer, Plane, once, task};
@@ -140,30 +141,32 @@ async fn what_may_work_later_is_asked_for_again_and_what_never_will_is_not() {
                 Err((false, "too high")),
             ),
         ];
-        for (what, replies, wanted) in table {
-            let requests = replies.len();
-            let provider = Provider::start(replies).await;
-
-            let outcome =
-                run(&agents(kind, &provider), &call(json!({"model": "m1"}), json!("x"))).await;
-
-            let found = match &outcome {
-                Outcome::Completed(answer) => Ok(answer["text"].as_str().unwrap()),
-                Outcome::Failed(why) => Err((true, why.as_str())),
-                Outcome::FailedForGood(why) => Err((false, why.as_str())),
-                Outcome::GiveBack(_) => panic!("{kind}, {what}: given back"),
-            };
-            match (found, wanted) {
-                (Ok(text), Ok(wanted)) => assert_eq!(text, wanted, "{kind}, {what}"),
-                (Err((again, why)), Err((wanted, words))) => {
-                    assert_eq!(again, wanted, "{kind}, {what}: {why}");
-                    assert!(why.contains(words) && !why.contains(KEY), "{kind}, {what}: {why}");
-                }
-                (found, _) => panic!("{kind}, {what}: {found:?}"),
-            }
-            assert_eq!(provider.asked().len(), requests, "{kind}, {what}");
-        }
+        // At once: some of them wait between their tries.
+        join_all(table.map(|case| becomes(kind, case))).await;
     }
+}
+
+async fn becomes(kind: &str, (what, replies, wanted): Case<'_>) {
+    let requests = replies.len();
+    let provider = Provider::start(replies).await;
+
+    let outcome = run(&agents(kind, &provider), &call(json!({"model": "m1"}), json!("x"))).await;
+
+    let found = match &outcome {
+        Outcome::Completed(answer) => Ok(answer["text"].as_str().unwrap()),
+        Outcome::Failed(why) => Err((true, why.as_str())),
+        Outcome::FailedForGood(why) => Err((false, why.as_str())),
+        Outcome::GiveBack(_) => panic!("{kind}, {what}: given back"),
+    };
+    match (found, wanted) {
+        (Ok(text), Ok(wanted)) => assert_eq!(text, wanted, "{kind}, {what}"),
+        (Err((again, why)), Err((wanted, words))) => {
+            assert_eq!(again, wanted, "{kind}, {what}: {why}");
+            assert!(why.contains(words) && !why.contains(KEY), "{kind}, {what}: {why}");
+        }
+        (found, _) => panic!("{kind}, {what}: {found:?}"),
+    }
+    assert_eq!(provider.asked().len(), requests, "{kind}, {what}");
 }
 
 #[tokio::test]
