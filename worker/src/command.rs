@@ -160,6 +160,8 @@ impl Command {
             reason = cx.cancelled() => Ending::Cancelled(reason),
             () = sleep(self.timeout) => Ending::TimedOut,
         };
+        // Its end may be there before the runtime has heard of it: the worker was stopped, say, and goes on.
+        let ending = if group.has_exited() { Ending::Exited } else { ending };
         let gently = match ending {
             Ending::Exited => false,
             Ending::TimedOut => true,

@@ -101,8 +101,9 @@ async fn run<T: Transport, X: Execute>(
     };
     match (attempt.stop_reason(), outcome) {
         (None, outcome) => End::Reached(outcome),
-        // It made it after all, and no one else can have been given the task for certain.
-        (Some(StopReason::Draining | StopReason::Fenced), outcome @ Outcome::Completed(_)) => {
+        // It made it after all. Whether somebody else was given the task meanwhile, the control plane knows: then it
+        // refuses, and the task's record says that it did.
+        (Some(reason), outcome @ Outcome::Completed(_)) if reason != StopReason::Rejected => {
             End::Reached(outcome)
         }
         (Some(reason), _) => End::Stopped(reason),

@@ -73,8 +73,9 @@ impl Group {
         Ok(status)
     }
 
+    /// Whether the leader has ended.
     #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
-    fn has_exited(&mut self) -> bool {
+    pub(super) fn has_exited(&mut self) -> bool {
         use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 
         let Some(id) = self.id else { return true };
@@ -85,7 +86,7 @@ impl Group {
     /// Where the system cannot look without reaping, the group's number may in theory be given
     /// away between this and the signal that follows at once.
     #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
-    fn has_exited(&mut self) -> bool {
+    pub(super) fn has_exited(&mut self) -> bool {
         !matches!(self.child.try_wait(), Ok(None))
     }
 }
