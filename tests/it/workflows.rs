@@ -76,6 +76,10 @@ async fn story(place: Place, postgres: Option<Postgres>) {
     assert_eq!(gate["prompt"], "Approve: Ants carry leaves, and more....");
     if let Some(postgres) = &postgres {
         postgres.kill9();
+        // The journal learns of it by the first write that fails.
+        let path = format!("/api/v1/runs/{RUN}/signals");
+        let signal = client.request("POST", &path).json(&json!({"name": "unheard"}));
+        assert_eq!(client.send(signal).await.status, 503);
         postgres.start_again();
         server.log.until("journal writes again");
     }
