@@ -43,6 +43,8 @@ pub type Runs = Family<RunId, Address<Message>>;
 const ROWS_WITHIN: Duration = Duration::from_secs(10);
 /// How often tasks are asked after that nothing was heard of.
 const TEND_EVERY: Duration = Duration::from_secs(60);
+/// When it asks or reads again after that was not possible: its cell starts, or the store is away.
+const AGAIN: Duration = Duration::from_secs(1);
 /// Longest wait of a timer: the wall clock that times are of may be set.
 const LONGEST_NAP_US: i64 = 60_000_000;
 /// One that has nothing more to do ends after this time; whoever asks for it starts it again.

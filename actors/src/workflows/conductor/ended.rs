@@ -2,9 +2,9 @@
 
 use fleetward_runtime::Context;
 
-use super::State;
 use super::message::{ChildEnded, Message, Stands, StepEnded};
 use super::reading;
+use super::{AGAIN, State};
 use crate::cause::Cause;
 use crate::error::Error;
 use crate::fleet::dispatcher::Submitted;
@@ -105,6 +105,7 @@ impl State {
             Ok(found) => found,
             Err(why) => {
                 tracing::debug!(run = %self.args.run, %why, "what a run waits for is not known yet");
+                self.tend = Some(cx.after(AGAIN, Message::TendDue));
                 return;
             }
         };

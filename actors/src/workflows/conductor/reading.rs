@@ -10,7 +10,7 @@ use fleetward_store::{CellId, Position, Store};
 use super::act::value_of;
 use super::message::{ChildEnded, Message, NewRun, Places, ReadValues, Remedy, Stands, StepEnded};
 use super::outbox::Outbox;
-use super::{Runs, State};
+use super::{AGAIN, Runs, State};
 use crate::cause::Cause;
 use crate::error::Error;
 use crate::fact::{self, Fold};
@@ -90,8 +90,8 @@ impl State {
         let read = match read {
             Ok(read) => read,
             Err(why) => {
-                // It is tried again when the run is tended.
                 tracing::debug!(run = %self.args.run, %why, "values of a run cannot be read now");
+                self.tend = Some(cx.after(AGAIN, Message::TendDue));
                 return;
             }
         };
