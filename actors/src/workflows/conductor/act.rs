@@ -56,6 +56,15 @@ impl State {
         stamp.seq
     }
 
+    /// Goes on, though nothing has happened to the run: more is known of it.
+    pub(super) fn go_on(&mut self, cx: &Context<Message>) {
+        let log = self.log.clone();
+        let mut draft = log.begin(cx.clock().wall_us());
+        let out = self.advance(&mut draft, cx);
+        draft.submit();
+        self.send(out, cx);
+    }
+
     /// Goes on as far as it can without anybody else.
     pub(super) fn advance(&mut self, draft: &mut Draft<'_>, cx: &Context<Message>) -> Outbox {
         let mut out = Outbox::default();

@@ -155,10 +155,6 @@ impl State {
         if self.is_paused() {
             return;
         }
-        let log = self.log.clone();
-        let mut draft = log.begin(cx.clock().wall_us());
-        let out = self.advance(&mut draft, cx);
-        draft.submit();
-        self.send(out, cx);
+        self.go_on(cx);
     }
 }

@@ -111,11 +111,7 @@ impl State {
                 }
             }
         }
-        let log = self.log.clone();
-        let mut draft = log.begin(cx.clock().wall_us());
-        let out = self.advance(&mut draft, cx);
-        draft.submit();
-        self.send(out, cx);
+        self.go_on(cx);
     }
 
     /// Makes tasks and children again that nobody knows.
