@@ -38,8 +38,14 @@ pub trait Fold: Serialize + DeserializeOwned + Clone + Send + 'static {
     fn begin(event: &Self::Event, stamp: Stamp<'_>) -> Option<Self>;
     /// Applies a fact. Total: a fact cannot fail.
     fn evolve(&mut self, event: &Self::Event, stamp: Stamp<'_>);
-    /// Whether anything can still happen to it: such a record is loaded when its cell starts.
+    /// Whether an actor has it in memory: such a record is loaded when its cell starts. Of one that is not open, what
+    /// happens to it next begins with reading its record.
     fn open(&self) -> bool;
+    /// When something is to happen to it by itself though no actor has it in memory, in microseconds UTC: rows are found
+    /// by it.
+    fn wakes_at(&self) -> Option<i64> {
+        None
+    }
     /// The word that lists filter by.
     fn status(&self) -> &'static str;
     /// Whether the record keeps the sealed part of `event`.

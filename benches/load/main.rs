@@ -9,6 +9,7 @@
 //! cargo bench --bench load -- --store sqlite --chaos       # and everything is lost at times
 //! cargo bench --bench load -- --scenario all --scale 0.1   # what grows with what
 //! cargo bench --bench load -- --plot load.svg --scale 0.1  # the same as curves
+//! cargo bench --bench load -- --sleepers 1000000           # runs that sleep, and wake at once
 //! ```
 //!
 //! **What runs.** PostgreSQL (a private one with fsync and synchronous_commit on, or the one that
@@ -63,6 +64,7 @@ mod scenario;
 mod seat;
 mod server;
 mod shape;
+mod sleepers;
 mod source;
 mod subject;
 mod table;
@@ -130,6 +132,10 @@ fn open_files(options: &Options) -> Result<()> {
 }
 
 async fn all(options: Options) -> Result<()> {
+    if options.sleepers.is_some() {
+        say(&options, &sleepers::measure(&options).await?);
+        return Ok(());
+    }
     if let Some(file) = &options.plot {
         return plotted(&options, file).await;
     }

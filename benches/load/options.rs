@@ -92,6 +92,12 @@ pub(crate) struct Options {
     /// Draw throughput and latency against workers and against the backlog.
     #[arg(long, value_name = "FILE.svg", conflicts_with = "scenario")]
     pub(crate) plot: Option<PathBuf>,
+    /// Instead of tasks: put so many runs of a workflow to sleep, and start a server on them.
+    #[arg(long, conflicts_with_all = ["scenario", "plot"])]
+    pub(crate) sleepers: Option<u64>,
+    /// How many of the sleepers are due at one instant.
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) wake: u64,
     /// Measure what disk, database and HTTP can do at most here, in the same run.
     #[arg(long)]
     pub(crate) floor: bool,
@@ -192,6 +198,10 @@ impl Options {
         ensure!(
             over_http && self.store != StoreKind::Memory || !self.recover,
             "--recover kills a server process; it needs --mode http and a store that outlives it"
+        );
+        ensure!(
+            self.sleepers.is_none() || over_http && self.store != StoreKind::Memory,
+            "--sleepers restarts a server; it needs --mode http and a store that outlives it"
         );
         ensure!(self.scale > 0.0 && self.scale <= 10.0, "--scale is above 0 and at most 10");
         ensure!(self.orgs > 0 && self.orgs <= self.workers, "--orgs is 1 to --workers");

@@ -102,7 +102,12 @@ impl Drop for Server {
     }
 }
 
-/// The file with the key of the stores that are measured: the same for every life of a server.
+/// The key of the stores that are measured: the same for every life of a server, and for a control plane in this process.
+pub(crate) fn key() -> Result<fleetward_actors::seal::MasterKey> {
+    Ok(fleetward::master_key::kept(&master_key()?)?)
+}
+
+/// The file with that key.
 fn master_key() -> Result<PathBuf> {
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("master-key-of-loads");
     fleetward::master_key::kept(&file)?;

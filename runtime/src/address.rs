@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::RwLock;
-use ractor::ActorRef;
+use ractor::{ActorRef, MessagingErr};
 
 use crate::mailbox::{Envelope, Gauge};
 use crate::{Permit, Reply};
@@ -79,7 +79,18 @@ impl<M: Send + 'static> Address<M> {
     /// # Errors
     /// [`Unavailable`] when there is no life; the message was certainly not handled.
     pub fn send(&self, message: M) -> Result<(), Unavailable> {
-        self.post(Envelope::new(message, &self.line.gauge))
+        self.post(Envelope::new(message, &self.line.gauge)).map_err(|_| Unavailable)
+    }
+
+    /// The same, for a message that must not be lost where there is no life.
+    ///
+    /// # Errors
+    /// The message, when there is no life; it was certainly not handled.
+    pub fn offer(&self, message: M) -> Result<(), M> {
+        self.post(Envelope::new(message, &self.line.gauge)).map_err(|envelope| match *envelope {
+            Envelope::Message { message, .. } => message,
+            Envelope::Inspect(_) => unreachable!("what was not sent is what came back"),
+        })
     }
 
     /// Sends a question and waits for its answer, at most `deadline`.
@@ -127,14 +138,19 @@ impl<M: Send + 'static> Address<M> {
     /// [`CallError`], as for any call.
     pub async fn inspect(&self, deadline: Duration) -> Result<serde_json::Value, CallError> {
         let (reply, answered) = Reply::channel();
-        self.post(Envelope::Inspect(reply))?;
+        self.post(Envelope::Inspect(reply)).map_err(|_| Unavailable)?;
         tokio::time::timeout(deadline, answered).await.unwrap_or(Err(CallError::Late))
     }
 
-    fn post(&self, envelope: Envelope<M>) -> Result<(), Unavailable> {
+    /// What cannot be sent comes back.
+    fn post(&self, envelope: Envelope<M>) -> Result<(), Box<Envelope<M>>> {
         let current = self.line.current.read();
-        let bound = current.as_ref().ok_or(Unavailable)?;
-        bound.mailbox.send_message(envelope).map_err(|_| Unavailable)
+        let Some(bound) = current.as_ref() else { return Err(Box::new(envelope)) };
+        bound.mailbox.send_message(envelope).map_err(|error| match error {
+            MessagingErr::SendErr(envelope) => Box::new(envelope),
+            // The type is the actor's own, and its channel is its mailbox.
+            _ => unreachable!("a message of its own type reaches an actor or comes back"),
+        })
     }
 
     pub(crate) fn gauge(&self) -> &Arc<Gauge> {

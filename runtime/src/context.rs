@@ -129,6 +129,11 @@ impl<M: Send + 'static> Context<M> {
         };
         tokio::spawn(beside.instrument(span));
     }
+
+    /// Runs a future that the end of this life does not end: for what it leaves to others. It ends with the process.
+    pub fn leave_behind(&self, future: impl Future<Output = ()> + Send + 'static) {
+        tokio::spawn(future.instrument(self.life.span.clone()));
+    }
 }
 
 impl<M> Drop for Context<M> {

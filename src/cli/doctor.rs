@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use clap::Args;
 use fleetward_actors::fact::Unfoldable;
 use fleetward_actors::projector::Live;
-use fleetward_store::{CellHead, ReadLimit, Store, StoredEvent, genesis, verify};
+use fleetward_store::{CellHead, ReadError, ReadLimit, Store, StoredEvent, genesis, verify};
 use serde_json::Value;
 
 use super::ClientArgs;
@@ -142,8 +142,14 @@ async fn look_at_cell(store: &dyn Store, head: CellHead) -> Result<Result<String
         }
         for event in page {
             let stream = event.event.stream.to_string();
-            match folded(open.remove(&stream), &event) {
-                // What is closed is looked at no more: memory is for what is open.
+            let known = match open.remove(&stream) {
+                None if Live::begin(&event).is_err() => {
+                    read_again(store, &event).await.map_err(|error| away(&error))?
+                }
+                known => known,
+            };
+            match folded(known, &event) {
+                // What rests or is closed is mostly looked at no more: memory is for what is open.
                 Ok(live) if live.is_open() => drop(open.insert(stream, live)),
                 Ok(_) => {}
                 Err(error) => {
@@ -160,6 +166,24 @@ async fn look_at_cell(store: &dyn Store, head: CellHead) -> Result<Result<String
     Ok(Ok(format!(
         "cell {cell}: {head} events, epoch {epoch}, chain and folds hold, rows {behind} behind"
     )))
+}
+
+/// What was not open any more when this event came: the fold of what its stream had before it.
+async fn read_again(store: &dyn Store, event: &StoredEvent) -> Result<Option<Live>, ReadError> {
+    let (mut known, mut at) = (None, 0);
+    loop {
+        let page = store.read_stream(event.cell, &event.event.stream, at, PAGE).await?;
+        let before = page.iter().take_while(|earlier| earlier.seq < event.seq);
+        let count = before.clone().count();
+        for earlier in before {
+            // One that does not fold was found before.
+            known = folded(known, earlier).ok();
+        }
+        match page.last() {
+            Some(last) if count == page.len() => at = last.seq,
+            _ => return Ok(known),
+        }
+    }
 }
 
 fn folded(known: Option<Live>, event: &StoredEvent) -> Result<Live, Unfoldable> {

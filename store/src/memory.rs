@@ -18,7 +18,7 @@ use crate::{
     error::{AppendError, ProjectError, ReadError, Unavailable},
     event::{CellId, Position, StoredEvent},
     journal::{CellAppend, CellHead, Journal, ReadLimit},
-    records::{Projection, Query, Record, Records},
+    records::{Due, DueQuery, Projection, Query, Record, Records},
     sealing::{Resealed, ResealedRow, SealedPage, SealedRow, Sealing},
     store::Store,
 };
@@ -165,6 +165,10 @@ impl Records for Memory {
         limit: usize,
     ) -> Result<Vec<Record>, Unavailable> {
         Ok(self.reach()?.open_page(cell, after, limit))
+    }
+
+    async fn due_page(&self, query: DueQuery) -> Result<Vec<Due>, Unavailable> {
+        Ok(self.reach()?.due_page(&query))
     }
 
     async fn count(

@@ -28,7 +28,7 @@ use crate::{
     error::{AppendError, ConnectError, ProjectError, ReadError, Unavailable},
     event::{CellId, Position, StoredEvent},
     journal::{CellAppend, CellHead, Journal, ReadLimit},
-    records::{Projection, Record, Records},
+    records::{Due, DueQuery, Projection, Record, Records},
     segment::{Page, Segment, Wanted},
     store::Store,
 };
@@ -173,6 +173,10 @@ impl Records for Postgres {
         limit: usize,
     ) -> Result<Vec<Record>, Unavailable> {
         read::records(&self.readers.page(|| read::open_page_query(cell, after, limit)).await?)
+    }
+
+    async fn due_page(&self, query: DueQuery) -> Result<Vec<Due>, Unavailable> {
+        read::due(&self.readers.page(|| read::due_page_query(&query)).await?)
     }
 
     async fn count(

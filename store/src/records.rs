@@ -31,6 +31,32 @@ pub struct Record {
     pub body: Bytes,
     /// The encrypted part.
     pub sealed: Option<Bytes>,
+    /// When something is to happen to it by itself, in microseconds UTC, though nobody has it in memory.
+    pub due: Option<i64>,
+}
+
+/// A row that is due, and where a page of such rows ends.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Due {
+    /// When, in microseconds UTC.
+    pub at: i64,
+    /// Which row of its kind.
+    pub id: String,
+}
+
+/// Which rows are due, earliest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DueQuery {
+    /// Rows of this cell,
+    pub cell: CellId,
+    /// of this kind,
+    pub kind: Cow<'static, str>,
+    /// due at this time or before, in microseconds UTC,
+    pub until: i64,
+    /// and later in order than this one: the last of the page before.
+    pub after: Option<Due>,
+    /// At most this many.
+    pub limit: usize,
 }
 
 /// One step of one cell's fold: the rows it changed and the position it got to.
@@ -118,6 +144,12 @@ pub trait Records: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Record>, Unavailable>;
 
+    /// One page of the rows that are due, by time and then by id.
+    ///
+    /// # Errors
+    /// `Unavailable`: try again.
+    async fn due_page(&self, query: DueQuery) -> Result<Vec<Due>, Unavailable>;
+
     /// How many rows there are, of one status if one is given.
     ///
     /// # Errors
@@ -128,6 +160,13 @@ pub trait Records: Send + Sync + 'static {
         kind: &str,
         status: Option<&str>,
     ) -> Result<u64, Unavailable>;
+}
+
+impl DueQuery {
+    /// Where the page begins: behind this time and id.
+    pub(crate) fn behind(&self) -> (i64, &str) {
+        self.after.as_ref().map_or((i64::MIN, ""), |due| (due.at, due.id.as_str()))
+    }
 }
 
 impl Projection {
@@ -170,6 +209,7 @@ impl fmt::Debug for Record {
             .field("status", &self.status)
             .field("body", &Length(Some(&self.body)))
             .field("sealed", &Length(self.sealed.as_ref()))
+            .field("due", &self.due)
             .finish()
     }
 }

@@ -22,7 +22,7 @@ use crate::{
     error::{AppendError, ConnectError, ProjectError, ReadError, Unavailable},
     event::{CellId, Position, StoredEvent},
     journal::{CellAppend, CellHead, Journal, ReadLimit},
-    records::{Projection, Query, Record, Records},
+    records::{Due, DueQuery, Projection, Query, Record, Records},
     segment::Wanted,
     store::Store,
 };
@@ -143,6 +143,10 @@ impl Records for Sqlite {
         limit: usize,
     ) -> Result<Vec<Record>, Unavailable> {
         self.readers.run(move |reader| reader.open_page(cell, after, limit)).await
+    }
+
+    async fn due_page(&self, query: DueQuery) -> Result<Vec<Due>, Unavailable> {
+        self.readers.run(move |reader| reader.due_page(&query)).await
     }
 
     async fn count(

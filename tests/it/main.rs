@@ -29,6 +29,7 @@ mod python_worker;
 mod rotation;
 mod sealing;
 mod settings;
+mod sleepers;
 mod task_tokens;
 mod tls;
 mod workflow_lint;

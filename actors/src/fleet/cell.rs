@@ -201,12 +201,14 @@ impl Ground {
     ) -> (Workflows, Vec<ChildSpec>) {
         let (shelf, nursery) = (Arc::<Shelf>::default(), Arc::<Nursery>::default());
         let siblings = Siblings::default();
+        let clockwork = Address::new(format!("cell {cell} clockwork"));
         let args = conductor::Args {
             run: RunId::none(),
             cell,
             keeper: keeper.clone(),
             dispatcher: dispatcher.clone(),
             runs: siblings.clone(),
+            clockwork: clockwork.clone(),
             nursery: nursery.clone(),
             shelf: shelf.clone(),
             models: models.clone(),
@@ -228,11 +230,13 @@ impl Ground {
         let catalogue = Address::new(format!("cell {cell} catalogue"));
         let catalogue_args = catalogue::Args { keeper: keeper.clone(), shelf: shelf.clone() };
         let clockwork_args = clockwork::Args {
+            cell,
             keeper: keeper.clone(),
+            store: self.store.clone(),
+            projector: self.projector.clone(),
             nursery: nursery.clone(),
             runs: runs.clone(),
         };
-        let clockwork = Address::new(format!("cell {cell} clockwork"));
         let staff = vec![
             ChildSpec::actor::<catalogue::State>("catalogue", catalogue.clone(), catalogue_args),
             ChildSpec::family("runs", &runs),

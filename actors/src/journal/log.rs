@@ -19,6 +19,7 @@ use crate::seal::Sealed;
 /// How far a cell has come. Written by its log, the journal and the projector; read by callers that wait.
 #[derive(Debug, Default)]
 pub struct Positions {
+    opened: AtomicU64,
     given: AtomicU64,
     committed: AtomicU64,
     projected: AtomicU64,
@@ -28,6 +29,11 @@ pub struct Positions {
 }
 
 impl Positions {
+    /// The head when this life of the cell began.
+    pub fn opened(&self) -> Position {
+        self.opened.load(Ordering::Acquire)
+    }
+
     /// The last position that was given to an event.
     pub fn given(&self) -> Position {
         self.given.load(Ordering::Acquire)
@@ -44,6 +50,7 @@ impl Positions {
     }
 
     pub(super) fn begin(&self, head: Position) {
+        self.opened.store(head, Ordering::Release);
         self.given.store(head, Ordering::Release);
         self.committed.store(head, Ordering::Release);
     }

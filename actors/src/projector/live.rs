@@ -129,7 +129,7 @@ impl Live {
         self.0.kind()
     }
 
-    /// Whether anything can still happen to it.
+    /// Whether an actor has it in memory.
     pub fn is_open(&self) -> bool {
         self.0.is_open()
     }
@@ -205,6 +205,7 @@ impl<F: Fold + Sync> Folding for Known<F> {
             status: self.state.status().to_owned(),
             body: serde_json::to_vec(&self.state).expect("states have string keys only").into(),
             sealed: self.sealed.clone(),
+            due: self.state.wakes_at(),
         }
     }
 }

@@ -11,6 +11,8 @@ use crate::fact::{Unfoldable, split_stream};
 /// Rows by cell and stream.
 pub struct Rows {
     store: Arc<dyn Store>,
+    /// Whether those that are not open stay: nothing writes them, so the store's are older.
+    keeps: bool,
     held: HashMap<(CellId, Arc<str>), Held>,
 }
 
@@ -40,7 +42,12 @@ impl std::fmt::Debug for Rows {
 impl Rows {
     /// No rows yet.
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, held: HashMap::new() }
+        Self { store, keeps: false, held: HashMap::new() }
+    }
+
+    /// No rows yet; for whoever applies events of which no row is written in between.
+    pub fn unwritten(store: Arc<dyn Store>) -> Self {
+        Self { keeps: true, ..Self::new(store) }
     }
 
     /// How many are held.
@@ -106,12 +113,12 @@ impl Rows {
         Ok(touched.into_iter().filter_map(|stream| self.row(cell, stream)).collect())
     }
 
-    /// The row of a stream that events were applied to. One that is closed is not touched again: it leaves.
+    /// The row of a stream that events were applied to. One that is not open is hardly touched again: it leaves.
     fn row(&mut self, cell: CellId, stream: &Arc<str>) -> Option<Record> {
         let at = (cell, stream.clone());
         let Held::Live(live) = self.held.get(&at)? else { return None };
         let (row, open) = (live.row(), live.is_open());
-        if !open {
+        if !open && !self.keeps {
             self.held.remove(&at);
         }
         Some(row)

@@ -8,6 +8,7 @@
 mod act;
 mod commands;
 mod ended;
+mod leaving;
 mod message;
 mod outbox;
 mod reading;
@@ -19,6 +20,7 @@ use dashmap::DashMap;
 use fleetward_runtime::{Actor, Address, Context, Crash, Family, Reply, StartError, Timer};
 use fleetward_store::{CellId, Position, Store};
 
+use super::clockwork;
 use super::definition::Definition;
 use super::plan::Values;
 use super::run::Run;
@@ -33,6 +35,7 @@ use crate::journal::CellLog;
 use crate::projector;
 use crate::system::principals::{KnownOrg, Principals};
 pub(crate) use commands::same_request;
+pub(crate) use leaving::{ask, hand};
 pub use message::{Begun, Decision, Message, NewRun, Remedy, StepEnded, View};
 use outbox::Outbox;
 
@@ -48,7 +51,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// Longest wait of a timer: the wall clock that times are of may be set.
 const LONGEST_NAP_US: i64 = 60_000_000;
 /// One that has nothing more to do ends after this time; whoever asks for it starts it again.
-const LINGER: Duration = Duration::from_secs(5);
+const LINGER: Duration = Duration::from_secs(2);
 
 /// What a conductor starts from.
 #[derive(Clone)]
@@ -63,6 +66,8 @@ pub struct Args {
     pub dispatcher: Address<dispatcher::Message>,
     /// The other runs of the cell, once there is a family of them.
     pub runs: Siblings,
+    /// Finds it again when its time comes.
+    pub clockwork: Address<clockwork::Message>,
     /// What it need not read: those that are new, or were read with their cell.
     pub nursery: Arc<Nursery>,
     /// Definitions.
@@ -99,6 +104,18 @@ pub struct State {
     reading: bool,
     /// Whether its tasks are being asked after.
     asking: bool,
+    /// Whether the run above it is being told of its end.
+    telling: bool,
+    /// Whether the clockwork is being told when its run is due, and what it knows.
+    setting: bool,
+    alarm: Option<i64>,
+    /// Whether the last plan lacked values.
+    hungry: bool,
+    /// Whether all child runs that it waits for were seen to have begun.
+    children_known: bool,
+    /// Whether it has asked to be removed, and what came since.
+    leaving: bool,
+    parked: Vec<Message>,
     /// Why it cannot go on, where its definition is not to be had.
     stuck: Option<String>,
     /// Who waits for something to happen, and past which event.
@@ -132,7 +149,7 @@ impl Actor for State {
         let known = known.ok_or_else(|| StartError::Unavailable("no organisation".to_owned()))?;
         let run = match args.nursery.0.remove(&args.run) {
             Some((_, kept)) => kept.map(|run| *run),
-            None => read_run(&args, &log).await?,
+            None => read_run(&args, &log, cx.life()).await?,
         };
         let mut state = Self {
             args,
@@ -144,6 +161,13 @@ impl Actor for State {
             value_bytes: 0,
             reading: false,
             asking: false,
+            telling: false,
+            setting: false,
+            alarm: None,
+            hungry: false,
+            children_known: false,
+            leaving: false,
+            parked: Vec::new(),
             stuck: None,
             watchers: Vec::new(),
             pending: Outbox::default(),
@@ -161,15 +185,21 @@ impl Actor for State {
             }
             cx.send(Message::TendDue);
         }
+        state.tell_parent(cx);
         state.settle(cx);
         Ok(state)
     }
 
     fn handle(&mut self, message: Message, cx: &mut Context<Message>) -> Result<(), Crash> {
+        if self.leaving {
+            self.park(message);
+            return Ok(());
+        }
         match message {
             Message::Start { new, by, reply } => self.begin(*new, &by, reply, cx),
             Message::StepEnded { ended } => self.step_ended(*ended, cx),
-            Message::ChildEnded { ended } => self.child_ended(*ended, cx),
+            Message::ChildEnded { ended, reply } => self.child_ended(*ended, reply, cx),
+            Message::ParentTold { told } => self.parent_told(told, cx),
             Message::Decide { decision, reply } => self.decide(decision, reply, cx),
             Message::Signal { name, payload, digest, by, reply } => {
                 self.signal(name, (payload, digest), &by, reply, cx);
@@ -183,12 +213,17 @@ impl Actor for State {
             Message::Defined { definition, remedy, by, reply } => {
                 self.defined(definition, (remedy, by, reply), cx);
             }
+            Message::AlarmSet { at } => self.alarm_set(at, cx),
             Message::Due => self.due(cx),
             Message::TendDue => self.tend(cx),
             Message::LingerOver => self.leave(cx),
         }
         self.settle(cx);
         Ok(())
+    }
+
+    fn stopped(&mut self, cx: &mut Context<Message>) {
+        self.hand_over(cx);
     }
 
     fn label(message: &Message) -> &'static str {
@@ -202,16 +237,19 @@ impl Actor for State {
             "status": run.map(Fold::status),
             "tasks": run.map(|run| run.scheduled.len()),
             "waits": run.map(|run| run.waits.len()),
+            "rests": run.map(|run| run.rests),
             "values_bytes": self.value_bytes,
             "stuck": self.stuck,
         })
     }
 }
 
-/// The run as its row says, once the rows contain all of it.
-async fn read_run(args: &Args, log: &CellLog) -> Result<Option<Run>, StartError> {
+/// The run as its row says, once the rows contain all of it. A conductor leaves when they do; so only what was done before
+/// the cell was opened can be missing, or what was done by one that crashed.
+async fn read_run(args: &Args, log: &CellLog, life: u64) -> Result<Option<Run>, StartError> {
     let positions = log.positions();
-    let passed = args.projector.passed(args.cell, positions, positions.given(), ROWS_WITHIN);
+    let to = if life == 1 { positions.opened() } else { positions.given() };
+    let passed = args.projector.passed(args.cell, positions, to, ROWS_WITHIN);
     passed.await.map_err(|behind| StartError::Unavailable(behind.to_string()))?;
     let rows = args.store.get(args.cell, Run::KIND, &[args.run.to_string()]).await;
     let rows = rows.map_err(|error| StartError::Unavailable(format!("store: {error}")))?;
@@ -225,15 +263,20 @@ impl State {
         if !self.watchers.is_empty() {
             self.tell_watchers();
         }
+        if self.leaving {
+            return;
+        }
+        let idle = self.run.as_ref().is_none_or(|run| run.is_closed() || run.only_waits());
+        if !idle {
+            self.linger = None;
+        } else if self.linger.is_none() {
+            self.linger = Some(cx.after(LINGER, Message::LingerOver));
+        }
         let open = self.run.as_ref().filter(|run| !run.is_closed());
         let Some(run) = open else {
-            (self.due, self.tend) = (None, None);
-            if self.linger.is_none() {
-                self.linger = Some(cx.after(LINGER, Message::LingerOver));
-            }
+            self.due = None;
             return;
         };
-        self.linger = None;
         match run.due() {
             None => self.due = None,
             Some(next) if self.due.as_ref().is_none_or(|(at, _)| *at != next) => {
@@ -245,14 +288,6 @@ impl State {
         }
         if self.tend.is_none() {
             self.tend = Some(cx.after(TEND_EVERY, Message::TendDue));
-        }
-    }
-
-    /// Ends, unless something came meanwhile.
-    fn leave(&mut self, cx: &Context<Message>) {
-        self.linger = None;
-        if self.run.as_ref().is_none_or(Run::is_closed) {
-            cx.stop();
         }
     }
 

@@ -114,6 +114,12 @@ pub struct Run {
     /// Signals that nobody has taken, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub signals: Vec<Arrived>,
+    /// Whether nothing is to be done but to wait: then nobody need have it in memory.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rests: bool,
+    /// Of a closed child: whether the run above it has noted that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub parent_told: bool,
     /// How often it was tried again from its failure.
     #[serde(default)]
     pub round: u32,
@@ -256,7 +262,22 @@ impl Run {
 
     /// Whether it only waits: for people, signals or times, and for no task.
     pub fn is_asleep(&self) -> bool {
-        self.phase == Phase::Running && self.scheduled.is_empty() && !self.waits.is_empty()
+        self.phase == Phase::Running && self.only_waits()
+    }
+
+    /// The same, and also when it is paused.
+    pub fn only_waits(&self) -> bool {
+        let waits = match self.phase {
+            Phase::Running => !self.waits.is_empty(),
+            Phase::Paused => true,
+            _ => false,
+        };
+        waits && self.scheduled.is_empty()
+    }
+
+    /// The run above it, where that has yet to note its end.
+    pub fn owes(&self) -> Option<&Parent> {
+        self.parent.as_ref().filter(|_| self.is_closed() && !self.parent_told)
     }
 
     /// When the first of its times comes, in microseconds UTC.
@@ -329,6 +350,8 @@ impl Fold for Run {
             scheduled: BTreeMap::new(),
             waits: BTreeMap::new(),
             signals: Vec::new(),
+            rests: false,
+            parent_told: false,
             round: 0,
             events: 1,
             updated: stamp.seq,
@@ -346,9 +369,15 @@ impl Fold for Run {
         self.updated = stamp.seq;
         self.updated_at = stamp.at;
         self.events = self.events.saturating_add(1);
+        self.rests = match event {
+            Event::Waiting { rests, .. } | Event::GateOpened { rests, .. } => *rests,
+            Event::Rested {} => true,
+            Event::GateReminded { .. } => self.rests,
+            _ => false,
+        };
         let place = |at, what| Some(Place { at, what });
         match event {
-            Event::Started { .. } => {}
+            Event::Started { .. } | Event::Rested {} => {}
             Event::Scheduled { steps } => {
                 let outstanding =
                     |step: &Scheduled| Outstanding { task: step.task, since: stamp.at };
@@ -367,10 +396,10 @@ impl Fold for Run {
                 let outcome = Outcome::Failed { code: "cancelled".to_owned(), error: None };
                 self.end(key, outcome, stamp, None);
             }
-            Event::Waiting { key, wait } => {
+            Event::Waiting { key, wait, .. } => {
                 self.waits.insert(key.clone(), wait.clone());
             }
-            Event::GateOpened { key, gate } => {
+            Event::GateOpened { key, gate, .. } => {
                 let gate = Gate { opened: stamp.seq, opened_at: stamp.at, ..(**gate).clone() };
                 self.waits.insert(key.clone(), Wait::Gate(Box::new(gate)));
             }
@@ -414,6 +443,7 @@ impl Fold for Run {
                 let error = at.and_then(|at| place(at, What::Failure { run: run.clone() }));
                 self.end(key, Outcome::Failed { code: code.clone(), error }, stamp, None);
             }
+            Event::ParentTold {} => self.parent_told = true,
             Event::Revived {} => self.start_over(),
             Event::Paused { .. }
             | Event::Resumed {}
@@ -429,7 +459,11 @@ impl Fold for Run {
     }
 
     fn open(&self) -> bool {
-        !self.is_closed()
+        if self.is_closed() { self.owes().is_some() } else { !self.rests }
+    }
+
+    fn wakes_at(&self) -> Option<i64> {
+        self.due().filter(|_| self.rests)
     }
 
     fn status(&self) -> &'static str {
@@ -456,6 +490,7 @@ impl Run {
     /// Everything that failed is wanted again.
     fn start_over(&mut self) {
         self.phase = Phase::Running;
+        self.parent_told = false;
         self.round += 1;
         self.done.retain(|_, done| matches!(done.outcome, Outcome::Completed { .. }));
     }

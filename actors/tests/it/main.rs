@@ -15,3 +15,4 @@ mod notifying;
 mod outage;
 mod rotation;
 mod runs;
+mod sleepers;

@@ -146,10 +146,17 @@ where
         }
     }
 
-    /// Starts the child if it is absent, and does not wait.
+    /// Starts the child if it is absent, and does not wait. One on its way out is started anew when it has left.
     pub fn start(&self, key: K) {
         // Without a family there is nothing to start, and nobody who waits to be told.
-        let _ = self.find_or_start(&key);
+        let Ok((_, standing)) = self.find_or_start(&key) else { return };
+        if *standing.borrow() == Standing::Leaving {
+            let family = self.clone();
+            tokio::spawn(async move {
+                // Nobody waits to be told.
+                let _ = family.get_or_start(key).await;
+            });
+        }
     }
 
     /// Lets the child work off its queue, ends it and forgets it. Returns when that is done. A
@@ -159,6 +166,13 @@ where
         self.tell(Message::Stop { key: key.clone(), done });
         // Dropped unanswered when the family itself ended, which stops everything in it.
         let _ = stopped.await;
+    }
+
+    /// The same, without waiting for it: a child asks for its own end. From when the family heard of it nobody finds the
+    /// child any more; whoever wants it gets its next life, once this one is over.
+    pub fn dismiss(&self, key: &K) {
+        let (done, _) = oneshot::channel();
+        self.tell(Message::Stop { key: key.clone(), done });
     }
 
     /// Forgets a halted child, so that it can be started again. Tells whether there was one.

@@ -246,6 +246,55 @@ fn who_wants_a_child_that_is_stopping_gets_its_next_life_after_the_end() {
 }
 
 #[test]
+fn what_comes_as_a_dismissed_child_leaves_is_worked_off_or_comes_back() {
+    World::run(async |world| {
+        let log = Log::default();
+        let family = probes(rules(), &log, Vec::new);
+        world.start("system", holding(&family)).await;
+        let puppet = family.get_or_start(1).await.unwrap();
+
+        family.dismiss(&1);
+        puppet.send(Message::Say("is in time"));
+        world.settle().await;
+        assert!(family.get(&1).is_none());
+        let back = puppet.address.offer(Message::Say("is late")).unwrap_err();
+        assert!(matches!(back, Message::Say("is late")));
+
+        let expected = expect![[r#"
+            p1 started, life 1
+            p1 is in time
+            p1 is stopped
+            p1 ended"#]];
+        expected.assert_eq(&log.take());
+    });
+}
+
+#[test]
+fn child_that_is_wanted_while_it_leaves_is_started_anew_though_nobody_waits() {
+    World::run(async |world| {
+        let log = Log::default();
+        let family = probes(rules(), &log, Vec::new);
+        world.start("system", holding(&family)).await;
+        family.get_or_start(1).await.unwrap();
+
+        family.dismiss(&1);
+        while family.get(&1).is_some() {
+            tokio::task::yield_now().await;
+        }
+        family.start(1);
+        world.settle().await;
+
+        assert!(family.get_or_start(1).await.unwrap().address.is_alive());
+        let expected = expect![[r#"
+            p1 started, life 1
+            p1 is stopped
+            p1 ended
+            p1 started, life 1"#]];
+        expected.assert_eq(&log.take());
+    });
+}
+
+#[test]
 fn a_transient_child_that_stops_itself_is_forgotten() {
     World::run(async |world| {
         let family = probes(rules(), &Log::default(), Vec::new);

@@ -37,6 +37,7 @@ CREATE TABLE records (
     status text COLLATE "C" NOT NULL,
     body bytea NOT NULL,
     sealed bytea,
+    due bigint,
     PRIMARY KEY (cell, kind, id)
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
 
@@ -45,6 +46,7 @@ ALTER TABLE records ALTER COLUMN sealed SET STORAGE EXTERNAL;
 CREATE INDEX records_newest ON records (cell, kind, created);
 CREATE INDEX records_status ON records (cell, kind, status, created);
 CREATE INDEX records_open ON records (cell, created) WHERE open;
+CREATE INDEX records_due ON records (cell, kind, due, id) WHERE due IS NOT NULL;
 
 -- How far the rows of a cell are folded; committed together with them.
 CREATE TABLE projections (

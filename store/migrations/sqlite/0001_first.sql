@@ -30,12 +30,14 @@ CREATE TABLE records (
     status TEXT NOT NULL,
     body BLOB NOT NULL,
     sealed BLOB,
+    due INTEGER,
     PRIMARY KEY (cell, kind, id)
 ) STRICT;
 
 CREATE INDEX records_newest ON records (cell, kind, created);
 CREATE INDEX records_status ON records (cell, kind, status, created);
 CREATE INDEX records_open ON records (cell, created) WHERE open = 1;
+CREATE INDEX records_due ON records (cell, kind, due, id) WHERE due IS NOT NULL;
 
 -- How far the rows of a cell are folded; committed together with them.
 CREATE TABLE projections (

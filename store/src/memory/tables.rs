@@ -1,7 +1,7 @@
 //! What the memory store holds. Pure: no waiting, no faults.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     ops::Bound,
     sync::Arc,
 };
@@ -10,7 +10,7 @@ use crate::{
     error::ProjectError,
     event::{CellId, Position, StoredEvent},
     journal::{CellHead, ReadLimit},
-    records::{Projection, Query, Record},
+    records::{Due, DueQuery, Projection, Query, Record},
     sealing::{Resealed, ResealedRow, SealedPage, SealedRow},
 };
 
@@ -31,6 +31,8 @@ struct Cell {
     streams: HashMap<Arc<str>, Vec<Position>>,
     position: Position,
     records: BTreeMap<(String, String), Record>,
+    /// Kind, time and id of the rows that have a time.
+    due: BTreeSet<(String, i64, String)>,
 }
 
 impl Tables {
@@ -109,9 +111,7 @@ impl Tables {
         if cell.position != projection.from {
             return Err(ProjectError::Moved { found: cell.position });
         }
-        for row in &projection.upserts {
-            cell.records.insert((row.kind.to_string(), row.id.clone()), row.clone());
-        }
+        projection.upserts.iter().for_each(|row| cell.put(row));
         cell.position = projection.to;
         Ok(())
     }
@@ -139,6 +139,18 @@ impl Tables {
         rows.sort_by_key(|row| row.created);
         rows.truncate(limit);
         rows
+    }
+
+    pub(super) fn due_page(&self, query: &DueQuery) -> Vec<Due> {
+        let Some(cell) = self.cells.get(&query.cell) else { return Vec::new() };
+        let kind = query.kind.to_string();
+        let (at, id) = query.behind();
+        let behind = Bound::Excluded((kind.clone(), at, id.to_owned()));
+        let due = cell.due.range((behind, Bound::Unbounded));
+        due.take_while(|(of, at, _)| *of == kind && *at <= query.until)
+            .map(|(_, at, id)| Due { at: *at, id: id.clone() })
+            .take(query.limit)
+            .collect()
     }
 
     pub(super) fn count(&self, cell: CellId, kind: &str, status: Option<&str>) -> u64 {
@@ -207,6 +219,17 @@ impl Tables {
     fn rows(&self, cell: CellId, wanted: impl Fn(&Record) -> bool) -> Vec<Record> {
         let Some(cell) = self.cells.get(&cell) else { return Vec::new() };
         cell.records.values().filter(|row| wanted(row)).cloned().collect()
+    }
+}
+
+impl Cell {
+    fn put(&mut self, row: &Record) {
+        let due = |row: &Record| Some((row.kind.to_string(), row.due?, row.id.clone()));
+        let before = self.records.insert((row.kind.to_string(), row.id.clone()), row.clone());
+        if let Some(gone) = before.as_ref().and_then(due) {
+            self.due.remove(&gone);
+        }
+        self.due.extend(due(row));
     }
 }
 

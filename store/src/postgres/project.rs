@@ -101,4 +101,5 @@ fn bind_rows(query: Query, rows: &[&Record]) -> Query {
         .bind(column(rows, |row| row.status.as_str()))
         .bind(column(rows, |row| &row.body[..]))
         .bind(column(rows, |row| row.sealed.as_deref()))
+        .bind(column(rows, |row| row.due))
 }

@@ -10,7 +10,7 @@ use crate::{
     error::Unavailable,
     event::{CellId, Position},
     journal::{CellHead, ReadLimit},
-    records::Record,
+    records::{Due, DueQuery, Record},
     row::{self, cell_head, rows, signed, unsigned},
     segment::{Segment, Wanted},
 };
@@ -88,6 +88,17 @@ pub(super) fn open_page_query(cell: CellId, after: Position, limit: usize) -> Qu
         .bind(rows(limit))
 }
 
+pub(super) fn due_page_query(asked: &DueQuery) -> Query {
+    let (at, id) = asked.behind();
+    query(include_str!("../sql/postgres/due_page.sql"))
+        .bind(asked.cell.0)
+        .bind(&*asked.kind)
+        .bind(asked.until)
+        .bind(at)
+        .bind(id)
+        .bind(rows(asked.limit))
+}
+
 pub(super) fn list_query(asked: &crate::Query) -> Query {
     let sql = match &asked.status {
         None => query(include_str!("../sql/postgres/list.sql")),
@@ -134,6 +145,11 @@ pub(super) fn records(rows: &[PgRow]) -> Result<Vec<Record>, Unavailable> {
     rows.iter().map(|row| record(row, 0)).collect::<Result<_, Error>>().map_err(unavailable)
 }
 
+pub(super) fn due(rows: &[PgRow]) -> Result<Vec<Due>, Unavailable> {
+    let read = |row: &PgRow| Ok(Due { at: row.try_get(0)?, id: row.try_get(1)? });
+    rows.iter().map(read).collect::<Result<_, Error>>().map_err(unavailable)
+}
+
 /// Rows that carry the position in front; a single row without a record means there is none.
 pub(super) fn snapshot(rows: &[PgRow]) -> Result<(Position, Vec<Record>), Unavailable> {
     let read = || {
@@ -166,6 +182,7 @@ fn record(row: &PgRow, first: usize) -> Result<Record, Error> {
         status: row.try_get(first + 6)?,
         body: row.try_get::<Vec<u8>, _>(first + 7)?.into(),
         sealed: row.try_get::<Option<Vec<u8>>, _>(first + 8)?.map(Into::into),
+        due: row.try_get(first + 9)?,
     })
 }
 
@@ -179,25 +196,42 @@ mod tests {
 
     use crate::testing;
 
+    /// How a prepared statement is carried out that the planner knows no values and no statistics for.
+    async fn plan(prepare: &str, execute: &'static str) -> String {
+        let url = testing::Postgres::shared().fresh_database().await;
+        drop(crate::connect(&url).await.expect("a fresh database is there"));
+        let mut connection = PgConnection::connect(&url).await.expect("it is there");
+        let rows =
+            "INSERT INTO records SELECT 1, 'task', 'id' || n, n, n, true, 'pending', 'x', NULL, n
+            FROM generate_series(1, 5000) AS n";
+        for statement in ["SET plan_cache_mode = force_generic_plan", rows, prepare] {
+            sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
+                .execute(&mut connection)
+                .await
+                .expect(statement);
+        }
+        let plan = sqlx::raw_sql(execute).fetch_all(&mut connection).await.expect(execute);
+        let plan: Vec<String> = plan.iter().map(|line| line.get(0)).collect();
+        plan.join("\n")
+    }
+
     #[tokio::test]
     async fn record_is_looked_up_by_its_key_whatever_the_planner_believes() {
-        let url = testing::Postgres::shared().fresh_database().await;
-        drop(crate::connect(&url).await.unwrap());
-        let mut connection = PgConnection::connect(&url).await.unwrap();
-        let rows =
-            "INSERT INTO records SELECT 1, 'task', 'id' || n, n, n, true, 'pending', 'x', NULL
-            FROM generate_series(1, 5000) AS n";
         let get = include_str!("../sql/postgres/get.sql");
         let prepare = format!("PREPARE get (bigint, text, text[]) AS {get}");
-        for statement in ["SET plan_cache_mode = force_generic_plan", rows, &prepare] {
-            sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
-        }
 
-        let plan = sqlx::raw_sql("EXPLAIN EXECUTE get (1, 'task', '{id1,id2}')");
-        let plan = plan.fetch_all(&mut connection).await.unwrap();
+        let plan = plan(&prepare, "EXPLAIN EXECUTE get (1, 'task', '{id1,id2}')").await;
 
-        let plan: Vec<String> = plan.iter().map(|line| line.get(0)).collect();
-        let plan = plan.join("\n");
         assert!(plan.contains("records_pkey") && !plan.contains("records_status"), "{plan}");
+    }
+
+    #[tokio::test]
+    async fn what_is_due_is_found_by_its_time_whatever_the_planner_believes() {
+        let page = include_str!("../sql/postgres/due_page.sql");
+        let prepare = format!("PREPARE due (bigint, text, bigint, bigint, text, bigint) AS {page}");
+
+        let plan = plan(&prepare, "EXPLAIN EXECUTE due (1, 'task', 900, 7, 'id7', 10)").await;
+
+        assert!(plan.contains("records_due") && !plan.contains("Sort"), "{plan}");
     }
 }

@@ -50,7 +50,7 @@ fn write(
 ) -> rusqlite::Result<()> {
     let mut upsert = connection.prepare_cached(include_str!("../sql/sqlite/upsert.sql"))?;
     for row in projection.latest() {
-        let Record { cell, kind, id, created, updated, open, status, body, sealed } = row;
+        let Record { cell, kind, id, created, updated, open, status, body, sealed, due } = row;
         count.count();
         upsert.execute(params![
             cell.0,
@@ -62,6 +62,7 @@ fn write(
             status,
             &body[..],
             sealed.as_deref(),
+            due,
         ])?;
     }
     count.count();

@@ -7,7 +7,7 @@ use crate::{
     error::ReadError,
     event::{CellId, Position, StoredEvent},
     journal::ReadLimit,
-    records::{Query, Record},
+    records::{Due, DueQuery, Query, Record},
     row::{self, rows, signed, unsigned},
     segment::{Page, Segment, Wanted},
 };
@@ -109,6 +109,13 @@ impl<'a> Reader<'a> {
     ) -> rusqlite::Result<Vec<Record>> {
         let sql = include_str!("../sql/sqlite/open_page.sql");
         self.all(sql, (cell.0, signed(after), rows(limit)), record)
+    }
+
+    pub(super) fn due_page(&self, query: &DueQuery) -> rusqlite::Result<Vec<Due>> {
+        let sql = include_str!("../sql/sqlite/due_page.sql");
+        let (at, id) = query.behind();
+        let asked = (query.cell.0, &query.kind, query.until, at, id, rows(query.limit));
+        self.all(sql, asked, |row| Ok(Due { at: row.get(0)?, id: row.get(1)? }))
     }
 
     pub(super) fn count(
@@ -223,5 +230,6 @@ fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
         status: row.get(6)?,
         body: row.get::<_, Vec<u8>>(7)?.into(),
         sealed: row.get::<_, Option<Vec<u8>>>(8)?.map(Into::into),
+        due: row.get(9)?,
     })
 }

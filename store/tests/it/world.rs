@@ -130,6 +130,7 @@ pub(crate) fn row(id: &str, created: Position, status: &str) -> Record {
         status: status.into(),
         body: format!(r#"{{"id":"{id}"}}"#).into(),
         sealed: None,
+        due: None,
     }
 }
 

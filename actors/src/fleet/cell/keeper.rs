@@ -75,7 +75,7 @@ pub enum Message {
 pub struct Part {
     /// Where it writes.
     pub log: CellLog,
-    /// What it owns, folded to the head: everything open, and what closed after the rows were written.
+    /// What it owns, folded to the head: everything open.
     rows: Vec<Live>,
 }
 
@@ -118,7 +118,7 @@ impl Handle {
 }
 
 impl Part {
-    /// What of this type is open or closed a moment ago, oldest first. It leaves the part.
+    /// What of this type is open, oldest first. It leaves the part.
     pub fn states<F: Fold + Sync>(&mut self) -> Vec<F> {
         self.folded().into_iter().map(|folded| folded.state).collect()
     }
@@ -156,10 +156,11 @@ impl Actor for State {
         let head = args.positions.committed();
         let position = args.store.position(args.cell).await.map_err(|error| away(&error))?;
         args.positions.project(position);
-        let mut rows = Rows::new(args.store.clone());
+        let mut rows = Rows::unwritten(args.store.clone());
         let (last_at, touched) = fold_tail(&args, &mut rows, position, head).await?;
         let mut read = open_rows(&args, touched).await?;
-        read.extend(rows.into_live().map_err(|error| halt(&error))?);
+        let tail = rows.into_live().map_err(|error| halt(&error))?;
+        read.extend(tail.into_iter().filter(Live::is_open));
         tracing::info!(cell = args.cell.0, rows = read.len(), position, head, "the cell is read");
         let mut rows: BTreeMap<_, Vec<Live>> = BTreeMap::new();
         read.into_iter().for_each(|row| rows.entry(row.kind()).or_default().push(row));
@@ -300,6 +301,7 @@ mod tests {
             status: "pending".to_owned(),
             body: serde_json::to_vec(task).unwrap().into(),
             sealed: None,
+            due: None,
         }
     }
 

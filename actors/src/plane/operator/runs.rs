@@ -22,7 +22,9 @@ use crate::plane::delivery::first_of;
 use crate::plane::reading::{away, state};
 use crate::seal::{Purpose, Sealed};
 use crate::system::org::Role;
-use crate::workflows::conductor::{Begun, Decision, Message, NewRun, Remedy, same_request};
+use crate::workflows::conductor::{
+    Begun, Decision, Message, NewRun, Remedy, ask, hand, same_request,
+};
 use crate::workflows::definition::Definition;
 use crate::workflows::gate::{Gate, Voter};
 use crate::workflows::run::{Inherited, Key, Place, Run, Wait, What};
@@ -132,6 +134,7 @@ impl Operator {
         })?;
         let value = Arc::new(value);
         let cell = self.cell().await?;
+        self.keep_pace(&cell).await?;
         let forked = inherited.as_ref().map(|inherited| inherited.run.as_str().to_owned());
         let request = self.known.key.mac(
             "run request",
@@ -220,9 +223,10 @@ impl Operator {
         if run.is_closed() || run.updated > past {
             return self.run_view(run).await;
         }
-        let conductor = self.conductor_of(id).await?;
+        let runs = self.cell().await?.workflows.runs;
         let (reply, closed) = Reply::channel();
-        conductor.send(Message::Watch { past, reply }).map_err(CallError::from)?;
+        let watched = hand(&runs, id, Message::Watch { past, reply }).await;
+        watched.map_err(|error| Error::Unavailable(format!("run: {error}")))?;
         // Whether it happened or not: what is true now is the answer.
         first_of(closed, self.plane.shared.clock.sleep(wait)).await;
         self.run(id).await
@@ -393,7 +397,7 @@ impl Operator {
         }
         let permit = self.plane.permit(cell.cell, bytes)?;
         let within = self.plane.shared.config.answer_within;
-        let conductor = self.conductor_of(id).await?;
-        Ok(*conductor.call_with_permit(permit, within, make).await??)
+        let make = |reply: Reply<_>| make(reply.holding(permit));
+        Ok(*ask(&cell.workflows.runs, id, within, make).await??)
     }
 }

@@ -136,7 +136,7 @@ impl Operator {
     }
 
     /// Waits while the rows are too far behind: a load that does not end goes at the pace of what is slowest.
-    async fn keep_pace(&self, cell: &OrgCell) -> Result<(), Error> {
+    pub(super) async fn keep_pace(&self, cell: &OrgCell) -> Result<(), Error> {
         let (config, positions) = (&self.plane.shared.config, &cell.positions);
         let enough = positions.given().saturating_sub(config.projector_lag);
         let projector = &self.plane.shared.projector;

@@ -8,7 +8,7 @@ use fleetward_store::Position;
 use serde_json::{Value, json};
 
 use super::State;
-use super::message::{ChildEnded, Message};
+use super::message::Message;
 use super::outbox::{Birth, Outbox};
 use crate::cause::Cause;
 use crate::fact::Fold;
@@ -68,7 +68,6 @@ impl State {
     /// Goes on as far as it can without anybody else.
     pub(super) fn advance(&mut self, draft: &mut Draft<'_>, cx: &Context<Message>) -> Outbox {
         let mut out = Outbox::default();
-        let by = Cause::system();
         loop {
             let Some(definition) = self.definition.clone() else { break };
             let Some(run) = self.run.take() else { break };
@@ -79,6 +78,7 @@ impl State {
             let now = draft.at();
             let plan = plan::plan(&definition, &run, &self.values);
             let mut missing = plan.missing.clone();
+            self.hungry = !missing.is_empty();
             if let Some(Err(Failure { text: None, error: Some(place), .. })) = &plan.end
                 && !self.values.contains_key(&place.at)
             {
@@ -89,10 +89,11 @@ impl State {
                 break;
             }
             let acts = self.acts(plan, &definition, &run, now);
+            let rests = missing.is_empty() && only_begins_to_wait(&run, &acts);
             self.run = Some(run);
             self.fetch(missing, cx);
             let taken = acts.iter().any(|act| matches!(act, Act::Take { .. } | Act::Drop { .. }));
-            self.carry_out(acts, &by, draft, &mut out);
+            self.carry_out(acts, rests, draft, &mut out);
             // What was taken or dropped may lead on at once.
             if !taken {
                 break;
@@ -250,20 +251,24 @@ impl State {
         out
     }
 
-    fn carry_out(&mut self, acts: Vec<Act>, by: &Cause, draft: &mut Draft<'_>, out: &mut Outbox) {
-        let mut steps = Vec::new();
-        for act in acts {
+    /// `rests`: nothing is to be done then but to wait. The last event says so.
+    fn carry_out(&mut self, acts: Vec<Act>, rests: bool, draft: &mut Draft<'_>, out: &mut Outbox) {
+        let by = &Cause::system();
+        let (mut steps, count) = (Vec::new(), acts.len());
+        for (n, act) in acts.into_iter().enumerate() {
+            let rests = rests && n + 1 == count;
             match act {
                 Act::Schedule { key, task } => {
                     steps.push(Scheduled { key, task: task.id });
                     out.tasks.push(*task);
                 }
                 Act::Wait { key, wait, child } => {
-                    self.note(&Event::Waiting { key, wait }, by, None, draft);
+                    self.note(&Event::Waiting { key, wait, rests }, by, None, draft);
+                    self.children_known &= child.is_none();
                     out.children.extend(child.map(|child| *child));
                 }
                 Act::Gate { key, gate, sealed } => {
-                    self.note(&Event::GateOpened { key, gate }, by, Some(sealed), draft);
+                    self.note(&Event::GateOpened { key, gate, rests }, by, Some(sealed), draft);
                 }
                 Act::Take { key, at } => {
                     self.note(&Event::SignalTaken { key, at }, by, None, draft);
@@ -306,8 +311,8 @@ impl State {
         let sealed = self.known.ring.seal(Purpose::RunOutput, bound, &bytes);
         let digest = self.known.key.digest(&bytes);
         self.unwant_all(out);
-        let at = self.note(&Event::Completed { digest }, by, Some(sealed), draft);
-        self.over(None, Some(at), out);
+        self.note(&Event::Completed { digest }, by, Some(sealed), draft);
+        self.over(out);
         metrics::counter!("fleetward_runs_ended_total", "as" => "completed").increment(1);
     }
 
@@ -326,9 +331,8 @@ impl State {
             hex::encode(&mac[..8])
         });
         let told = sealed.is_some();
-        let event = Event::Failed { key, code: code.clone(), group, told };
-        let at = self.note(&event, by, sealed, draft);
-        self.over(Some(code), told.then_some(at), out);
+        self.note(&Event::Failed { key, code, group, told }, by, sealed, draft);
+        self.over(out);
         metrics::counter!("fleetward_runs_ended_total", "as" => "failed").increment(1);
     }
 
@@ -342,15 +346,19 @@ impl State {
     }
 
     /// Nothing of it is needed any more, and the run above it is told.
-    pub(super) fn over(&mut self, failed: Option<String>, at: Option<Position>, out: &mut Outbox) {
+    pub(super) fn over(&mut self, out: &mut Outbox) {
         self.values.clear();
         self.value_bytes = 0;
-        let parent = self.run.as_ref().and_then(|run| run.parent.clone());
-        out.parent = parent.map(|Parent { run, key, .. }| {
-            let ended = ChildEnded { key, run: self.args.run.clone(), failed, at };
-            (run, Box::new(ended))
-        });
+        out.ended = true;
     }
+}
+
+/// Whether nothing else comes of a plan but waits that end by themselves or by somebody outside. (A child has to be seen to
+/// have begun.)
+fn only_begins_to_wait(run: &Run, acts: &[Act]) -> bool {
+    let waits = |act: &Act| matches!(act, Act::Wait { child: None, .. } | Act::Gate { .. });
+    let is_child = |wait: &Wait| matches!(wait, Wait::Child { .. });
+    run.scheduled.is_empty() && !run.waits.values().any(is_child) && acts.iter().all(waits)
 }
 
 /// What stands for the request of a task that a run wants: its id says all of it.

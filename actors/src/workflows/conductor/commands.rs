@@ -159,7 +159,7 @@ impl State {
         let mut out = Outbox::default();
         self.unwant_all(&mut out);
         self.note(&Event::Cancelled { reason }, by, None, draft);
-        self.over(Some("cancelled".to_owned()), None, &mut out);
+        self.over(&mut out);
         self.pending = out;
         metrics::counter!("fleetward_runs_ended_total", "as" => "cancelled").increment(1);
     }

@@ -1,6 +1,6 @@
 //! What ended elsewhere: tasks and child runs, as they say themselves or as they are found.
 
-use fleetward_runtime::Context;
+use fleetward_runtime::{Context, Reply};
 
 use super::message::{ChildEnded, Message, Stands, StepEnded};
 use super::reading;
@@ -15,8 +15,14 @@ impl State {
         self.ended(vec![(ended.key.clone(), Stands::Ended(Box::new(ended)))], cx);
     }
 
-    pub(super) fn child_ended(&mut self, ended: ChildEnded, cx: &Context<Message>) {
+    pub(super) fn child_ended(
+        &mut self,
+        ended: ChildEnded,
+        reply: Reply<()>,
+        cx: &Context<Message>,
+    ) {
         self.ended(vec![(ended.key.clone(), Stands::ChildEnded(Box::new(ended)))], cx);
+        self.log.answer(reply, ());
     }
 
     /// Notes what ended, and goes on.
@@ -109,6 +115,7 @@ impl State {
                 return;
             }
         };
+        self.know_children(&found);
         let absent: Vec<_> = found
             .iter()
             .filter_map(|(key, stands)| match stands {
@@ -119,6 +126,14 @@ impl State {
             .collect();
         self.ended(found, cx);
         self.want_again(&absent, cx);
+    }
+
+    /// Whether all children that it waits for were found at work.
+    fn know_children(&mut self, found: &[(Key, Stands)]) {
+        let open = |key: &Key| found.iter().any(|(of, is)| of == key && matches!(is, Stands::Open));
+        let waits = self.run.iter().flat_map(|run| &run.waits);
+        let mut children = waits.filter(|(_, wait)| matches!(wait, Wait::Child { .. }));
+        self.children_known |= children.all(|(key, _)| open(key));
     }
 
     /// Looks at everything that it waits for and that is not in its own hands.
@@ -151,6 +166,7 @@ impl State {
     /// Asks after what nothing was heard of, and goes on where it can.
     pub(super) fn tend(&mut self, cx: &Context<Message>) {
         self.tend = None;
+        self.tell_parent(cx);
         self.ask(cx);
         if self.is_paused() {
             return;

@@ -162,6 +162,13 @@ pub enum Message {
     ChildEnded {
         /// What ended.
         ended: Box<ChildEnded>,
+        /// Once that is noted, or known to be of no concern.
+        reply: Reply<()>,
+    },
+    /// From itself: the run above it was told of its end.
+    ParentTold {
+        /// Whether it has noted that.
+        told: bool,
     },
     /// From somebody at a gate.
     Decide {
@@ -230,19 +237,48 @@ pub enum Message {
         /// The run as it is then.
         reply: Reply<Result<Box<Run>, Error>>,
     },
+    /// From itself: the clockwork will start its next life in time.
+    AlarmSet {
+        /// At this one, in microseconds UTC; none: it does not know.
+        at: Option<i64>,
+    },
     /// Timer: the time of a wait has come.
     Due,
     /// Timer: ask after what nothing was heard of.
     TendDue,
-    /// Timer: it is closed, and nobody asked for it since.
+    /// Timer: nothing was to be done for it for a while.
     LingerOver,
 }
 
 impl Message {
+    /// Whether a conductor sends it to itself, about what is of this life alone.
+    pub(super) fn is_own(&self) -> bool {
+        match self {
+            Self::Start { .. }
+            | Self::StepEnded { .. }
+            | Self::ChildEnded { .. }
+            | Self::Decide { .. }
+            | Self::Signal { .. }
+            | Self::Amend { .. }
+            | Self::Look { .. }
+            | Self::Watch { .. }
+            | Self::Defined { .. } => false,
+            Self::ParentTold { .. }
+            | Self::Submitted { .. }
+            | Self::Found { .. }
+            | Self::Read { .. }
+            | Self::AlarmSet { .. }
+            | Self::Due
+            | Self::TendDue
+            | Self::LingerOver => true,
+        }
+    }
+
     pub(super) fn label(&self) -> &'static str {
         match self {
             Self::Start { .. } => "Start",
             Self::StepEnded { .. } => "StepEnded",
+            Self::ParentTold { .. } => "ParentTold",
             Self::ChildEnded { .. } => "ChildEnded",
             Self::Decide { .. } => "Decide",
             Self::Signal { .. } => "Signal",
@@ -253,6 +289,7 @@ impl Message {
             Self::Found { .. } => "Found",
             Self::Read { .. } => "Read",
             Self::Defined { .. } => "Defined",
+            Self::AlarmSet { .. } => "AlarmSet",
             Self::Due => "Due",
             Self::TendDue => "TendDue",
             Self::LingerOver => "LingerOver",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use fleetward_runtime::{Context, Reply};
 use serde_json::Value;
 
-use super::message::{ChildEnded, Message, NewRun};
+use super::message::{Message, NewRun};
 use super::{State, reading};
 use crate::cause::Cause;
 use crate::error::Error;
@@ -25,8 +25,8 @@ pub(super) struct Outbox {
     pub(super) children: Vec<Birth>,
     /// Child runs that are not wanted any more.
     pub(super) orphans: Vec<RunId>,
-    /// Its end, for the run above it.
-    pub(super) parent: Option<(RunId, Box<ChildEnded>)>,
+    /// Whether the run above it is to be told of its end.
+    pub(super) ended: bool,
 }
 
 /// A child run that is wanted.
@@ -42,7 +42,7 @@ pub(super) struct Birth {
 impl State {
     /// Sends what the events before it stand for.
     pub(super) fn send(&mut self, out: Outbox, cx: &Context<Message>) {
-        let Outbox { tasks, unwanted, children, orphans, parent } = out;
+        let Outbox { tasks, unwanted, children, orphans, ended } = out;
         if !tasks.is_empty() {
             self.submit(tasks, cx);
         }
@@ -58,14 +58,8 @@ impl State {
                 reading::cancel_child(runs.clone(), orphan, cx);
             }
         }
-        if let Some((run, ended)) = parent
-            && let Some(runs) = family
-        {
-            // One that sleeps looks for itself when it starts.
-            match runs.get(&run) {
-                Some(parent) => drop(parent.send(Message::ChildEnded { ended })),
-                None => runs.start(run),
-            }
+        if ended {
+            self.tell_parent(cx);
         }
     }
 

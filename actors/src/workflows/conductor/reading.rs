@@ -10,7 +10,7 @@ use fleetward_store::{CellId, Position, Store};
 use super::act::value_of;
 use super::message::{ChildEnded, Message, NewRun, Places, ReadValues, Remedy, Stands, StepEnded};
 use super::outbox::Outbox;
-use super::{AGAIN, Runs, State};
+use super::{AGAIN, Runs, State, hand};
 use crate::cause::Cause;
 use crate::error::Error;
 use crate::fact::{self, Fold};
@@ -254,7 +254,7 @@ impl Look {
             None => Ok(Stands::NoChild),
             Some(row) => {
                 let known = fact::from_record::<Run>(row).map_err(|error| error.to_string())?;
-                if !known.is_closed()
+                if known.open()
                     && let Some(runs) = &self.runs
                 {
                     runs.start(run);
@@ -282,8 +282,16 @@ fn stands(key: Key, task: &Task) -> Stands {
 }
 
 fn child_stands(key: &Key, run: &Run) -> Stands {
+    match run.is_closed() {
+        false => Stands::Open,
+        true => Stands::ChildEnded(Box::new(ended(key, run))),
+    }
+}
+
+/// What a closed child says of its end.
+pub(super) fn ended(key: &Key, run: &Run) -> ChildEnded {
     let (failed, at) = match &run.phase {
-        Phase::Running | Phase::Paused => return Stands::Open,
+        Phase::Running | Phase::Paused => (Some("open".to_owned()), None),
         Phase::Completed { output, .. } => (None, Some(output.at)),
         Phase::Failed { code, error, .. } => {
             (Some(code.clone()), error.as_ref().map(|place| place.at))
@@ -291,8 +299,7 @@ fn child_stands(key: &Key, run: &Run) -> Stands {
         Phase::Cancelled { .. } => (Some("cancelled".to_owned()), None),
         Phase::Discarded { .. } => (Some("discarded".to_owned()), None),
     };
-    let ended = ChildEnded { key: key.clone(), run: run.id.clone(), failed, at };
-    Stands::ChildEnded(Box::new(ended))
+    ChildEnded { key: key.clone(), run: run.id.clone(), failed, at }
 }
 
 /// What is found of a child that cannot begin.
@@ -314,11 +321,9 @@ pub(super) async fn start_child(
     new: Box<NewRun>,
     by: Cause,
 ) -> Result<Vec<(Key, Stands)>, String> {
-    let child = runs.get_or_start(id.clone()).await.map_err(|error| error.to_string())?;
     let (reply, answered) = Reply::channel();
-    child
-        .send(Message::Start { new, by, reply })
-        .map_err(|error| format!("the child is away: {error}"))?;
+    let start = Message::Start { new, by, reply };
+    hand(runs, &id, start).await.map_err(|error| format!("the child is away: {error}"))?;
     match answered.await {
         Ok(Ok(_)) => Ok(Vec::new()),
         Ok(Err(Error::Refused(refusal))) => child_failed(key, &id, refusal.code),
@@ -330,11 +335,10 @@ pub(super) async fn start_child(
 /// Ends a child run that nobody wants any more.
 pub(super) fn cancel_child(runs: Runs, run: RunId, cx: &Context<Message>) {
     let cancelled = async move {
-        let child = runs.get_or_start(run).await.map_err(|error| error.to_string())?;
         let remedy = Remedy::Cancel { reason: Some("the run above it goes on without it".into()) };
         let (reply, answered) = Reply::channel();
         let amend = Message::Amend { remedy, by: Cause::system(), reply };
-        child.send(amend).map_err(|error| error.to_string())?;
+        hand(&runs, &run, amend).await.map_err(|error| error.to_string())?;
         // Whether it was open or not: it is not now.
         let _ = answered.await;
         Ok(Vec::new())
@@ -349,6 +353,6 @@ impl Outbox {
         self.unwanted.extend(other.unwanted);
         self.children.extend(other.children);
         self.orphans.extend(other.orphans);
-        self.parent = other.parent.or(self.parent.take());
+        self.ended |= other.ended;
     }
 }

@@ -164,7 +164,7 @@ impl Play {
             }
             for key in naps {
                 let wait = Wait::Timer { until: 0, since: 0 };
-                self.apply(&Event::Waiting { key, wait });
+                self.apply(&Event::Waiting { key, wait, rests: false });
             }
             let asleep: Vec<_> = self.run.waits.keys().cloned().collect();
             for key in asleep {

@@ -81,6 +81,9 @@ pub enum Event {
         key: Key,
         /// For what.
         wait: Wait,
+        /// Whether nothing is to be done now but to wait.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        rests: bool,
     },
     /// A time came.
     #[serde(rename = "run.timer_fired")]
@@ -95,7 +98,13 @@ pub enum Event {
         key: Key,
         /// Who may decide, by when.
         gate: Box<Gate>,
+        /// Whether nothing is to be done now but to wait.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        rests: bool,
     },
+    /// Nothing is to be done but to wait.
+    #[serde(rename = "run.rested")]
+    Rested {},
     /// Somebody approved.
     #[serde(rename = "run.gate_approved")]
     GateApproved {
@@ -209,6 +218,9 @@ pub enum Event {
         #[serde(default)]
         told: bool,
     },
+    /// The run above it has noted its end.
+    #[serde(rename = "run.parent_told")]
+    ParentTold {},
     /// It had failed, and goes on from there.
     #[serde(rename = "run.revived")]
     Revived {},
@@ -254,6 +266,7 @@ impl Event {
             Self::Waiting { .. } => "run.waiting",
             Self::TimerFired { .. } => "run.timer_fired",
             Self::GateOpened { .. } => "run.gate_opened",
+            Self::Rested {} => "run.rested",
             Self::GateApproved { .. } => "run.gate_approved",
             Self::GateRejected { .. } => "run.gate_rejected",
             Self::GateExpired { .. } => "run.gate_expired",
@@ -268,6 +281,7 @@ impl Event {
             Self::Cancelled { .. } => "run.cancelled",
             Self::Completed { .. } => "run.completed",
             Self::Failed { .. } => "run.failed",
+            Self::ParentTold {} => "run.parent_told",
             Self::Revived {} => "run.revived",
             Self::Discarded { .. } => "run.discarded",
         }

@@ -2,7 +2,7 @@
 -- all indexes that begin with cell and kind seem alike to it, and another one goes through all rows of the kind for
 -- each id. So this asks for the first row from the id on, in the order of the key, which only the key itself can give.
 SELECT coalesce((SELECT position FROM projections WHERE cell = $1), 0),
-    cell, kind, id, created, updated, open, status, body, sealed
+    cell, kind, id, created, updated, open, status, body, sealed, due
 FROM (SELECT) AS always
 LEFT JOIN (
     SELECT found.*

@@ -1,4 +1,4 @@
-SELECT cell, kind, id, created, updated, open, status, body, sealed
+SELECT cell, kind, id, created, updated, open, status, body, sealed, due
 FROM records
 WHERE cell = $1 AND kind = $2 AND created < $3
 ORDER BY created DESC

@@ -15,7 +15,7 @@ WITH asked AS (
 ), created AS (
     -- Began after what is folded already, so they cannot be there: looking first costs a quarter
     -- of a row.
-    INSERT INTO records (cell, kind, id, created, updated, open, status, body, sealed)
+    INSERT INTO records (cell, kind, id, created, updated, open, status, body, sealed, due)
     SELECT r.*
     FROM (
         SELECT unnest($4::bigint[]) AS cell,
@@ -26,22 +26,24 @@ WITH asked AS (
             unnest($9::boolean[]) AS open,
             unnest($10::text[]) AS status,
             unnest($11::bytea[]) AS body,
-            unnest($12::bytea[]) AS sealed
+            unnest($12::bytea[]) AS sealed,
+            unnest($13::bigint[]) AS due
     ) AS r
     JOIN moved ON moved.cell = r.cell
 ), changed AS (
-    INSERT INTO records (cell, kind, id, created, updated, open, status, body, sealed)
+    INSERT INTO records (cell, kind, id, created, updated, open, status, body, sealed, due)
     SELECT r.*
     FROM (
-        SELECT unnest($13::bigint[]) AS cell,
-            unnest($14::text[]) AS kind,
-            unnest($15::text[]) AS id,
-            unnest($16::bigint[]) AS created,
-            unnest($17::bigint[]) AS updated,
-            unnest($18::boolean[]) AS open,
-            unnest($19::text[]) AS status,
-            unnest($20::bytea[]) AS body,
-            unnest($21::bytea[]) AS sealed
+        SELECT unnest($14::bigint[]) AS cell,
+            unnest($15::text[]) AS kind,
+            unnest($16::text[]) AS id,
+            unnest($17::bigint[]) AS created,
+            unnest($18::bigint[]) AS updated,
+            unnest($19::boolean[]) AS open,
+            unnest($20::text[]) AS status,
+            unnest($21::bytea[]) AS body,
+            unnest($22::bytea[]) AS sealed,
+            unnest($23::bigint[]) AS due
     ) AS r
     JOIN moved ON moved.cell = r.cell
     ON CONFLICT (cell, kind, id) DO UPDATE SET
@@ -50,6 +52,7 @@ WITH asked AS (
         open = excluded.open,
         status = excluded.status,
         body = excluded.body,
-        sealed = excluded.sealed
+        sealed = excluded.sealed,
+        due = excluded.due
 )
 SELECT cell FROM moved

@@ -1,3 +1,3 @@
-SELECT cell, kind, id, created, updated, open, status, body, sealed
+SELECT cell, kind, id, created, updated, open, status, body, sealed, due
 FROM records
 WHERE cell = ?1 AND kind = ?2 AND id = ?3

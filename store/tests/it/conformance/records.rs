@@ -1,6 +1,8 @@
 //! Rows for listing, committed with the position they are folded to.
 
-use fleetward_store::{CellId, Position, ProjectError, Projection, Query, Record, Store};
+use fleetward_store::{
+    CellId, Due, DueQuery, Position, ProjectError, Projection, Query, Record, Store,
+};
 
 use super::on_every_backend;
 use crate::world::{CELL, World, ids, row};
@@ -16,6 +18,7 @@ on_every_backend! {
     list_goes_from_the_newest_to_the_oldest_in_pages,
     list_filters_by_status,
     open_rows_load_in_the_order_they_were_created,
+    rows_that_are_due_come_by_their_time_in_pages,
     rows_are_found_by_id,
     rows_are_counted,
     rows_are_never_formatted,
@@ -32,6 +35,7 @@ async fn projected_row_comes_back_with_every_field(world: World) {
         status: "completed".into(),
         body: b"\x00\xff{}".to_vec().into(),
         sealed: Some(b"\x00secret".to_vec().into()),
+        due: Some(-7),
     };
 
     project(&world, 0, 9, vec![written.clone()]).await.unwrap();
@@ -154,6 +158,29 @@ async fn open_rows_load_in_the_order_they_were_created(world: World) {
     assert_eq!((ids(&page(0, 2).await), ids(&page(2, 2).await)), (vec!["a", "w"], vec!["c"]));
     project(&world, 7, 8, vec![row("a", 1, "done"), row("c", 5, "done")]).await.unwrap();
     assert_eq!(ids(&page(0, 10).await), ["w"]);
+}
+
+async fn rows_that_are_due_come_by_their_time_in_pages(world: World) {
+    let page = async |until, after: Option<&Due>, limit| {
+        let after = after.cloned();
+        let query = DueQuery { cell: CELL, kind: "task".into(), until, after, limit };
+        world.store.due_page(query).await.unwrap()
+    };
+    let due = |id: &str, created, at| Record { due: Some(at), ..row(id, created, "waiting") };
+    assert_eq!(page(i64::MAX, None, 10).await, []);
+    let worker = Record { kind: "worker".into(), ..due("w", 7, 1) };
+    let closed = Record { open: false, ..due("b", 2, 20) };
+    let rows = vec![due("c", 1, 20), closed, due("a", 3, 30), row("never", 4, "waiting"), worker];
+    project(&world, 0, 9, rows).await.unwrap();
+
+    let first = page(30, None, 2).await;
+    assert_eq!(first, [("b", 20), ("c", 20)].map(|(id, at)| Due { at, id: id.into() }));
+    let second = page(30, first.last(), 2).await;
+    assert_eq!(second, [Due { at: 30, id: "a".into() }]);
+    assert_eq!(page(29, first.last(), 2).await, []);
+    assert_eq!(page(30, second.last(), 2).await, []);
+    project(&world, 9, 11, vec![row("b", 2, "done"), due("c", 1, -5)]).await.unwrap();
+    assert_eq!(page(20, None, 9).await, [Due { at: -5, id: "c".into() }]);
 }
 
 async fn rows_are_found_by_id(world: World) {
