@@ -1,4 +1,6 @@
-"""Private RabbitMQ and Redis servers from Debian's packages, on loopback and free ports."""
+"""Private RabbitMQ and Redis servers from Debian's packages, on loopback and free ports, and the
+folders of servers that their drivers start.
+"""
 
 import os
 import shutil
@@ -85,6 +87,20 @@ class RabbitMq:
                 process.terminate()
                 process.wait()
         self.process = self.names = None
+
+
+class Folder:
+    """An empty folder, on the disk that PostgreSQL is on, for a server's data."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def start(self):
+        fresh_folder(self.folder)
+        return str(self.folder)
+
+    def close(self):
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def fresh_folder(folder):

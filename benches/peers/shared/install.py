@@ -11,9 +11,7 @@ NODE_SINCE = (22, 18)
 
 
 def node(folder):
-    """The Node program; graphile-worker and pg-boss are beside it, and so are copies of the
-    drivers.
-    """
+    """The Node program; the Node peers are beside it, and so are copies of the drivers."""
     home = folder / "node"
     home.mkdir(parents=True, exist_ok=True)
     lists = ("package.json", "package-lock.json")
@@ -84,7 +82,8 @@ def is_installed(package):
 def npm_version(package):
     import json
 
-    return json.loads((HERE / "package.json").read_text())["dependencies"][package]
+    manifest = json.loads((HERE / "package.json").read_text())
+    return {**manifest["dependencies"], **manifest["optionalDependencies"]}[package]
 
 
 def python_version(name, package):

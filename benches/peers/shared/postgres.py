@@ -86,12 +86,18 @@ class Postgres:
         """Processor time of all its processes so far, ended ones too; None where the server is
         not ours.
         """
-        if self.port is None:
+        postmaster = self.postmaster()
+        if postmaster is None:
             return None
-        postmaster = int((self.folder / "data/postmaster.pid").read_text().split("\n", 1)[0])
         children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
         total = sum(ticks(postmaster, ended_children=True))
         return CLOCK_TICK_US * (total + sum(sum(ticks(child)) for child in children))
+
+    def postmaster(self):
+        """The number of the process that the others are children of; None where it is not ours."""
+        if self.port is None:
+            return None
+        return int((self.folder / "data/postmaster.pid").read_text().split("\n", 1)[0])
 
     def say(self, sql):
         # Also for the private server by the address of its maintenance database.

@@ -9,22 +9,36 @@ COLUMNS = (
     ("mode", "mode", "{}"),
     ("jobs", "jobs", "{:,}"),
     ("tasks/s", "tasks_per_second", "{:,.0f}"),
+    ("runs/s", "runs_per_second", "{:,.0f}"),
     ("lowest", "lowest", "{:,.0f}"),
     ("highest", "highest", "{:,.0f}"),
     ("p50 ms", "p50_ms", "{:.2f}"),
     ("p99 ms", "p99_ms", "{:.2f}"),
+    ("result p50 ms", "start_to_result_p50_ms", "{:.2f}"),
+    ("result p99 ms", "start_to_result_p99_ms", "{:.2f}"),
     ("enqueued/s", "enqueued_per_second", "{:,.0f}"),
     ("database us/task", "database_cpu_us_per_task", "{:,.0f}"),
+    ("server us/run", "server_us_per_run", "{:,.0f}"),
+    ("database us/run", "database_us_per_run", "{:,.0f}"),
+    ("worker us/run", "worker_us_per_run", "{:,.0f}"),
+    ("client us/run", "client_us_per_run", "{:,.0f}"),
     ("load", "load", "{:.1f}"),
     ("failed", "failed", "{}"),
 )
+RATES = ("tasks_per_second", "runs_per_second")
 MEASURED = (
-    "tasks_per_second",
+    *RATES,
     "p50_ms",
     "p99_ms",
     "max_ms",
+    "start_to_result_p50_ms",
+    "start_to_result_p99_ms",
     "enqueued_per_second",
     "database_cpu_us_per_task",
+    "server_us_per_run",
+    "database_us_per_run",
+    "worker_us_per_run",
+    "client_us_per_run",
     "load",
 )
 
@@ -38,7 +52,7 @@ def median_row(first, outcomes):
         values = [outcome[name] for outcome in outcomes if outcome.get(name) is not None]
         if values:
             row[name] = statistics.median(values)
-    rates = [outcome["tasks_per_second"] for outcome in outcomes if "tasks_per_second" in outcome]
+    rates = [outcome[name] for outcome in outcomes for name in RATES if name in outcome]
     if len(rates) > 1:
         row.update(lowest=min(rates), highest=max(rates))
     return row
