@@ -2,15 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
+use fleetward_actors::fact::Fold;
 use fleetward_actors::id::TaskId;
-use fleetward_actors::plane::NewSubmit;
+use fleetward_actors::plane::{NewRunStart, NewSubmit};
+use fleetward_actors::workflows::definition::document;
 use fleetward_actors::{Error, Operator};
+use fleetward_wire::workflows::WorkflowApply;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::line::{Line, Trouble};
-use crate::shape::{NewTask, Shape};
+use crate::shape::{NewTask, Shape, WORKFLOW};
+
+/// How long a submitter waits for the end of a run.
+const RUN_WAIT: Duration = Duration::from_secs(50);
 
 /// A way to submit.
 pub(crate) enum Desk {
@@ -38,6 +46,25 @@ struct Submit<'a> {
 #[derive(Serialize)]
 struct SubmitMany<'a> {
     tasks: Vec<Submit<'a>>,
+}
+
+/// `POST /api/v1/runs`, and as much of the answer as matters.
+#[derive(Serialize)]
+struct StartRun<'a> {
+    workflow: &'static str,
+    run_id: String,
+    input: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct RanRun {
+    run: Run,
+}
+
+#[derive(Deserialize)]
+struct Run {
+    status: String,
+    output: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -85,7 +112,41 @@ impl Desk {
     }
 }
 
+impl Desk {
+    /// Makes the workflow whose runs are measured.
+    pub(crate) async fn apply(&mut self, shape: &Shape) -> Result<(), Trouble> {
+        let document = shape.workflow();
+        match self {
+            Self::Http(desk) => {
+                let apply = WorkflowApply { document };
+                desk.line.ask("/api/v1/workflows", &json(&apply)).await.map(drop)
+            }
+            Self::Local(operator) => {
+                let parsed = document::parse(&document).expect("what is written here is right");
+                operator.apply_workflow(parsed).await.map(drop).map_err(told)
+            }
+        }
+    }
+
+    /// Starts a run and waits for its output.
+    pub(crate) async fn run(&mut self, new: NewTask, shape: &Shape) -> Result<Value, Trouble> {
+        match self {
+            Self::Http(desk) => desk.run(new, shape).await,
+            Self::Local(operator) => run_here(operator, new, shape).await,
+        }
+    }
+}
+
 impl HttpDesk {
+    async fn run(&mut self, new: NewTask, shape: &Shape) -> Result<Value, Trouble> {
+        let start =
+            StartRun { workflow: WORKFLOW, run_id: run_id(new), input: &raw(shape.payload(new)) };
+        let path = format!("/api/v1/runs?wait={}", RUN_WAIT.as_secs());
+        let (_, body) = self.line.ask(&path, &json(&start)).await?;
+        let run = read::<RanRun>(&body)?.run;
+        run.output.ok_or_else(|| no_output(&run.status))
+    }
+
     async fn submit(
         &mut self,
         task: NewTask,
@@ -164,6 +225,30 @@ pub(crate) fn told(error: Error) -> Trouble {
 
 fn raw(json: String) -> Box<RawValue> {
     RawValue::from_string(json).expect("payloads here are JSON")
+}
+
+/// An id of the client's own: whoever does not know whether a start was heard says it again.
+fn run_id(new: NewTask) -> String {
+    format!("run-{}", new.number)
+}
+
+fn no_output(status: &str) -> Trouble {
+    let body = format!("a run is {status} after {RUN_WAIT:?}");
+    Trouble::Refused { status: 200, body }
+}
+
+async fn run_here(operator: &Operator, new: NewTask, shape: &Shape) -> Result<Value, Trouble> {
+    let start = NewRunStart {
+        workflow: WORKFLOW.to_owned(),
+        run_id: Some(run_id(new).parse().expect("it is a name")),
+        input: shape.payload(new).into(),
+        wait: RUN_WAIT,
+        ..NewRunStart::default()
+    };
+    let (_, seen) = operator.run_to_end(start, std::future::pending()).await.map_err(told)?;
+    let result = seen.result.ok_or_else(|| no_output(seen.run.status()))?;
+    let opened = result.open().map_err(|error| no_output(&error.to_string()))?;
+    read(&opened)
 }
 
 async fn submit_here(

@@ -9,6 +9,9 @@ use crate::options::{Mode, Options};
 use crate::place::Counts;
 use crate::tally::{Mishap, Tally};
 
+/// A table's rows: a name and a text for each figure.
+pub(crate) type Rows = Vec<(String, String)>;
+
 /// The figures of one run.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Figures {
@@ -133,7 +136,7 @@ impl Figures {
     }
 
     /// The rows of the table: a name and a text for each figure.
-    pub(crate) fn rows(&self) -> Vec<(String, String)> {
+    pub(crate) fn rows(&self) -> Rows {
         let mut rows = Vec::new();
         let mut row = |name: &str, text: String| rows.push((name.to_owned(), text));
         row("tasks/s", number(self.tasks_per_second));
@@ -203,7 +206,7 @@ impl Quantiles {
 }
 
 /// Three significant digits, and all of whole thousands.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),
         large if large >= 100.0 || value.fract() == 0.0 => format!("{value:.0}"),
@@ -213,6 +216,6 @@ fn number(value: f64) -> String {
     }
 }
 
-fn optional(value: Option<f64>) -> String {
+pub(crate) fn optional(value: Option<f64>) -> String {
     value.map_or_else(|| "-".to_owned(), number)
 }

@@ -130,6 +130,7 @@ async fn join(
         name: format!("w{number}"),
         labels: shape.offers(number),
         max_concurrent: seats,
+        handlers: shape.handlers(),
         enrollment_key: Some(key.into()),
         ..Register::default()
     };
@@ -176,6 +177,7 @@ async fn join_here(
         pool: "default".to_owned(),
         labels: shape.offers(number),
         max_concurrent: seats,
+        handlers: shape.handlers(),
         ..Enrollment::default()
     };
     let joined = plane.register(key, enrollment).await?;

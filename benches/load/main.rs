@@ -10,6 +10,7 @@
 //! cargo bench --bench load -- --scenario all --scale 0.1   # what grows with what
 //! cargo bench --bench load -- --plot load.svg --scale 0.1  # the same as curves
 //! cargo bench --bench load -- --sleepers 1000000           # runs that sleep, and wake at once
+//! cargo bench --bench load -- --workflow 3 --submitters 128  # runs of a workflow instead of tasks
 //! ```
 //!
 //! **What runs.** PostgreSQL (a private one with fsync and synchronous_commit on, or the one that
@@ -70,6 +71,7 @@ mod subject;
 mod table;
 mod tally;
 mod usage;
+mod workflow;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -79,7 +81,7 @@ use anyhow::{Result, ensure};
 use clap::Parser;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use figures::Figures;
+use figures::{Figures, Rows};
 use options::{Mode, Options};
 
 /// That of the server, which in process is this one.
@@ -139,17 +141,17 @@ async fn all(options: Options) -> Result<()> {
     if let Some(file) = &options.plot {
         return plotted(&options, file).await;
     }
+    if options.workflow.is_some() {
+        return workflows(&options).await;
+    }
     let Some(scenario) = options.scenario else {
         if options.floor {
             say_floor(&options).await?;
         }
         let runs = repeated(&options).await?;
-        let mut columns: Vec<(String, Figures)> = Vec::new();
-        for (at, figures) in runs.iter().enumerate() {
-            columns.push((format!("run {}", at + 1), figures.clone()));
-        }
+        let mut columns = numbered(runs.iter().map(Figures::rows));
         if runs.len() > 1 {
-            columns.push(("median run".to_owned(), median(runs)));
+            columns.push(("median run".to_owned(), median(runs).rows()));
         }
         say(&options, &format!("{}\n\n{}", options.title(), table::render(&columns)));
         return Ok(());
@@ -158,15 +160,39 @@ async fn all(options: Options) -> Result<()> {
         if options.floor || scenario.wants_floor() {
             say_floor(&options).await?;
         }
-        let mut columns: Vec<(String, Figures)> = Vec::new();
+        let mut columns: Vec<(String, Rows)> = Vec::new();
         for setup in scenario.setups(&options) {
             setup.check()?;
-            columns.push((setup.title(), median(repeated(&setup).await?)));
+            columns.push((setup.title(), median(repeated(&setup).await?).rows()));
         }
         let title = format!("{scenario:?}: median of {} runs each", options.repeat);
         say(&options, &format!("{title}\n\n{}\n", table::render(&columns)));
     }
     Ok(())
+}
+
+/// Runs of a workflow, instead of tasks.
+async fn workflows(options: &Options) -> Result<()> {
+    let options = Arc::new(options.clone());
+    let mut runs = Vec::new();
+    for _ in 0..options.repeat {
+        let figures = workflow::run(&options).await?;
+        if options.json {
+            println!("{}", serde_json::to_string(&figures)?);
+        }
+        runs.push(figures);
+    }
+    let mut columns = numbered(runs.iter().map(workflow::RunFigures::rows));
+    if runs.len() > 1 {
+        runs.sort_by(|a, b| a.runs_per_second.total_cmp(&b.runs_per_second));
+        columns.push(("median run".to_owned(), runs[runs.len() / 2].rows()));
+    }
+    say(&options, &format!("{}\n\n{}", options.title(), table::render(&columns)));
+    Ok(())
+}
+
+fn numbered(runs: impl Iterator<Item = Rows>) -> Vec<(String, Rows)> {
+    runs.enumerate().map(|(at, rows)| (format!("run {}", at + 1), rows)).collect()
 }
 
 /// Runs every point of both curves, and draws them.
@@ -176,12 +202,12 @@ async fn plotted(options: &Options, file: &Path) -> Result<()> {
     for setup in &workers {
         let figures = median(repeated(setup).await?);
         curves.0.push(Point::of(setup.workers as f64, &figures));
-        columns.push((setup.title(), figures));
+        columns.push((setup.title(), figures.rows()));
     }
     for setup in &backlogs {
         let figures = median(repeated(setup).await?);
         curves.1.push(Point::of(setup.backlog as f64, &figures));
-        columns.push((setup.title(), figures));
+        columns.push((setup.title(), figures.rows()));
     }
     std::fs::write(file, plot::render(&options.title(), &curves.0, &curves.1))?;
     say(options, &table::render(&columns));

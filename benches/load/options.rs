@@ -13,6 +13,8 @@ use crate::scenario::Scenario;
 pub(crate) const HTTP_WORKERS_MAX: usize = 15_000;
 /// The edge takes that many tasks in one request.
 const BATCH_MAX: usize = 1_000;
+/// Steps that a workflow here may have.
+const STEPS_MAX: usize = 50;
 /// Batches of what is not measured: most tasks, and most bytes of a request.
 const HASTY_BATCH: usize = 200;
 const HASTY_BYTES: usize = 1 << 20;
@@ -42,6 +44,10 @@ pub(crate) struct Options {
     /// Measure how the backlog drains, with nobody submitting.
     #[arg(long, requires = "backlog")]
     pub(crate) drain: bool,
+    /// Runs of a workflow of so many steps that do nothing, instead of tasks: a submitter starts one and waits for its
+    /// result; `--tasks`, `--warm-up` and `--submitters` count runs then.
+    #[arg(long, value_name = "STEPS", conflicts_with_all = ["backlog", "chaos", "scenario", "plot"])]
+    pub(crate) workflow: Option<usize>,
     /// Organisations; workers and tasks are spread over them.
     #[arg(long, default_value_t = 1)]
     pub(crate) orgs: usize,
@@ -204,6 +210,11 @@ impl Options {
             "--sleepers restarts a server; it needs --mode http and a store that outlives it"
         );
         ensure!(self.scale > 0.0 && self.scale <= 10.0, "--scale is above 0 and at most 10");
+        ensure!(
+            self.workflow.is_none_or(|steps| (1..=STEPS_MAX).contains(&steps)),
+            "--workflow is 1 to {STEPS_MAX} steps"
+        );
+        ensure!(self.workflow.is_none() || self.orgs == 1, "--workflow has one organisation");
         ensure!(self.orgs > 0 && self.orgs <= self.workers, "--orgs is 1 to --workers");
         ensure!(self.measured() > 0, "nothing is left to measure after --warm-up");
         Ok(())
@@ -258,7 +269,10 @@ impl Options {
                 title.push_str(&text);
             }
         };
-        say(!self.drain, format!(", {} tasks", self.tasks));
+        let unit = if self.workflow.is_some() { "runs" } else { "tasks" };
+        say(!self.drain, format!(", {} {unit}", self.tasks));
+        let steps = self.workflow.unwrap_or_default();
+        say(steps > 0, format!(" of {steps} steps, {} in flight", self.submitters));
         say(self.backlog > 0, format!(", backlog {}", self.backlog));
         say(self.drain, ", drain".to_owned());
         say(self.recover, ", recovery".to_owned());

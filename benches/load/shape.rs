@@ -13,6 +13,10 @@ use crate::options::Options;
 /// Fewest labels that a fleet with classes has: half of them make 12,870 sets.
 const LABELS_MIN: u32 = 16;
 
+/// The workflow whose runs are measured, and what its steps are done by.
+pub(crate) const WORKFLOW: &str = "nothing";
+const HANDLER: &str = "nothing";
+
 /// Labels and payloads of one run.
 pub(crate) struct Shape {
     /// For each class, which labels it asks for.
@@ -20,6 +24,8 @@ pub(crate) struct Shape {
     labels: u32,
     profiles: usize,
     padding: String,
+    /// Steps of the workflow whose runs there are, if any.
+    steps: usize,
 }
 
 /// A task to be submitted.
@@ -45,6 +51,7 @@ impl Shape {
             labels,
             profiles: options.profiles,
             padding: "x".repeat(options.payload),
+            steps: options.workflow.unwrap_or_default(),
         }
     }
 
@@ -61,6 +68,18 @@ impl Shape {
             labels.insert("profile".to_owned(), (worker % self.profiles).to_string());
         }
         labels
+    }
+
+    /// What workers do by name.
+    pub(crate) fn handlers(&self) -> Vec<String> {
+        if self.steps == 0 { Vec::new() } else { vec![HANDLER.to_owned()] }
+    }
+
+    /// A workflow whose steps do nothing, one after the other; each is given what the run is given.
+    pub(crate) fn workflow(&self) -> String {
+        let step = |at| format!("  - {{step: s{at}, handler: {HANDLER}, input: input}}\n");
+        let steps: String = (1..=self.steps).map(step).collect();
+        format!("name: {WORKFLOW}\nsteps:\n{steps}")
     }
 
     /// A payload, as JSON.

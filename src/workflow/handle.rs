@@ -118,6 +118,7 @@ impl<I: Serialize, O: DeserializeOwned> Workflow<I, O> {
             version: Some(applied.latest.clone()),
             run_id,
             input: serde_json::to_vec(input)?.into(),
+            ..NewRunStart::default()
         };
         let started = operator.start_run(new).await?;
         Ok(RunHandle { operator: operator.clone(), id: started.run, types: PhantomData })

@@ -44,6 +44,14 @@ impl Memory {
         Control::new(Arc::clone(&self.faults))
     }
 
+    /// What a server that was killed when the journal of `cell` had come to `head` would have left there: another store,
+    /// with the events of this one, those of that cell up to there, and without any rows.
+    pub fn killed_at(&self, cell: CellId, head: Position) -> Self {
+        let tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        let cut = tables.killed_at(cell, head);
+        Self { tables: Arc::new(Mutex::new(cut)), ..Self::default() }
+    }
+
     /// Counts as one statement; every call of a trait is one.
     fn reach(&self) -> Result<MutexGuard<'_, Tables>, Unavailable> {
         self.statements.count();

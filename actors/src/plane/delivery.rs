@@ -52,7 +52,7 @@ impl Drop for ParkedPoll<'_> {
 /// The answer, or `None` when the time is over first.
 pub(super) async fn first_of<T>(
     answer: impl Future<Output = T>,
-    time: impl Future<Output = ()>,
+    time: impl Future<Output = impl Sized>,
 ) -> Option<T> {
     let mut answer = std::pin::pin!(answer);
     let mut time = std::pin::pin!(time);
@@ -60,7 +60,7 @@ pub(super) async fn first_of<T>(
         if let std::task::Poll::Ready(value) = answer.as_mut().poll(cx) {
             return std::task::Poll::Ready(Some(value));
         }
-        time.as_mut().poll(cx).map(|()| None)
+        time.as_mut().poll(cx).map(|_| None)
     })
     .await
 }

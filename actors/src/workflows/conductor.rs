@@ -33,10 +33,11 @@ use crate::fleet::models::ModelNames;
 use crate::id::RunId;
 use crate::journal::CellLog;
 use crate::projector;
+use crate::seal::Sealed;
 use crate::system::principals::{KnownOrg, Principals};
 pub(crate) use commands::same_request;
 pub(crate) use leaving::{ask, hand};
-pub use message::{Begun, Decision, Message, NewRun, Remedy, StepEnded, View};
+pub use message::{Begun, Decision, Ended, Message, NewRun, Remedy, StepEnded, View};
 use outbox::Outbox;
 
 /// Conductors of one cell, by run.
@@ -104,6 +105,8 @@ pub struct State {
     reading: bool,
     /// Whether its tasks are being asked after.
     asking: bool,
+    /// Whether they are to be asked after when the values are here that are being read.
+    ask_when_read: bool,
     /// Whether the run above it is being told of its end.
     telling: bool,
     /// Whether the clockwork is being told when its run is due, and what it knows.
@@ -119,7 +122,9 @@ pub struct State {
     /// Why it cannot go on, where its definition is not to be had.
     stuck: Option<String>,
     /// Who waits for something to happen, and past which event.
-    watchers: Vec<(Position, Reply<()>)>,
+    watchers: Vec<(Position, Reply<Option<Ended>>)>,
+    /// The output or the error text of a run that has just ended, for them.
+    last_words: Option<Sealed>,
     /// What a command leaves to be sent behind its events.
     pending: Outbox,
     due: Option<(i64, Timer)>,
@@ -161,6 +166,7 @@ impl Actor for State {
             value_bytes: 0,
             reading: false,
             asking: false,
+            ask_when_read: false,
             telling: false,
             setting: false,
             alarm: None,
@@ -170,6 +176,7 @@ impl Actor for State {
             parked: Vec::new(),
             stuck: None,
             watchers: Vec::new(),
+            last_words: None,
             pending: Outbox::default(),
             due: None,
             tend: None,
@@ -263,6 +270,7 @@ impl State {
         if !self.watchers.is_empty() {
             self.tell_watchers();
         }
+        self.last_words = None;
         if self.leaving {
             return;
         }
@@ -291,7 +299,7 @@ impl State {
         }
     }
 
-    fn watch(&mut self, past: Position, reply: Reply<()>) {
+    fn watch(&mut self, past: Position, reply: Reply<Option<Ended>>) {
         self.watchers.retain(|(_, watcher)| !watcher.is_closed());
         // Whether it has happened is seen when this message is done.
         self.watchers.push((past, reply));
@@ -305,7 +313,9 @@ impl State {
             std::mem::take(&mut self.watchers).into_iter().partition(|(past, _)| happened(*past));
         self.watchers = left;
         for (_, watcher) in told {
-            self.log.answer(watcher, ());
+            let ended = self.run.clone().filter(|_| self.last_words.is_some());
+            let sealed = self.last_words.clone();
+            self.log.answer(watcher, ended.map(|run| Ended { run: Box::new(run), sealed }));
         }
     }
 }

@@ -10,6 +10,7 @@ use fleetward_actors::workflows::conductor::Remedy;
 use fleetward_actors::workflows::definition::document;
 use fleetward_actors::workflows::run::{Phase, Run};
 use fleetward_runtime::testkit::World;
+use fleetward_store::CellId;
 use fleetward_store::memory::Memory;
 use serde_json::{Value, json};
 
@@ -42,6 +43,7 @@ impl Plane {
             version: None,
             run_id: Some(id.parse().unwrap()),
             input: input.to_string().into(),
+            ..NewRunStart::default()
         };
         self.operator.start_run(new).await.unwrap().run
     }
@@ -141,6 +143,7 @@ fn start_under_the_same_id_starts_once() {
             version: None,
             run_id: Some("a1".parse().unwrap()),
             input: input.to_string().into(),
+            ..NewRunStart::default()
         };
         plane.begin("article", "a1", json!("ants")).await;
 
@@ -221,6 +224,45 @@ fn run_goes_on_in_the_next_life_of_the_server_wherever_it_was() {
         assert_eq!(done, ["research", "draft", "publish"]);
         assert!(lives >= 5, "{lives}");
     });
+}
+
+/// Every moment at which a server can be killed is a prefix of the journal.
+#[test]
+fn run_goes_on_to_the_same_end_from_every_prefix_of_the_journal() {
+    let (whole, run) = (Memory::new(), "a1".parse::<RunId>().unwrap());
+    let (cell, mut started, mut end) = (CellId(1), 0, 0);
+    World::run(async |world| {
+        let plane = start(world, &whole).await;
+        plane.apply(ARTICLE).await;
+        plane.begin("article", "a1", json!("ants")).await;
+        started = plane.run(&run).await.updated;
+        let hand = plane.hand("first").await;
+        work(&hand, echo).await;
+        plane.approve(&run, "review").await;
+        work(&hand, echo).await;
+        plane.output(&run).await;
+        end = plane.run(&run).await.updated;
+    });
+
+    for killed_at in started..=end {
+        World::run(async |world| {
+            let plane = start(world, &whole.killed_at(cell, killed_at)).await;
+            let since = world.clock().now();
+            let hand = plane.hand("second").await;
+            while plane.status(&run).await != "completed" {
+                work(&hand, echo).await;
+                if plane.status(&run).await == "waiting" {
+                    assert_eq!(plane.approve(&run, "review").await, "ok");
+                }
+            }
+            let draft = "draft({findings:research(ants),topic:ants})";
+            let published = format!("publish({draft})");
+            assert_eq!(plane.output(&run).await, json!({"draft": draft, "published": published}));
+            // As long as what the first worker held was leased to it, and not until somebody looks by chance.
+            let took = world.clock().now() - since;
+            assert!(took < Duration::from_secs(55), "killed at {killed_at}: {took:?}");
+        });
+    }
 }
 
 #[test]

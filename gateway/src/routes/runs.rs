@@ -27,16 +27,32 @@ use crate::problem::Problem;
 use crate::routes::worker_protocol::wait;
 use crate::translate::Json as _;
 
+/// How long a start waits.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Await {
+    /// Seconds to wait for the end of the run; as long as a poll at most.
+    wait: Option<f64>,
+}
+
 /// Starts a run. Once this is answered, it is durable.
 pub(super) async fn start(
+    State(edge): State<Edge>,
     CanOperate(operator): CanOperate,
+    Params(asked_to): Params<Await>,
     Json { value: asked, .. }: Json<RunStart<Raw>>,
 ) -> Result<(StatusCode, Answer<RunStarted>), Problem> {
     let run_id = asked.run_id.as_deref().map(run_id).transpose()?;
     let input = asked.input.expose().stored("input")?;
     let (workflow, version) = (asked.workflow, asked.version);
-    let new = NewRunStart { workflow, version, run_id, input };
-    Ok(started(operator.start_run(new).await?))
+    let wait = wait("invalid_wait", asked_to.wait, Duration::ZERO)?;
+    let new = NewRunStart { workflow, version, run_id, input, wait };
+    if wait.is_zero() {
+        return Ok(started(operator.start_run(new).await?));
+    }
+    let (begun, run) = operator.run_to_end(new, edge.dismissed()).await?;
+    let (status, Answer(answer)) = started(begun);
+    Ok((status, Answer(RunStarted { run: Some(view(run)?), ..answer })))
 }
 
 /// Starts a run with what another one had done before a node.
@@ -54,7 +70,7 @@ pub(super) async fn fork(
 fn started(started: Started) -> (StatusCode, Answer<RunStarted>) {
     let status = if started.repeated { StatusCode::OK } else { StatusCode::CREATED };
     let Started { run, version, repeated } = started;
-    (status, Answer(RunStarted { run_id: run.to_string(), version, repeated }))
+    (status, Answer(RunStarted { run_id: run.to_string(), version, repeated, run: None }))
 }
 
 fn run_id(text: &str) -> Result<RunId, Refusal> {

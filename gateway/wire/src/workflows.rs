@@ -83,6 +83,9 @@ pub struct RunStarted {
     pub version: String,
     /// Whether it was started before, under the same id.
     pub repeated: bool,
+    /// Where the request waited (`?wait=20`): the run when it had ended, or when the wait was over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunView>,
 }
 
 /// `POST /api/v1/runs/{id}/fork`.

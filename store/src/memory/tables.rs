@@ -46,6 +46,21 @@ impl Tables {
         self.cells.get(&cell)?.head
     }
 
+    /// The events of all cells, those of one only up to a position, and no rows.
+    pub(super) fn killed_at(&self, cut: CellId, head: Position) -> Self {
+        let mut left = Self::default();
+        for (&cell, of) in &self.cells {
+            let epoch = of.head.map(|head| head.epoch);
+            left.cells.entry(cell).or_default().head =
+                epoch.map(|epoch| CellHead { epoch, ..CellHead::genesis(cell) });
+            let last = if cell == cut { head } else { Position::MAX };
+            of.events.iter().filter(|stored| stored.seq <= last).cloned().for_each(|stored| {
+                left.push(stored);
+            });
+        }
+        left
+    }
+
     pub(super) fn cells(&self) -> Vec<CellHead> {
         self.cells.values().filter_map(|cell| cell.head).collect()
     }

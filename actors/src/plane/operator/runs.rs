@@ -23,7 +23,7 @@ use crate::plane::reading::{away, state};
 use crate::seal::{Purpose, Sealed};
 use crate::system::org::Role;
 use crate::workflows::conductor::{
-    Begun, Decision, Message, NewRun, Remedy, ask, hand, same_request,
+    Begun, Decision, Ended, Message, NewRun, Remedy, ask, hand, same_request,
 };
 use crate::workflows::definition::Definition;
 use crate::workflows::gate::{Gate, Voter};
@@ -48,6 +48,15 @@ pub struct NewRunStart {
     pub run_id: Option<RunId>,
     /// What it is given: JSON.
     pub input: Bytes,
+    /// How long whoever starts it waits for its end; zero: not at all.
+    pub wait: Duration,
+}
+
+/// What a run begins with.
+struct Beginning {
+    input: Bytes,
+    inherited: Option<Box<Inherited>>,
+    awaited: bool,
 }
 
 /// A run that was started.
@@ -84,8 +93,30 @@ impl Operator {
         }
         let named = (new.workflow.as_str(), new.version.as_deref());
         let (version, definition) = self.workflow_version(named.0, named.1).await?;
-        let input = new.input;
-        self.begin_run(new.run_id, version, definition, input, None).await
+        let from = Beginning { input: new.input, inherited: None, awaited: !new.wait.is_zero() };
+        self.begin_run(new.run_id, version, definition, from).await
+    }
+
+    /// Starts a run and waits for its end, for `new.wait` at most (cut to the longest wait of a poll) and no longer than
+    /// until `enough`; what it is then is the second part. That its result is told stands on the record with the start.
+    ///
+    /// # Errors
+    /// As [`start_run`](Self::start_run). Where the run cannot be looked at after it was started, it goes on all the same.
+    pub async fn run_to_end(
+        &self,
+        new: NewRunStart,
+        enough: impl Future<Output = ()>,
+    ) -> Result<(RunStarted, RunView), Error> {
+        let wait = new.wait.min(self.plane.shared.config.poll_max);
+        let started = self.start_run(new).await?;
+        let enough = first_of(enough, self.plane.shared.clock.sleep(wait));
+        let ended = self.watch(&started.run, Position::MAX, enough).await?;
+        let view = match ended.filter(|_| !started.repeated) {
+            Some(ended) => self.ended(ended),
+            // What another request is told of it stands on the record for itself.
+            None => self.run(&started.run).await?,
+        };
+        Ok((started, view))
     }
 
     /// Starts a run with what another one had done before a node, and goes on from there: with the same input, or with
@@ -112,12 +143,13 @@ impl Operator {
         let done = original.done.iter().filter(|(key, _)| kept.contains(top(key).as_str()));
         let done = done.map(|(key, done)| (key.clone(), done.clone())).collect();
         let place = input.is_none().then(|| original.input.clone());
-        let inherited = Box::new(Inherited { run: from.clone(), input: place, done });
+        let inherited = Some(Box::new(Inherited { run: from.clone(), input: place, done }));
         let input = match input {
             Some(input) => input,
             None => self.open_place(&original.input).await?,
         };
-        self.begin_run(run_id, version, definition, input, Some(inherited)).await
+        let from = Beginning { input, inherited, awaited: false };
+        self.begin_run(run_id, version, definition, from).await
     }
 
     async fn begin_run(
@@ -125,9 +157,9 @@ impl Operator {
         id: Option<RunId>,
         version: String,
         definition: Arc<Definition>,
-        input: Bytes,
-        inherited: Option<Box<Inherited>>,
+        from: Beginning,
     ) -> Result<RunStarted, Error> {
+        let Beginning { input, inherited, awaited } = from;
         input::size("input", input.len(), self.plane.shared.config.payload_max)?;
         let value: Value = serde_json::from_slice(&input).map_err(|error| {
             Refusal::invalid("invalid_input", format!("the input is no JSON: {error}"))
@@ -176,6 +208,7 @@ impl Operator {
                 value: value.clone(),
                 parent: None,
                 inherited: inherited.clone(),
+                awaited,
             });
             let by = self.by.clone();
             let conductor = self.conductor_of(&id).await?;
@@ -223,13 +256,37 @@ impl Operator {
         if run.is_closed() || run.updated > past {
             return self.run_view(run).await;
         }
+        match self.watch(id, past, self.plane.shared.clock.sleep(wait)).await? {
+            Some(ended) => {
+                self.note_run_reads(vec![id.clone()]).await?;
+                Ok(self.ended(ended))
+            }
+            // Whether it happened or not: what is true now is the answer.
+            None => self.run(id).await,
+        }
+    }
+
+    /// Waits for something to happen to a run, and says how it ended where it was that.
+    async fn watch(
+        &self,
+        id: &RunId,
+        past: Position,
+        enough: impl Future<Output = impl Sized>,
+    ) -> Result<Option<Ended>, Error> {
         let runs = self.cell().await?.workflows.runs;
-        let (reply, closed) = Reply::channel();
+        let (reply, happened) = Reply::channel();
         let watched = hand(&runs, id, Message::Watch { past, reply }).await;
         watched.map_err(|error| Error::Unavailable(format!("run: {error}")))?;
-        // Whether it happened or not: what is true now is the answer.
-        first_of(closed, self.plane.shared.clock.sleep(wait)).await;
-        self.run(id).await
+        let happened = first_of(happened, enough).await;
+        Ok(happened.and_then(Result::ok).flatten())
+    }
+
+    fn ended(&self, ended: Ended) -> RunView {
+        let Ended { run, sealed } = ended;
+        let place = run.result();
+        let result = place.zip(sealed);
+        let result = result.map(|(place, sealed)| Envelope::of_run(&self.known, &place, sealed));
+        RunView { run: *run, result }
     }
 
     /// Approves or rejects at a gate: the first decision that settles it wins.

@@ -311,6 +311,7 @@ impl State {
         let sealed = self.known.ring.seal(Purpose::RunOutput, bound, &bytes);
         let digest = self.known.key.digest(&bytes);
         self.unwant_all(out);
+        self.last_words = Some(sealed.clone());
         self.note(&Event::Completed { digest }, by, Some(sealed), draft);
         self.over(out);
         metrics::counter!("fleetward_runs_ended_total", "as" => "completed").increment(1);
@@ -330,6 +331,7 @@ impl State {
             let mac = self.known.key.mac("error group", &[fingerprint(text).as_bytes()]);
             hex::encode(&mac[..8])
         });
+        self.last_words = sealed.clone();
         let told = sealed.is_some();
         self.note(&Event::Failed { key, code, group, told }, by, sealed, draft);
         self.over(out);

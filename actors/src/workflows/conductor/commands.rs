@@ -47,6 +47,7 @@ impl State {
             digest: new.digest,
             parent: new.parent,
             inherited: new.inherited,
+            awaited: new.awaited,
         };
         let bytes = new.input.len();
         let at = self.note(&event, by, Some(new.input), &mut draft);

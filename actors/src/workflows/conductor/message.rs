@@ -38,6 +38,17 @@ pub struct NewRun {
     pub parent: Option<Parent>,
     /// What it takes over from another run.
     pub inherited: Option<Box<Inherited>>,
+    /// Whether whoever starts it waits for its result.
+    pub awaited: bool,
+}
+
+/// A run as its watchers see it end.
+#[derive(Debug)]
+pub struct Ended {
+    /// The run.
+    pub run: Box<Run>,
+    /// Its output or error text, as it was sealed a moment ago.
+    pub sealed: Option<Sealed>,
 }
 
 /// What became of a start.
@@ -208,8 +219,8 @@ pub enum Message {
     Watch {
         /// Answered when its last event is later than this, when it is closed, or when there is none.
         past: Position,
-        /// Nothing but that.
-        reply: Reply<()>,
+        /// The run where it has just ended; none: it is to be looked at.
+        reply: Reply<Option<Ended>>,
     },
     /// From itself: the dispatcher's answer.
     Submitted {

@@ -131,6 +131,7 @@ impl State {
                 value: input,
                 parent: Some(parent),
                 inherited: None,
+                awaited: false,
             });
             reading::start_child(&runs, &key, id, new, by).await
         };

@@ -111,6 +111,9 @@ impl State {
                 }
             }
         }
+        if std::mem::take(&mut self.ask_when_read) {
+            self.ask(cx);
+        }
         self.go_on(cx);
     }
 
@@ -139,6 +142,8 @@ impl State {
         run.scheduled.extend(removed.0);
         run.waits.extend(removed.1);
         self.run = Some(run);
+        // Those whose values are not at hand are looked for once more when these are.
+        self.ask_when_read |= !missing.is_empty();
         self.fetch(missing, cx);
         self.send(out, cx);
     }

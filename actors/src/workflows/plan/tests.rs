@@ -109,6 +109,7 @@ impl Play {
     fn start(input: Value) -> Self {
         let id: RunId = "r".parse().unwrap();
         let event = Event::Started {
+            awaited: false,
             run: id,
             workflow: "w".into(),
             version: "v".into(),

@@ -32,6 +32,10 @@ pub enum Event {
         /// What it takes over from the run that it was forked from.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         inherited: Option<Box<Inherited>>,
+        /// Whether the request that started it waits for its end: it is answered with the result, and this is what the
+        /// record says of that read.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        awaited: bool,
     },
     /// Steps became tasks.
     #[serde(rename = "run.scheduled")]
