@@ -26,6 +26,8 @@ pub use log::{CellLog, Draft, Positions};
 pub use message::{Message, Opened};
 pub use outage::Outage;
 
+/// Longest wait for an entry that was announced: as long as a commit takes, and far more than two actors need.
+const HOLD: Duration = Duration::from_millis(2);
 /// How long opening a cell may take before its start counts as an outage.
 const OPEN_WITHIN: Duration = Duration::from_secs(30);
 
@@ -77,6 +79,8 @@ pub struct State {
     lives: u64,
     failures: u32,
     repeat: Option<Timer>,
+    /// Ends the wait for what is about to follow.
+    hold: Option<Timer>,
     /// Since when something has waited for the next write.
     waiting_since: Option<Moment>,
 }
@@ -143,6 +147,7 @@ impl Actor for State {
             lives: 0,
             failures: 0,
             repeat: None,
+            hold: None,
             waiting_since: None,
         })
     }
@@ -154,14 +159,19 @@ impl Actor for State {
                 let opening = Opening { life: self.lives, keeper, positions, reply };
                 self.open(cell, opening, cx);
             }
-            Message::Append { cell, life, first, events, effects } => {
+            Message::Append { cell, life, first, events, effects, more_follows } => {
                 self.append(cell, life, first, Entry { events, effects });
                 self.waiting_since.get_or_insert(cx.clock().now());
-                self.write(cx);
+                if more_follows && self.in_flight.is_none() {
+                    self.hold.get_or_insert_with(|| cx.after(HOLD, Message::HoldOver));
+                } else {
+                    self.write(cx);
+                }
             }
             Message::Written { outcomes } => self.settle(outcomes, cx),
             Message::StoreOpened { cell, life, result } => self.opened(cell, life, result),
             Message::RepeatDue => self.repeat(cx),
+            Message::HoldOver => self.write(cx),
         }
         Ok(())
     }
@@ -243,6 +253,7 @@ impl State {
         if self.in_flight.is_some() {
             return;
         }
+        self.hold = None;
         let waited = self.waiting_since.take();
         if self.desks.is_empty() {
             return;

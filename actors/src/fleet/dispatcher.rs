@@ -392,7 +392,9 @@ impl State {
             seen: Seen { attempts: task.attempts(), claimed_at },
         });
         // As above: one that is between two lives looks.
-        let _ = run.send(conductor::Message::StepEnded { ended });
+        if run.send(conductor::Message::StepEnded { ended }).is_ok() {
+            draft.more_follows();
+        }
     }
 
     fn tell_watchers(&mut self, task: TaskId, draft: &mut Draft<'_>) {

@@ -118,6 +118,7 @@ pub struct Draft<'a> {
     origin: Option<Arc<Origin>>,
     events: Vec<Event>,
     effects: Vec<Effect>,
+    more_follows: bool,
 }
 
 impl CellLog {
@@ -158,7 +159,8 @@ impl CellLog {
     pub fn begin(&self, now: i64) -> Draft<'_> {
         let mut tail = self.lock();
         tail.at = tail.at.max(now);
-        Draft { log: self, tail, origin: None, events: Vec::new(), effects: Vec::new() }
+        let (events, effects) = (Vec::new(), Vec::new());
+        Draft { log: self, tail, origin: None, events, effects, more_follows: false }
     }
 
     /// Answers once everything that the answer may rest on is durable.
@@ -169,7 +171,7 @@ impl CellLog {
     /// Releases effects once everything the cell has pending is durable.
     pub fn after_what_came_before(&self, effects: Vec<Effect>) {
         let tail = self.lock();
-        self.send(tail.last + 1, Vec::new(), effects);
+        self.send(tail.last + 1, Vec::new(), effects, false);
     }
 
     fn lock(&self) -> MutexGuard<'_, Tail> {
@@ -177,9 +179,10 @@ impl CellLog {
         self.tail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn send(&self, first: Position, events: Vec<Event>, effects: Vec<Effect>) {
+    fn send(&self, first: Position, events: Vec<Event>, effects: Vec<Effect>, more_follows: bool) {
         let (cell, life) = (self.cell, self.life);
-        if self.journal.send(Message::Append { cell, life, first, events, effects }).is_err() {
+        let append = Message::Append { cell, life, first, events, effects, more_follows };
+        if self.journal.send(append).is_err() {
             // Its restart rebuilds every cell; the callers are told that the outcome is unknown.
             tracing::debug!(cell = cell.0, "the journal is between two lives");
         }
@@ -240,6 +243,12 @@ impl Draft<'_> {
         self.effects.push(effect);
     }
 
+    /// Says that another actor is told of this entry in the same message, and will append what follows from it: where
+    /// nothing is being written, the journal waits a moment for that, so that both are one commit.
+    pub fn more_follows(&mut self) {
+        self.more_follows = true;
+    }
+
     /// The time of this entry, in microseconds UTC.
     pub fn at(&self) -> i64 {
         self.tail.at
@@ -253,6 +262,6 @@ impl Draft<'_> {
         let events = std::mem::take(&mut self.events);
         let effects = std::mem::take(&mut self.effects);
         let first = self.tail.last + 1 - events.len() as u64;
-        self.log.send(first, events, effects);
+        self.log.send(first, events, effects, self.more_follows);
     }
 }

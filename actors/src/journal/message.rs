@@ -35,6 +35,8 @@ pub enum Message {
         events: Vec<Event>,
         /// In order.
         effects: Vec<Effect>,
+        /// Whether an actor that was told of this is about to append what follows from it.
+        more_follows: bool,
     },
     /// The store answered the write in flight.
     Written {
@@ -52,6 +54,8 @@ pub enum Message {
     },
     /// Timer: repeat the write whose fate is unknown.
     RepeatDue,
+    /// Timer: what was to follow did not come.
+    HoldOver,
 }
 
 /// A cell that this journal owns.
@@ -69,6 +73,7 @@ impl Message {
             Self::Written { .. } => "Written",
             Self::StoreOpened { .. } => "StoreOpened",
             Self::RepeatDue => "RepeatDue",
+            Self::HoldOver => "HoldOver",
         }
     }
 }

@@ -226,6 +226,37 @@ fn run_goes_on_in_the_next_life_of_the_server_wherever_it_was() {
     });
 }
 
+#[test]
+fn report_and_all_that_follows_from_it_are_one_commit() {
+    World::run(async |world| {
+        let store = Memory::new();
+        let plane = start(world, &store).await;
+        plane.apply("name: three\nsteps: [{step: one}, {step: two}, {step: three}]").await;
+        let (mut working, mut parked) = (plane.hand("a").await, plane.hand("b").await);
+        let claim = |hand: &Session| {
+            let hand = hand.clone();
+            tokio::spawn(async move { hand.claim(plain(60)).await.unwrap().unwrap() })
+        };
+        let mut next = claim(&working);
+        world.settle().await;
+        let before = store.control().appends();
+
+        let run = plane.begin("three", "r1", json!(1)).await;
+        for _ in 0..3 {
+            let taken = read(next.await.unwrap());
+            next = claim(&parked);
+            world.settle().await;
+            complete(&working, &taken).await.unwrap();
+            std::mem::swap(&mut working, &mut parked);
+        }
+        plane.output(&run).await;
+
+        // It began, and three times a step ended, the next was made of that, and a worker had it.
+        assert_eq!(store.control().appends() - before, 4);
+        next.abort();
+    });
+}
+
 /// Every moment at which a server can be killed is a prefix of the journal.
 #[test]
 fn run_goes_on_to_the_same_end_from_every_prefix_of_the_journal() {

@@ -16,6 +16,7 @@ mod limits;
 mod older_client;
 mod probes;
 mod remedies;
+mod runs;
 mod server;
 mod task_tokens;
 mod tls;

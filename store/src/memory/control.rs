@@ -29,6 +29,7 @@ pub(super) struct Faults {
     lose_answer: AtomicUsize,
     away: AtomicBool,
     refused: Mutex<HashSet<(CellId, Position)>>,
+    asked: AtomicUsize,
     appends: Arc<Gate>,
     projections: Arc<Gate>,
 }
@@ -52,6 +53,11 @@ impl Control {
     /// The next `n` appends that reach the store are stored and answer `Unavailable`.
     pub fn lose_answer_next(&self, n: usize) {
         self.0.lose_answer.store(n, Ordering::SeqCst);
+    }
+
+    /// Appends that were asked for so far: as many as commits, where none fails.
+    pub fn appends(&self) -> usize {
+        self.0.asked.load(Ordering::SeqCst)
     }
 
     /// While `away`, everything answers `Unavailable`: appends, projections and reads.
@@ -98,6 +104,7 @@ impl Faults {
     }
 
     pub(super) async fn before_append(&self) -> Result<(), Unavailable> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
         if spend(&self.fail) {
             return Err(Unavailable::new("a test failed this append"));
         }

@@ -100,6 +100,9 @@ impl State {
             }
         }
         self.trim_values();
+        if !out.tasks.is_empty() {
+            draft.more_follows();
+        }
         out
     }
 
