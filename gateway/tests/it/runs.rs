@@ -48,7 +48,7 @@ fn start_may_wait_for_the_end_and_the_record_says_so_once() {
         assert_eq!(recorded(admin, "payload.read").await.len(), 1);
 
         let wrong = admin.send("POST", &format!("{RUNS}?wait=-1"), Some(&start)).await;
-        assert_eq!(wrong.problem(), (422, "invalid_wait"));
+        assert_eq!(wrong.problem(), (400, "invalid_wait"));
         let unawaited = json!({"workflow": "w", "input": 5});
         let unawaited = admin.send("POST", RUNS, Some(&unawaited)).await;
         assert_eq!((unawaited.status, &unawaited.json["run"]), (201, &Value::Null));
