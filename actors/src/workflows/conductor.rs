@@ -35,7 +35,6 @@ use crate::journal::CellLog;
 use crate::projector;
 use crate::seal::Sealed;
 use crate::system::principals::{KnownOrg, Principals};
-pub(crate) use commands::same_request;
 pub(crate) use leaving::{ask, hand};
 pub use message::{Begun, Decision, Ended, Message, NewRun, Remedy, StepEnded, View};
 use outbox::Outbox;

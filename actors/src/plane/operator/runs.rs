@@ -19,12 +19,10 @@ use crate::fleet::input;
 use crate::id::RunId;
 use crate::plane::Envelope;
 use crate::plane::delivery::first_of;
-use crate::plane::reading::{away, state};
+use crate::plane::reading::state;
 use crate::seal::{Purpose, Sealed};
 use crate::system::org::Role;
-use crate::workflows::conductor::{
-    Begun, Decision, Ended, Message, NewRun, Remedy, ask, hand, same_request,
-};
+use crate::workflows::conductor::{Begun, Decision, Ended, Message, NewRun, Remedy, ask, hand};
 use crate::workflows::definition::Definition;
 use crate::workflows::gate::{Gate, Voter};
 use crate::workflows::run::{Inherited, Key, Place, Run, Wait, What};
@@ -182,18 +180,8 @@ impl Operator {
         let id = id.unwrap_or_else(|| RunId::fresh(&definition.name));
         let done = |repeated| RunStarted { run: id.clone(), version: version.clone(), repeated };
         for _ in 0..LOOKS {
-            let runs = &cell.workflows.runs;
-            if given && runs.get(&id).is_none() {
-                // One that ended long ago has no conductor: its record answers.
-                let rows =
-                    self.plane.shared.store.get(cell.cell, Run::KIND, &[id.to_string()]).await;
-                let rows = rows.map_err(away)?;
-                if let Some(run) = rows.first().map(state::<Run>).transpose()? {
-                    same_request(&run, &request)?;
-                    return Ok(done(true));
-                }
-            }
             let permit = self.plane.permit(cell.cell, input.len())?;
+            // Whether there was one of a given id is looked up by its conductor.
             if !given {
                 cell.workflows.nursery.expect(id.clone());
             }

@@ -284,7 +284,7 @@ fn open_gate<'a>(run: &'a Run, named: &str) -> Result<(&'a Key, &'a gate::Gate),
 ///
 /// # Errors
 /// When its id was used for another one.
-pub(crate) fn same_request(run: &Run, request: &str) -> Result<(), Refusal> {
+fn same_request(run: &Run, request: &str) -> Result<(), Refusal> {
     if run.request == request {
         return Ok(());
     }
