@@ -39,7 +39,8 @@ impl Plane {
     async fn starts(&self, workflow: &str, id: &str) -> RunId {
         let run_id = Some(id.parse().unwrap());
         let input = json!(id).to_string().into();
-        let new = NewRunStart { workflow: workflow.into(), version: None, run_id, input };
+        let new =
+            NewRunStart { workflow: workflow.into(), run_id, input, ..NewRunStart::default() };
         self.operator.start_run(new).await.unwrap().run
     }
 
