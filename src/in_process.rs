@@ -10,7 +10,9 @@ use fleetward_actors::fleet::key::Binding;
 use fleetward_actors::plane::{self, Enrollment, NewEnrollmentKey, Offers};
 use fleetward_actors::{ControlPlane, Error, Operator, Refusal, Session};
 use fleetward_gateway::translate;
-use fleetward_wire::tasks::{Claim, Claimed, HandBack, Progress, ReportMany};
+use fleetward_wire::tasks::{
+    Checkpoint, Checkpoints, Claim, Claimed, HandBack, Progress, ReadCheckpoints, ReportMany,
+};
 use fleetward_wire::workers::{Heartbeat, HeartbeatAnswer};
 use fleetward_worker::{
     Execute, Summary, Transport, TransportError, Worker, WorkerError, WorkerOptions,
@@ -153,6 +155,20 @@ impl Transport for InProcess {
         let token = progress.claim_token.as_ref().map(|token| token.expose().as_str());
         let claim = (progress.attempt, token);
         self.session.progress(task, claim, progress.percent, data).await.map_err(told)
+    }
+
+    async fn checkpoint(&self, run_id: &str, done: Checkpoint) -> Result<(), TransportError> {
+        let task = run_id.parse().map_err(no_id)?;
+        translate::checkpointed(&self.session, task, done).await.map_err(told)
+    }
+
+    async fn recorded(
+        &self,
+        run_id: &str,
+        asked: ReadCheckpoints,
+    ) -> Result<Checkpoints, TransportError> {
+        let task = run_id.parse().map_err(no_id)?;
+        translate::recorded(&self.session, task, asked).await.map_err(told)
     }
 }
 

@@ -20,7 +20,9 @@ mod builder;
 mod handle;
 
 use fleetward_actors::workflows::definition::Definition;
-use fleetward_worker::Handlers;
+use fleetward_worker::{HandlerError, Handlers, StepContext};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 pub use builder::{Body, Builder, IntoPrompt, expression};
 pub use handle::{RunError, RunHandle, Workers};
@@ -39,6 +41,38 @@ pub struct Workflow<I, O> {
 pub struct InvalidWorkflow(pub Vec<String>);
 
 impl Workflow<(), ()> {
+    /// A durable function: plain async code, whose [`StepContext`](crate::StepContext) remembers what was done and waits on no
+    /// worker. It is a workflow of that one step; [`retries`](Builder::retries) and the like say how its attempts are tried
+    /// again.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use fleetward::Workflow;
+    /// use fleetward::StepContext;
+    ///
+    /// let order = Workflow::function("order", |item: String, cx: StepContext| async move {
+    ///     let price: u32 = cx.step("price", || async { Ok(42) }).await?;
+    ///     cx.sleep(Duration::from_secs(3_600)).await?;
+    ///     cx.approval("ship", format!("Ship {item} for {price}?")).await?;
+    ///     let to: String = cx.wait_signal("address").await?;
+    ///     cx.step("ship", || async move { Ok(format!("{item} to {to}")) }).await
+    /// })
+    /// .retries(3)
+    /// .build()?;
+    /// # let _: Workflow<String, String> = order;
+    /// # Ok::<(), fleetward::workflow::InvalidWorkflow>(())
+    /// ```
+    pub fn function<I, O, F, R>(name: &str, run: F) -> Builder<I, O>
+    where
+        I: DeserializeOwned + Send + 'static,
+        O: Serialize + Send + 'static,
+        F: Fn(I, StepContext) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<O, HandlerError>> + Send,
+    {
+        Builder::function(name, run)
+    }
+
     /// A workflow of this name that takes an `I`.
     pub fn builder<I>(name: impl Into<String>) -> Builder<I, I> {
         Builder::new(name.into())

@@ -55,14 +55,14 @@ pub use enrollment::NewEnrollmentKey;
 pub use envelope::Envelope;
 pub use joining::{Enrollment, KeyProof, Registered};
 pub use operator::{
-    AMEND_MAX, DEAD_SCAN, DeadGroup, DeadGroups, DeadLetters, Explanation, ModelsSeen, NewRunStart,
-    NewSubmit, Operator, Receipt, RunFilter, RunPage, RunStarted, RunView, SUBMIT_MAX,
-    SUSPECTS_MAX, SinkSecret, TaskView, TimelineEntry,
+    AMEND_MAX, DEAD_SCAN, DeadGroup, DeadGroups, DeadLetters, Explanation, FunctionState,
+    ModelsSeen, NewRunStart, NewSubmit, Operator, Receipt, RunFilter, RunPage, RunStarted, RunView,
+    SUBMIT_MAX, SUSPECTS_MAX, SinkSecret, TaskView, TimelineEntry,
 };
 pub use orgs::NewOperatorToken;
 pub use session::{
-    CLAIM_MAX, Claim, Handed, Heartbeat, Offer, Offers, Outcome, Part, REPORT_MAX, Reported,
-    Session,
+    CLAIM_MAX, Claim, Handed, Heartbeat, NewCheckpoint, Offer, Offers, Outcome, Part, REPORT_MAX,
+    Recorded, RecordedPage, Reported, Session,
 };
 pub use task_tokens::{IssuedTaskToken, REVOKED_TOKENS_MAX, TaskTokenRequest, TokenText};
 pub use unsealed::{Content, UNSEALED_MAX, Unsealed, UnsealedPage};

@@ -64,6 +64,10 @@ pub enum Purpose {
     Signal,
     /// What is asked at a gate.
     Gate,
+    /// The value of a step of a durable function.
+    Checkpoint,
+    /// What a durable function asks people.
+    Asked,
 }
 
 /// A sealed value that does not open here. There is no fallback: whoever meets it answers an error.
@@ -98,6 +102,8 @@ impl Purpose {
             Self::RunError => "run error",
             Self::Signal => "signal",
             Self::Gate => "gate",
+            Self::Checkpoint => "checkpoint",
+            Self::Asked => "asked",
         }
     }
 }

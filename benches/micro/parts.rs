@@ -119,6 +119,7 @@ fn dispatch(backlog: usize) -> Step {
         payload_bytes: PAYLOAD as u64,
         handling: Handling::default(),
         step: None,
+        history: Vec::new(),
     };
     for _ in 0..backlog {
         let task = TaskId::fresh();

@@ -145,6 +145,8 @@ fn fleet() -> Router<Edge> {
         .route("/tasks/{id}/fail", post(worker_protocol::fail))
         .route("/tasks/{id}/release", post(worker_protocol::release))
         .route("/tasks/{id}/progress", post(worker_protocol::progress))
+        .route("/tasks/{id}/checkpoints", post(worker_protocol::checkpoint))
+        .route("/tasks/{id}/checkpoints/read", post(worker_protocol::checkpoints))
         .route("/tasks/{id}/cancel", post(remedies::cancel))
         .route("/tasks/{id}/retry", post(remedies::retry))
         .route("/tasks/{id}/discard", post(remedies::discard))

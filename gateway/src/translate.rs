@@ -1,5 +1,7 @@
 //! Between the worker protocol's words and the control plane's: for the routes, and for workers in the same process.
 
+mod functions;
+
 use std::time::Duration;
 
 use base64::Engine;
@@ -22,6 +24,7 @@ use fleetward_wire::{Raw, Secret};
 use serde_json::Value;
 
 use crate::times::rfc3339;
+pub use functions::{checkpointed, recorded};
 
 /// Deepest payload or output. Half of what JSON parsers commonly read, so that answers that
 /// contain it are still read.
@@ -29,7 +32,7 @@ const DEPTH_MAX: usize = 64;
 
 /// What a claim is answered with.
 pub fn claimed<V: Json>(session: &Session, lease: Duration, offer: Offer) -> Claimed<V> {
-    let Offer { task, attempt, claim_token, wants, payload, claimed_at, step } = offer;
+    let Offer { task, attempt, claim_token, wants, payload, claimed_at, step, checkpoints } = offer;
     Claimed {
         run_id: task.to_string(),
         org_id: session.org().to_string(),
@@ -49,6 +52,7 @@ pub fn claimed<V: Json>(session: &Session, lease: Duration, offer: Offer) -> Cla
             workflow_run_id: step.run.to_string(),
             key: step.key.to_string(),
         }),
+        checkpoints: u32::try_from(checkpoints).unwrap_or(u32::MAX),
     }
 }
 
@@ -63,7 +67,8 @@ pub fn claimed_sealed<V: Json>(
     held: &[u32],
 ) -> Result<Claimed<V>, Refusal> {
     let attempt = (offer.task, offer.attempt);
-    let Handed { key, token } = session.seal_for_worker(held, attempt, &offer.payload)?;
+    let Handed { key, token } =
+        session.seal_for_worker(Part::Payload, held, attempt, &offer.payload)?;
     let nothing = Offer { payload: Bytes::from_static(b"null"), ..offer };
     let payload_sealed = Some(SealedValue { key, token });
     Ok(Claimed { payload_sealed, ..claimed(session, lease, nothing) })
@@ -156,6 +161,9 @@ pub fn reported<V: Json>(session: &Session, report: Report<V>) -> Result<Reporte
     let outcome = match report.status {
         ReportStatus::Completed => completed(output)?,
         ReportStatus::Failed => failed(error, report.retryable),
+        ReportStatus::Suspended => {
+            functions::suspended(session, (task, report.attempt), report.waits)?
+        }
     };
     let claim_token = report.claim_token.map(Secret::into_exposed);
     let (attempt, model) = (report.attempt, report.model);
@@ -255,7 +263,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn shallow(field: &str, json: &str) -> Result<(), Refusal> {
+pub(crate) fn shallow(field: &str, json: &str) -> Result<(), Refusal> {
     if depth(json) <= DEPTH_MAX {
         return Ok(());
     }

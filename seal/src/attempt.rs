@@ -17,6 +17,10 @@ pub enum Part {
     Error,
     /// How far it is: JSON.
     Progress,
+    /// What stands at a position of a durable function: JSON, `[index, value]`.
+    Checkpoint,
+    /// What a durable function asks people: JSON, `[index, {"prompt": ..., "context": ...}]`.
+    Asked,
 }
 
 impl Part {
@@ -26,6 +30,8 @@ impl Part {
             Self::Output => "attempt output",
             Self::Error => "attempt error",
             Self::Progress => "attempt progress",
+            Self::Checkpoint => "attempt checkpoint",
+            Self::Asked => "attempt asked",
         }
     }
 }

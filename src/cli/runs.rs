@@ -103,7 +103,11 @@ pub(crate) enum RunVerb {
 #[derive(Args)]
 pub(crate) struct StartArgs {
     /// The name of the workflow.
-    workflow: String,
+    #[arg(required_unless_present = "function")]
+    workflow: Option<String>,
+    /// Instead: the name of a handler that is a durable function. A workflow of that one step is made for it.
+    #[arg(long, value_name = "HANDLER", conflicts_with_all = ["workflow", "version"])]
+    function: Option<String>,
     /// What it is given: JSON, or `-` for standard input.
     #[arg(long, default_value = "null")]
     input: String,
@@ -222,8 +226,8 @@ impl DecideArgs {
 
 async fn begin(args: StartArgs, client: &Client, output: print::Output) -> Result<(), Failed> {
     let body = json!({
-        "workflow": args.workflow, "version": args.version, "run_id": args.run_id,
-        "input": read(&args.input)?,
+        "workflow": args.workflow.unwrap_or_default(), "function": args.function,
+        "version": args.version, "run_id": args.run_id, "input": read(&args.input)?,
     });
     let started = client.post(RUNS, &body).await?;
     if !args.wait {
@@ -272,6 +276,10 @@ fn show(output: print::Output, run: &Value) -> Result<(), Failed> {
         print::line("")?;
         let fields = ["key", "status", "since", "ended_at", "attempts", "task_id", "error_code"];
         print::many(output, run, "nodes", &fields)?;
+    }
+    for function in run["functions"].as_array().into_iter().flatten() {
+        print::line(&format!("\n{}:", function["key"].as_str().unwrap_or_default()))?;
+        print::many(output, function, "checkpoints", &["index", "what", "name", "status"])?;
     }
     if run["waits"].is_array() {
         print::line("")?;

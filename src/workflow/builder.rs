@@ -344,6 +344,21 @@ impl<I> Builder<I, I> {
     }
 }
 
+impl<I, O> Builder<I, O> {
+    /// One step, whose handler has the name of the workflow: others can start it by that.
+    pub(super) fn function<F, R>(name: &str, run: F) -> Self
+    where
+        I: DeserializeOwned + Send + 'static,
+        O: Serialize + Send + 'static,
+        F: Fn(I, StepContext) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<O, HandlerError>> + Send,
+    {
+        let (name, description) = (name.to_owned(), None);
+        let body = Body::empty(String::new()).step(&name, run);
+        Builder { name, description, routing: Routing::default(), body }
+    }
+}
+
 /// The nodes of a [`Body`], for the builder itself.
 impl<I, T> Builder<I, T> {
     /// See [`Body::step`].

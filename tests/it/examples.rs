@@ -5,7 +5,7 @@ use std::process::Command;
 
 #[test]
 fn stories_hold() {
-    for story in ["scoped_dispatch", "multi_tenant", "fleet_under_load"] {
+    for story in ["scoped_dispatch", "multi_tenant", "fleet_under_load", "durable_function"] {
         let output = Command::new(built(story)).output().unwrap();
 
         let said = String::from_utf8_lossy(&output.stdout);
@@ -19,7 +19,7 @@ fn stories_hold() {
 }
 
 /// Where cargo puts an example that it builds together with this test.
-fn built(example: &str) -> PathBuf {
+pub(crate) fn built(example: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let path = test.ancestors().nth(2).unwrap().join("examples").join(example);
     assert!(

@@ -15,6 +15,7 @@ mod dispatch;
 mod examples;
 mod fencing;
 mod fixture;
+mod functions;
 mod halting;
 mod in_process;
 mod joining;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
-use fleetward_wire::tasks::Progress;
+use fleetward_wire::tasks::{Checkpoint, Checkpoints, Progress, ReadCheckpoints};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
@@ -48,6 +48,18 @@ pub(crate) struct Tally {
 impl<T: Transport, X: Execute> Tell for Crew<T, X> {
     async fn tell(&self, run_id: &str, progress: Progress) -> Result<(), TransportError> {
         self.transport.progress(run_id, progress).await
+    }
+
+    async fn checkpoint(&self, run_id: &str, done: Checkpoint) -> Result<(), TransportError> {
+        self.transport.checkpoint(run_id, done).await
+    }
+
+    async fn recorded(
+        &self,
+        run_id: &str,
+        asked: ReadCheckpoints,
+    ) -> Result<Checkpoints, TransportError> {
+        self.transport.recorded(run_id, asked).await
     }
 }
 

@@ -36,7 +36,12 @@ pub(crate) async fn deliver<T, X>(crew: &Crew<T, X>, attempt: &Attempt, outcome:
 where
     T: Transport,
 {
+    let mut waits = Vec::new();
     let (status, output, error, retryable) = match outcome {
+        Outcome::Suspended(suspension) => {
+            waits = suspension.into_waits();
+            (ReportStatus::Suspended, None, None, None)
+        }
         Outcome::Completed(value) => {
             (ReportStatus::Completed, Some(Secret::new(value)), None, None)
         }
@@ -59,12 +64,16 @@ where
         attempt: Some(attempt.number()),
         claim_token: Some(attempt.token().clone()),
         model: None,
+        waits,
     };
     let (run_id, number) = (attempt.run_id(), attempt.number());
     match send(crew, attempt, report).await {
         Ok(ReportStatus::Completed) => {
             tracing::info!(run_id, attempt = number, "task completed");
             crew.tally.add(&crew.tally.completed);
+        }
+        Ok(ReportStatus::Suspended) => {
+            tracing::info!(run_id, attempt = number, "task suspended");
         }
         Ok(ReportStatus::Failed) => {
             tracing::info!(run_id, attempt = number, "task failed");
@@ -108,14 +117,21 @@ where
 {
     let refused = match repeat(crew, attempt, || crew.outbox.deliver(report.clone())).await {
         Ok(()) => return Ok(report.status),
-        Err(Undelivered::Refused { code, detail }) if report.status == ReportStatus::Completed => {
+        Err(Undelivered::Refused { code, detail }) if report.status != ReportStatus::Failed => {
             tracing::warn!(run_id = attempt.run_id(), code, detail, "result refused");
-            format!("the result was refused ({code}): {detail}")
+            match report.status {
+                ReportStatus::Suspended => format!("it could not wait ({code}): {detail}"),
+                _ => format!("the result was refused ({code}): {detail}"),
+            }
         }
         Err(undelivered) => return Err(undelivered),
     };
+    // What cannot wait now never can.
+    let retryable = (report.status == ReportStatus::Suspended).then_some(false);
     let failure = Report {
         status: ReportStatus::Failed,
+        retryable,
+        waits: Vec::new(),
         output: None,
         error: Some(Secret::new(refused)),
         ..report

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use fleetward_wire::Secret;
-use fleetward_wire::tasks::{Claimed, Progress};
+use fleetward_wire::tasks::{Checkpoint, Checkpoints, Claimed, Progress, ReadCheckpoints};
 use serde_json::Value;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::attempt::Attempt;
+use crate::backoff::Backoff;
+use crate::function::Suspension;
 use crate::transport::TransportError;
 
 /// Runs tasks. [`Command`](crate::Command) does it with a shell command, [`from_fn`] with a
@@ -36,6 +38,8 @@ impl Execute for Box<dyn Execute> {
 pub enum Outcome {
     /// It has a result.
     Completed(Value),
+    /// It waits for something, and goes on in another attempt: what a durable function answers by itself.
+    Suspended(Suspension),
     /// It has an error. It is tried again as often as its submitter said.
     Failed(String),
     /// It has an error that every other attempt would have too: the task fails.
@@ -71,6 +75,14 @@ pub struct TaskContext {
 #[async_trait]
 pub(crate) trait Tell: Send + Sync {
     async fn tell(&self, run_id: &str, progress: Progress) -> Result<(), TransportError>;
+    /// A step of a durable function is done.
+    async fn checkpoint(&self, run_id: &str, done: Checkpoint) -> Result<(), TransportError>;
+    /// What a durable function has done.
+    async fn recorded(
+        &self,
+        run_id: &str,
+        asked: ReadCheckpoints,
+    ) -> Result<Checkpoints, TransportError>;
 }
 
 impl TaskContext {
@@ -119,6 +131,55 @@ impl TaskContext {
         tell.tell(self.attempt.run_id(), progress).await
     }
 
+    /// Keeps what a step of a durable function resulted in; again and again until it is known to be kept or refused.
+    pub(crate) async fn checkpoint(&self, done: Checkpoint) -> Result<(), TransportError> {
+        let Some(tell) = &self.tell else { return Ok(()) };
+        let (attempt, claim_token) = self.claim();
+        let done = Checkpoint { attempt, claim_token, ..done };
+        self.until_heard(|| tell.checkpoint(self.attempt.run_id(), done.clone())).await
+    }
+
+    /// What a durable function has done, from a position on.
+    pub(crate) async fn recorded(&self, from: u32) -> Result<Checkpoints, TransportError> {
+        let Some(tell) = &self.tell else {
+            return Ok(Checkpoints { entries: Vec::new(), next: None });
+        };
+        let (attempt, claim_token) = self.claim();
+        let asked = ReadCheckpoints { from, attempt, claim_token, org_keys: Vec::new() };
+        self.until_heard(|| tell.recorded(self.attempt.run_id(), asked.clone())).await
+    }
+
+    fn claim(&self) -> (Option<u32>, Option<Secret>) {
+        (Some(self.attempt.number()), Some(self.attempt.token().clone()))
+    }
+
+    /// Calls until there is an answer that stands, or the attempt must stop.
+    async fn until_heard<A, F>(&self, call: impl Fn() -> F) -> Result<A, TransportError>
+    where
+        F: Future<Output = Result<A, TransportError>>,
+    {
+        let heard = async {
+            let mut outage = Backoff::default();
+            loop {
+                match call().await {
+                    Err(TransportError::Unavailable { detail, retry_after }) => {
+                        tracing::debug!(detail, "a function waits for the control plane");
+                        sleep(outage.next(retry_after)).await;
+                    }
+                    Err(TransportError::Pending) => sleep(outage.next(None)).await,
+                    answer => return answer,
+                }
+            }
+        };
+        tokio::select! {
+            answer = heard => answer,
+            reason = self.attempt.stopped() => Err(TransportError::Refused {
+                code: "attempt_over".to_owned(),
+                detail: format!("the attempt must stop: {reason:?}"),
+            }),
+        }
+    }
+
     /// When the attempt will be stopped unless a heartbeat renews its lease before.
     pub fn deadline(&self) -> Instant {
         self.attempt.deadline()
@@ -163,6 +224,7 @@ impl std::fmt::Debug for Outcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Completed(_) => "Completed(..)",
+            Self::Suspended(_) => "Suspended(..)",
             Self::Failed(_) => "Failed(..)",
             Self::FailedForGood(_) => "FailedForGood(..)",
             Self::GiveBack(_) => "GiveBack(..)",

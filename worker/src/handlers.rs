@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::execute::{Execute, Outcome, TaskContext};
+use crate::function::Journal;
 
 /// A registry of handlers. It runs each task by the handler that the task names.
 ///
@@ -34,11 +35,13 @@ pub struct Handlers {
     other: Option<Arc<dyn Execute>>,
 }
 
-/// What a handler may know of the step that it runs.
+/// What a handler may know of the step that it runs, and what makes it a durable function: [`step`](Self::step),
+/// [`sleep`](Self::sleep), [`wait_signal`](Self::wait_signal), [`approval`](Self::approval).
 #[derive(Clone)]
 pub struct StepContext {
     task: TaskContext,
-    task_id: String,
+    pub(crate) journal: Arc<Journal>,
+    idempotency_key: String,
     run_id: Option<String>,
     key: Option<String>,
     attempt: u32,
@@ -64,6 +67,11 @@ impl HandlerError {
         Self { text: text.to_string(), fatal: true }
     }
 
+    /// Whether every other attempt would fail too.
+    pub fn is_fatal(&self) -> bool {
+        self.fatal
+    }
+
     fn outcome(self) -> Outcome {
         match self.fatal {
             true => Outcome::FailedForGood(self.text),
@@ -86,10 +94,13 @@ impl fmt::Display for HandlerError {
 }
 
 impl StepContext {
-    pub(crate) fn of(task: &Claimed, cx: TaskContext) -> Self {
+    pub(crate) fn of(task: &Claimed, cx: TaskContext, journal: Arc<Journal>) -> Self {
+        let step = task.step.as_ref();
+        let of_step = step.map(|step| format!("{}/{}", step.workflow_run_id, step.key));
         Self {
             task: cx,
-            task_id: task.run_id.clone(),
+            journal,
+            idempotency_key: of_step.unwrap_or_else(|| task.run_id.clone()),
             run_id: task.step.as_ref().map(|step| step.workflow_run_id.clone()),
             key: task.step.as_ref().map(|step| step.key.clone()),
             attempt: task.attempt,
@@ -111,9 +122,9 @@ impl StepContext {
         self.attempt
     }
 
-    /// The same on every attempt of the step: what is done elsewhere under this key is done once.
+    /// The same on every attempt of the step, and when its run is retried: what is done elsewhere under this key is done once.
     pub fn idempotency_key(&self) -> &str {
-        &self.task_id
+        &self.idempotency_key
     }
 
     /// Progress, and whether to stop.
@@ -213,13 +224,17 @@ where
                 return Outcome::FailedForGood(format!("the input does not fit: {error}"));
             }
         };
-        match (self.run)(input, StepContext::of(task, cx)).await {
-            Ok(output) => match serde_json::to_value(output) {
-                Ok(value) => Outcome::Completed(value),
-                Err(error) => Outcome::FailedForGood(format!("the output is no JSON: {error}")),
-            },
+        let journal = match Journal::open(task, cx.clone()).await {
+            Ok(journal) => Arc::new(journal),
+            Err(error) => return error.outcome(),
+        };
+        let run = (self.run)(input, StepContext::of(task, cx, journal.clone()));
+        let ended = journal.run(run, |ended| match ended.map(serde_json::to_value) {
+            Ok(Ok(value)) => Outcome::Completed(value),
+            Ok(Err(error)) => Outcome::FailedForGood(format!("the output is no JSON: {error}")),
             Err(error) => error.outcome(),
-        }
+        });
+        ended.await
     }
 }
 
@@ -245,6 +260,11 @@ mod tests {
                 assert_eq!((cx.attempt(), cx.idempotency_key(), cx.run_id()), (2, "t", None));
                 Ok(number * 2)
             })
+            .on("nap", |(): (), cx: StepContext| async move {
+                let kept: u32 = cx.step("one", || async { Ok(1) }).await?;
+                cx.sleep(std::time::Duration::from_secs(1)).await?;
+                Ok(kept)
+            })
             .on("fail", |(): (), _cx: StepContext| async move {
                 Err::<(), _>(HandlerError::retryable("not now"))
             });
@@ -252,6 +272,7 @@ mod tests {
             (Some("double"), json!(21), "Completed(42)"),
             (Some("double"), json!("x"), "FailedForGood"),
             (Some("fail"), json!(null), "Failed(not now)"),
+            (Some("nap"), json!(null), "Suspended"),
             (Some("other"), json!(1), "GiveBack"),
             (None, json!(1), "FailedForGood"),
         ];
@@ -259,6 +280,7 @@ mod tests {
             let (cx, _stop) = TaskContext::detached();
             let said = match handlers.execute(&task(handler, payload.clone()), cx).await {
                 Outcome::Completed(value) => format!("Completed({value})"),
+                Outcome::Suspended(_) => "Suspended".to_owned(),
                 Outcome::Failed(why) => format!("Failed({why})"),
                 Outcome::FailedForGood(_) => "FailedForGood".to_owned(),
                 Outcome::GiveBack(_) => "GiveBack".to_owned(),

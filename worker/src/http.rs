@@ -12,7 +12,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use fleetward_wire::Secret;
 use fleetward_wire::task_tokens::TaskTokenRequest;
-use fleetward_wire::tasks::{Claim, Claimed, HandBack, Progress, ReportMany, ReportsAnswer};
+use fleetward_wire::tasks::{
+    Checkpoint, Checkpoints, Claim, Claimed, HandBack, Progress, ReadCheckpoints, ReportMany,
+    ReportsAnswer,
+};
 use fleetward_wire::workers::{Heartbeat, HeartbeatAnswer, Register, Registered};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, redirect};
@@ -246,6 +249,20 @@ impl Transport for HttpTransport {
     async fn progress(&self, run_id: &str, progress: Progress) -> Result<(), TransportError> {
         let call = self.post(&["tasks", run_id, "progress"], &progress, HEARTBEAT_WITHIN);
         self.ask(call, |sent| done(sent, About::Task)).await
+    }
+
+    async fn checkpoint(&self, run_id: &str, said: Checkpoint) -> Result<(), TransportError> {
+        let call = self.post(&["tasks", run_id, "checkpoints"], &said, REPORT_WITHIN);
+        self.ask(call, |sent| done(sent, About::Task)).await
+    }
+
+    async fn recorded(
+        &self,
+        run_id: &str,
+        asked: ReadCheckpoints,
+    ) -> Result<Checkpoints, TransportError> {
+        let call = self.post(&["tasks", run_id, "checkpoints", "read"], &asked, REPORT_WITHIN);
+        self.ask(call, |sent| read(sent, About::Task)).await
     }
 }
 

@@ -8,9 +8,11 @@ use async_trait::async_trait;
 use fleetward_seal::{Bound, Key, Part};
 use fleetward_wire::Secret;
 use fleetward_wire::payload_keys::{PayloadKeyExport, SealedValue};
-use fleetward_wire::tasks::{Claim, Claimed, HandBack, Progress, ReportMany};
+use fleetward_wire::tasks::{
+    Checkpoint, Checkpoints, Claim, Claimed, HandBack, Progress, ReadCheckpoints, ReportMany,
+};
 use fleetward_wire::workers::{Heartbeat, HeartbeatAnswer};
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::transport::{Transport, TransportError};
@@ -55,8 +57,8 @@ impl OrgKeys {
         Some(Bound::to_attempt(part, self.org.as_bytes(), task.as_bytes(), attempt))
     }
 
-    fn open(&self, task: &str, attempt: u32, sealed: &SealedValue) -> Option<Value> {
-        let bound = self.bound(Part::Payload, task, attempt)?;
+    fn open(&self, part: Part, task: &str, attempt: u32, sealed: &SealedValue) -> Option<Value> {
+        let bound = self.bound(part, task, attempt)?;
         let value = self.keys.get(&sealed.key)?.open(bound, &sealed.token).ok()?;
         serde_json::from_slice(&value).ok()
     }
@@ -71,7 +73,7 @@ impl<T> SealedTransport<T> {
 
     fn opened(&self, mut claimed: Claimed) -> Option<Claimed> {
         let sealed = claimed.payload_sealed.take()?;
-        let payload = self.keys.open(&claimed.run_id, claimed.attempt, &sealed)?;
+        let payload = self.keys.open(Part::Payload, &claimed.run_id, claimed.attempt, &sealed)?;
         self.last.store(sealed.key, Ordering::Relaxed);
         claimed.payload = Secret::new(payload);
         Some(claimed)
@@ -87,12 +89,13 @@ impl<T> SealedTransport<T> {
         let bound = attempt.and_then(|attempt| self.keys.bound(part, task, attempt));
         match (self.keys.keys.get(&key), bound) {
             (Some(known), Some(bound)) => Ok(SealedValue { key, token: known.seal(bound, value) }),
-            _ => Err(TransportError::Refused {
-                code: "unsealable".to_owned(),
-                detail: "the task or its attempt is not known".to_owned(),
-            }),
+            _ => Err(unsealable("the task or its attempt is not known")),
         }
     }
+}
+
+fn unsealable(detail: &str) -> TransportError {
+    TransportError::Refused { code: "unsealable".to_owned(), detail: detail.to_owned() }
 }
 
 #[async_trait]
@@ -129,6 +132,14 @@ impl<T: Transport> Transport for SealedTransport<T> {
     ) -> Result<Vec<Result<(), TransportError>>, TransportError> {
         for report in &mut reports.reports {
             let attempt = (report.run_id.as_str(), report.attempt);
+            for wait in &mut report.waits {
+                let Some(approval) = &mut wait.approval else { continue };
+                let prompt = std::mem::take(&mut approval.prompt).into_exposed();
+                let context = std::mem::take(&mut approval.context).into_exposed();
+                let asked = json!([wait.index, { "prompt": prompt, "context": context }]);
+                let asked = asked.to_string();
+                wait.asked_sealed = Some(self.seal(Part::Asked, attempt, asked.as_bytes())?);
+            }
             if let Some(output) = report.output.take() {
                 let text = output.expose().to_string();
                 report.output_sealed = Some(self.seal(Part::Output, attempt, text.as_bytes())?);
@@ -151,6 +162,38 @@ impl<T: Transport> Transport for SealedTransport<T> {
         progress.data_sealed = Some(self.seal(Part::Progress, attempt, data.as_bytes())?);
         self.inner.progress(run_id, progress).await
     }
+
+    async fn checkpoint(&self, run_id: &str, mut done: Checkpoint) -> Result<(), TransportError> {
+        let value = std::mem::take(&mut done.value).into_exposed();
+        let numbered = json!([done.index, value]).to_string();
+        let attempt = (run_id, done.attempt);
+        done.value_sealed = Some(self.seal(Part::Checkpoint, attempt, numbered.as_bytes())?);
+        self.inner.checkpoint(run_id, done).await
+    }
+
+    async fn recorded(
+        &self,
+        run_id: &str,
+        asked: ReadCheckpoints,
+    ) -> Result<Checkpoints, TransportError> {
+        let org_keys = self.keys.keys.keys().copied().collect();
+        let attempt = asked.attempt.unwrap_or_default();
+        let mut page = self.inner.recorded(run_id, ReadCheckpoints { org_keys, ..asked }).await?;
+        for entry in &mut page.entries {
+            let opened = entry.value_sealed.take().map(|sealed| {
+                let value = self.keys.open(Part::Checkpoint, run_id, attempt, &sealed)?;
+                let (index, value) = serde_json::from_value::<(u32, Value)>(value).ok()?;
+                (index == entry.index).then(|| Secret::new(value))
+            });
+            entry.value = match opened {
+                None if entry.value.is_none() => None,
+                Some(Some(value)) => Some(value),
+                // Never in plaintext, and never for another position.
+                _ => return Err(unsealable("a checkpoint is not sealed for this attempt")),
+            };
+        }
+        Ok(page)
+    }
 }
 
 #[cfg(test)]
@@ -169,10 +212,14 @@ mod tests {
         let bound = keys.bound(Part::Payload, TASK, 2).unwrap();
         let sealed = SealedValue { key: 3, token: key.seal(bound, b"[1]") };
 
-        assert_eq!(keys.open(TASK, 2, &sealed), Some(serde_json::json!([1])));
-        assert_eq!(keys.open(TASK, 3, &sealed), None, "another attempt");
-        assert_eq!(keys.open(ORG, 2, &sealed), None, "another task");
-        assert_eq!(keys.open(TASK, 2, &SealedValue { key: 4, ..sealed }), None, "another key");
+        assert_eq!(keys.open(Part::Payload, TASK, 2, &sealed), Some(serde_json::json!([1])));
+        assert_eq!(keys.open(Part::Payload, TASK, 3, &sealed), None, "another attempt");
+        assert_eq!(keys.open(Part::Payload, ORG, 2, &sealed), None, "another task");
+        assert_eq!(
+            keys.open(Part::Payload, TASK, 2, &SealedValue { key: 4, ..sealed }),
+            None,
+            "another key"
+        );
         for bad in ["", "{}", r#"{"org_id":"x","keys":[]}"#] {
             assert_eq!(OrgKeys::parse(bad).err(), Some(BadOrgKeys), "{bad}");
         }

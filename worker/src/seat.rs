@@ -103,7 +103,9 @@ async fn run<T: Transport, X: Execute>(
         (None, outcome) => End::Reached(outcome),
         // It made it after all. Whether somebody else was given the task meanwhile, the control plane knows: then it
         // refuses, and the task's record says that it did.
-        (Some(reason), outcome @ Outcome::Completed(_)) if reason != StopReason::Rejected => {
+        (Some(reason), outcome @ (Outcome::Completed(_) | Outcome::Suspended(_)))
+            if reason != StopReason::Rejected =>
+        {
             End::Reached(outcome)
         }
         (Some(reason), _) => End::Stopped(reason),

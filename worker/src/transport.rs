@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use fleetward_wire::tasks::{Claim, Claimed, HandBack, Progress, ReportMany};
+use fleetward_wire::tasks::{
+    Checkpoint, Checkpoints, Claim, Claimed, HandBack, Progress, ReadCheckpoints, ReportMany,
+};
 use fleetward_wire::workers::{Heartbeat, HeartbeatAnswer};
 
 /// What a worker says. Over HTTP it is [`HttpTransport`](crate::HttpTransport); in one
@@ -34,6 +36,23 @@ pub trait Transport: Send + Sync + 'static {
     async fn release(&self, back: HandBack) -> Result<(), TransportError>;
     /// Says how far an attempt of the task is.
     async fn progress(&self, run_id: &str, progress: Progress) -> Result<(), TransportError>;
+    /// Says that a step of a durable function is done. Harmless twice. Without this a worker runs no durable functions.
+    async fn checkpoint(&self, _run_id: &str, _done: Checkpoint) -> Result<(), TransportError> {
+        Err(no_functions())
+    }
+    /// Asks what a durable function has done.
+    async fn recorded(
+        &self,
+        _run_id: &str,
+        _asked: ReadCheckpoints,
+    ) -> Result<Checkpoints, TransportError> {
+        Err(no_functions())
+    }
+}
+
+fn no_functions() -> TransportError {
+    let detail = "this way to the control plane has no durable functions".to_owned();
+    TransportError::Refused { code: "no_durable_functions".to_owned(), detail }
 }
 
 /// Why a call had no answer, as what the worker does next.
@@ -102,5 +121,17 @@ impl<T: Transport + ?Sized> Transport for Arc<T> {
 
     async fn progress(&self, run_id: &str, progress: Progress) -> Result<(), TransportError> {
         (**self).progress(run_id, progress).await
+    }
+
+    async fn checkpoint(&self, run_id: &str, done: Checkpoint) -> Result<(), TransportError> {
+        (**self).checkpoint(run_id, done).await
+    }
+
+    async fn recorded(
+        &self,
+        run_id: &str,
+        asked: ReadCheckpoints,
+    ) -> Result<Checkpoints, TransportError> {
+        (**self).recorded(run_id, asked).await
     }
 }

@@ -4,6 +4,7 @@
 
 mod agenda;
 pub mod book;
+mod functions;
 mod gauges;
 mod leases;
 pub mod matcher;
@@ -25,6 +26,7 @@ use super::anomaly;
 use super::cell::keeper;
 use super::connection::{self, Connections, Grant, Granted};
 use super::registry;
+use super::task::history::History;
 use super::task::{Ending, Event, Task};
 use crate::cause::Cause;
 use crate::config::Config;
@@ -40,7 +42,7 @@ use crate::workflows::run::Seen;
 use book::{Book, Match, Served};
 use gauges::Gauges;
 use matcher::Poll;
-pub use message::{Amended, Known, Message, NewTask, Report, Subject, Submitted};
+pub use message::{Amended, Checkpoint, Known, Message, NewTask, Report, Subject, Submitted};
 pub(crate) use submit::same_request;
 
 /// How long the registry may take to say who may work.
@@ -138,6 +140,10 @@ impl Actor for State {
             Message::Progress { task, claimant, percent, sealed, digest, origin, reply } => {
                 let said = (percent, sealed, digest);
                 let outcome = self.progress(task, claimant, said, origin, cx);
+                self.log.answer(reply, outcome);
+            }
+            Message::Checkpoint { task, claimant, checkpoint, origin, reply } => {
+                let outcome = self.checkpoint(task, claimant, checkpoint, origin, cx);
                 self.log.answer(reply, outcome);
             }
             Message::Amend { subjects, remedy, by, reply } => {
@@ -244,6 +250,7 @@ impl State {
             payload_bytes: new.payload_bytes,
             handling: new.handling,
             step: new.step,
+            history: new.history,
         };
         let stamp = draft.push::<Task>(new.id, &event, by, Some(new.payload.clone()));
         self.book.apply(new.id, &event, stamp);
@@ -310,6 +317,7 @@ impl State {
             wants: task.wants.clone(),
             submitted: task.submitted,
             step: task.step.clone(),
+            checkpoints: task.history().map_or(0, History::len),
             payload: self.book.take_payload(id),
             claimed_at: draft.at(),
         };
@@ -389,6 +397,8 @@ impl State {
             failed: task.phase.failure().map(str::to_owned),
             at: task.ended,
             sealed,
+            steps: task.own_steps(),
+            waits: task.suspension(),
             seen: Seen { attempts: task.attempts(), claimed_at },
         });
         // As above: one that is between two lives looks.

@@ -1,6 +1,7 @@
 //! What a task is and what can happen to it. Pure: no clock, no mailbox, no database.
 
 mod handling;
+pub mod history;
 mod phase;
 mod requirement;
 
@@ -13,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::fact::{Fold, Stamp};
 use crate::id::{TaskId, WorkerId};
 pub use handling::{Handling, PRIORITY_DEFAULT, PRIORITY_MAX, Retry};
+pub use history::Function;
+use history::{Entry, Pending};
 pub use phase::{Attempt, Ending, Failure, Phase, StepRef};
 pub use requirement::{Condition, Network, Operator, Profile, Requirement, Sandbox};
 
@@ -73,6 +76,9 @@ pub struct Task {
     /// Of the step of a run: position of the event that its result or its last error is sealed beside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<Position>,
+    /// Where its handler is a durable function: what that has done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub function: Option<Box<Function>>,
     /// Where it stands.
     pub phase: Phase,
     /// Position of its last event.
@@ -119,6 +125,9 @@ pub enum Event {
         /// The step of a run that it is.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         step: Option<StepRef>,
+        /// What its durable function had done before it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        history: Vec<Entry>,
     },
     /// A worker got it.
     #[serde(rename = "task.claimed")]
@@ -178,6 +187,38 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         percent: Option<u8>,
         /// Keyed digest of what it said.
+        digest: String,
+    },
+    /// Its durable function has done a step. The value is sealed beside it.
+    #[serde(rename = "task.checkpointed")]
+    Checkpointed {
+        /// In which attempt.
+        attempt: u32,
+        /// Who.
+        worker: WorkerId,
+        /// The position of the step.
+        index: u32,
+        /// Its name.
+        name: String,
+        /// Keyed digest of the value.
+        digest: String,
+        /// Size of the value.
+        bytes: u64,
+        /// How long it took by the worker's clock, in milliseconds: to be shown, and used for nothing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        took_ms: Option<u64>,
+    },
+    /// Its durable function waits: the task is over, and its run makes another when there is a reason to go on. What
+    /// people are asked is sealed beside it.
+    #[serde(rename = "task.suspended")]
+    Suspended {
+        /// In which attempt.
+        attempt: u32,
+        /// Whose.
+        worker: WorkerId,
+        /// What for.
+        waits: Vec<Pending>,
+        /// Keyed digest of what is sealed.
         digest: String,
     },
     /// Somebody took it back before it was done.
@@ -279,6 +320,8 @@ impl Fold for Task {
             Event::Completed { .. } => "task.completed",
             Event::RetryScheduled { .. } => "task.retry_scheduled",
             Event::Progressed { .. } => "task.progressed",
+            Event::Checkpointed { .. } => "task.checkpointed",
+            Event::Suspended { .. } => "task.suspended",
             Event::Cancelled { .. } => "task.cancelled",
             Event::Revived {} => "task.revived",
             Event::Discarded { .. } => "task.discarded",
@@ -288,10 +331,13 @@ impl Fold for Task {
     }
 
     fn begin(event: &Event, stamp: Stamp<'_>) -> Option<Self> {
-        let Event::Submitted { task, wants, request, payload_bytes, handling, step, .. } = event
+        let Event::Submitted {
+            task, wants, request, payload_bytes, handling, step, history, ..
+        } = event
         else {
             return None;
         };
+        let begun = || Function { history: history.iter().cloned().collect(), waits: Vec::new() };
         Some(Self {
             id: *task,
             submitted: stamp.seq,
@@ -312,6 +358,7 @@ impl Fold for Task {
             refused: 0,
             step: step.clone(),
             ended: None,
+            function: (!history.is_empty()).then(|| Box::new(begun())),
             phase: Phase::Waiting,
             updated: stamp.seq,
         })
@@ -355,6 +402,15 @@ impl Fold for Task {
                 let (seq, at, percent) = (stamp.seq, stamp.at, *percent);
                 self.progress = Some(Progress { seq, at, percent });
             }
+            Event::Checkpointed { index, name, digest, bytes, .. } => {
+                let entry = Entry::done(*index, name, (digest, *bytes), self.id, stamp.seq);
+                self.function.get_or_insert_default().history.put(entry);
+            }
+            Event::Suspended { waits, .. } => {
+                self.phase = Phase::Suspended { at: stamp.at };
+                self.ended = Some(stamp.seq);
+                self.function.get_or_insert_default().waits = waits.clone();
+            }
             Event::ReportRefused { attempt, .. } => self.refused = self.refused.max(*attempt),
             Event::Completed { .. } => {
                 self.phase = Phase::Completed { at: stamp.at };
@@ -384,6 +440,7 @@ impl Fold for Task {
             Phase::Leased => "claimed",
             Phase::Completed { .. } => "completed",
             Phase::Failed { .. } => "failed",
+            Phase::Suspended { .. } => "suspended",
             Phase::Cancelled { .. } => "cancelled",
             Phase::Discarded { .. } => "discarded",
         }
@@ -408,6 +465,7 @@ pub(crate) fn sample() -> Task {
         payload_bytes: 0,
         handling: Handling::default(),
         step: None,
+        history: Vec::new(),
     };
     let stamp = Stamp { seq: 1, at: 0, by: "t" };
     Task::begin(&event, stamp).expect("a submit begins a task")

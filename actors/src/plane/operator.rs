@@ -40,7 +40,9 @@ use crate::system::org::Role;
 use crate::system::principals::KnownOrg;
 pub use alerts::SinkSecret;
 pub use remedies::{AMEND_MAX, DEAD_SCAN, DeadGroup, DeadGroups, DeadLetters, Explanation};
-pub use runs::{NewRunStart, RunFilter, RunPage, RunStarted, RunView, TimelineEntry};
+pub use runs::{
+    FunctionState, NewRunStart, RunFilter, RunPage, RunStarted, RunView, TimelineEntry,
+};
 pub use submit::{NewSubmit, Receipt, SUBMIT_MAX};
 pub use suspicions::SUSPECTS_MAX;
 

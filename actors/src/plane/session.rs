@@ -1,6 +1,7 @@
 //! One worker's way in: it proves who it is, shows signs of life, claims ([`claim`]) and reports ([`report`]).
 
 mod claim;
+mod functions;
 mod handed;
 mod proof;
 mod report;
@@ -27,6 +28,7 @@ use crate::id::{OrgId, TaskId, WorkerId};
 use crate::system::principals::KnownOrg;
 use crate::system::task_token::Scope;
 pub use claim::{CLAIM_MAX, Claim, Offer, Offers};
+pub use functions::{NewCheckpoint, Recorded, RecordedPage};
 pub use handed::{Handed, Part};
 use proof::Proof;
 pub use report::{Outcome, REPORT_MAX, Reported};

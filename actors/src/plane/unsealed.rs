@@ -87,6 +87,8 @@ fn readable(stored: &StoredEvent) -> Option<(Whose, Purpose)> {
         "task.completed" => Purpose::Result,
         "task.failed" | "task.retry_scheduled" => Purpose::Error,
         "task.progressed" => Purpose::Progress,
+        "task.checkpointed" => Purpose::Checkpoint,
+        "task.suspended" => Purpose::Asked,
         "run.started" => Purpose::RunInput,
         "run.completed" => Purpose::RunOutput,
         "run.failed" => Purpose::RunError,

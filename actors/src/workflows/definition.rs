@@ -270,6 +270,28 @@ impl Approvers {
 }
 
 impl Definition {
+    /// The workflow of one step that is this handler: named after it, with `-` for what a workflow's name cannot have.
+    pub fn of_function(handler: &str) -> Self {
+        let fits = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' };
+        let mut name: String = handler.chars().map(fits).take(NAME_MAX).collect();
+        if !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
+            name.insert_str(0, "fn-");
+            name.truncate(NAME_MAX);
+        }
+        let step = Step { handler: Some(handler.to_owned()), ..Step::default() };
+        let kind = Kind::Step(Box::new(step));
+        let nodes = vec![Node { name: name.clone(), input: None, kind }];
+        Self { name, description: None, routing: Routing::default(), nodes, output: None }
+    }
+
+    /// Whether it is one step that is this handler, whatever else is said of it.
+    pub fn is_function(&self, handler: &str) -> bool {
+        match self.nodes.as_slice() {
+            [Node { kind: Kind::Step(step), .. }] => step.handler.as_deref() == Some(handler),
+            _ => false,
+        }
+    }
+
     /// The hash of all that it says: 64 hexadecimal digits, of which people are shown [`VERSION_SHOWN`].
     pub fn version(&self) -> String {
         // Fields are written in the order of the types and maps sorted, so equal definitions are equal bytes.

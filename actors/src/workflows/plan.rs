@@ -6,6 +6,7 @@
 //! made again.
 
 pub mod flow;
+mod function;
 mod next;
 #[cfg(test)]
 mod tests;
@@ -16,11 +17,11 @@ use std::sync::Arc;
 use fleetward_store::Position;
 use serde_json::Value;
 
-use super::definition::{Case, Definition, Kind, Node, OnFailure};
+use super::definition::{Approval, Case, Definition, Kind, Node, OnFailure};
 use super::expression::Expression;
 use super::run::{self, Key, Outcome, Path, Place, Run, Wait, What};
 use flow::{Flow, Mapped, Seen, Stop};
-pub use next::{Begin, Failure, Next, Plan, Waits};
+pub use next::{Begin, Failure, Next, Plan, Rules, Waits};
 
 /// Most tasks and waits of one run at a time.
 pub const FAN_OUT_MAX: usize = 1_000;
@@ -152,7 +153,9 @@ impl<'a> Walk<'a> {
             self.take(key, name);
             return Stands::Waiting;
         }
-        let begun = self.run.scheduled.contains_key(&key) || self.run.waits.contains_key(&key);
+        let begun = self.run.scheduled.contains_key(&key)
+            || self.run.waits.contains_key(&key)
+            || self.is_suspended(&key);
         if begun || self.room == 0 {
             return Stands::Waiting;
         }
@@ -204,7 +207,14 @@ impl<'a> Walk<'a> {
                         self.value(&mapped(context, Flow::Is(input.clone()), seen, time))?
                     }
                 };
-                Waits::Gate { approval, prompt, context, input }
+                let Approval { approvers, expires_ms, on_expiry, remind_ms, .. } = &**approval;
+                let rules = Rules {
+                    approvers,
+                    expires_ms: *expires_ms,
+                    on_expiry: *on_expiry,
+                    remind_ms: *remind_ms,
+                };
+                Waits::Gate { rules, prompt, context, input }
             }
             Kind::Child { workflow, version } => {
                 let input = self.value(&input)?;

@@ -4,8 +4,10 @@
 //! [`plan`](super::plan), from the definition and this.
 
 mod event;
+mod function;
 mod key;
 mod phase;
+mod place;
 
 use std::collections::BTreeMap;
 
@@ -13,67 +15,19 @@ use fleetward_store::Position;
 use serde::{Deserialize, Serialize};
 
 use super::gate::Gate;
+pub use super::gate::Vote;
 use crate::fact::{Fold, Stamp};
 use crate::id::{RunId, TaskId};
 pub use event::{Event, Inherited, Scheduled};
+pub use function::Function;
 pub use key::{Key, Path};
 pub use phase::{Command, Phase, TRANSITIONS, Verdict, allowed};
+pub use place::{Place, What};
 
 /// Most events of one run.
 pub const EVENTS_MAX: u32 = 10_000;
 /// Most signals that wait to be taken.
 pub const SIGNALS_MAX: usize = 1_000;
-
-/// Where a sealed value of a run is, and what it is bound to.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Place {
-    /// Position of the event that it is sealed beside.
-    pub at: Position,
-    /// What it is.
-    #[serde(flatten)]
-    pub what: What,
-}
-
-/// What a sealed value is, and so what it is bound to.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "of")]
-pub enum What {
-    /// The output of a task.
-    Result {
-        /// Which.
-        task: TaskId,
-    },
-    /// The error text of a task.
-    Error {
-        /// Which.
-        task: TaskId,
-    },
-    /// The input of a run.
-    Input {
-        /// Which.
-        run: RunId,
-    },
-    /// The output of a run.
-    Output {
-        /// Which.
-        run: RunId,
-    },
-    /// The error text of a run.
-    Failure {
-        /// Which.
-        run: RunId,
-    },
-    /// The payload of a signal.
-    Signal {
-        /// To which run.
-        run: RunId,
-    },
-    /// What is asked at a gate.
-    Gate {
-        /// Of which run.
-        run: RunId,
-    },
-}
 
 /// A run, without what is sealed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -111,6 +65,9 @@ pub struct Run {
     /// What it waits for besides.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub waits: BTreeMap<Key, Wait>,
+    /// Steps that are durable functions and have not ended: what they have done.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub functions: BTreeMap<Key, Function>,
     /// Signals that nobody has taken, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub signals: Vec<Arrived>,
@@ -210,6 +167,9 @@ pub struct Done {
     /// The task that it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<TaskId>,
+    /// Of a gate: who decided.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub votes: Vec<Vote>,
 }
 
 /// How a node ended.
@@ -300,12 +260,20 @@ impl Run {
     fn end(&mut self, key: &Key, outcome: Outcome, stamp: Stamp<'_>, seen: Option<Seen>) {
         let scheduled = self.scheduled.remove(key);
         let wait = self.waits.remove(key);
-        let since = scheduled.as_ref().map(|step| step.since);
+        let before = self.functions.get(key).filter(|function| function.leg > 0);
+        let since = before.map(|function| function.since);
+        let since = since.or_else(|| scheduled.as_ref().map(|step| step.since));
         let since = since.or_else(|| wait.as_ref().map(Wait::since)).unwrap_or(stamp.at);
         let (claimed_at, attempts) =
             seen.map_or((None, 0), |seen| (seen.claimed_at, seen.attempts));
+        let attempts = attempts + before.map_or(0, |function| function.attempts);
         let task = scheduled.map(|step| step.task);
-        let done = Done { outcome, since, claimed_at, at: stamp.at, attempts, task };
+        let votes = match wait {
+            Some(Wait::Gate(gate)) => gate.votes,
+            _ => Vec::new(),
+        };
+        let done = Done { outcome, since, claimed_at, at: stamp.at, attempts, task, votes };
+        self.end_function(key, &done.outcome);
         self.done.insert(key.clone(), done);
     }
 }
@@ -349,6 +317,7 @@ impl Fold for Run {
             done: BTreeMap::new(),
             scheduled: BTreeMap::new(),
             waits: BTreeMap::new(),
+            functions: BTreeMap::new(),
             signals: Vec::new(),
             rests: false,
             parent_told: false,
@@ -382,12 +351,18 @@ impl Fold for Run {
                 let outstanding =
                     |step: &Scheduled| Outstanding { task: step.task, since: stamp.at };
                 self.scheduled.extend(steps.iter().map(|s| (s.key.clone(), outstanding(s))));
+                steps.iter().for_each(|step| self.go_on(&step.key));
             }
             Event::StepCompleted { key, task, at, seen } => {
                 let output = place(*at, What::Result { task: *task });
                 self.end(key, Outcome::Completed { output }, stamp, Some(*seen));
             }
-            Event::StepFailed { key, task, at, code, seen } => {
+            Event::StepSuspended { key, task, at, seen, steps, waits } => {
+                let asked = Place { at: *at, what: What::Asked { task: *task } };
+                self.suspend(key, (asked, *seen), steps, waits);
+            }
+            Event::StepFailed { key, task, at, code, seen, steps } => {
+                self.keep_steps(key, steps);
                 let error = at.and_then(|at| place(at, What::Error { task: *task }));
                 let outcome = Outcome::Failed { code: code.clone(), error };
                 self.end(key, outcome, stamp, Some(*seen));
@@ -407,7 +382,10 @@ impl Fold for Run {
                 self.end(key, Outcome::Completed { output: None }, stamp, None);
             }
             Event::GateApproved { key, vote } => self.approved(key, vote, stamp),
-            Event::GateRejected { key, .. } => {
+            Event::GateRejected { key, vote } => {
+                if let Some(Wait::Gate(gate)) = self.waits.get_mut(key) {
+                    gate.votes.push(vote.clone());
+                }
                 let outcome = Outcome::Failed { code: "rejected".to_owned(), error: None };
                 self.end(key, outcome, stamp, None);
             }
@@ -455,6 +433,10 @@ impl Fold for Run {
         if self.is_closed() {
             self.scheduled.clear();
             self.waits.clear();
+            // A failed one may go on: what its functions have done stays done.
+            if !matches!(self.phase, Phase::Failed { .. }) {
+                self.functions.clear();
+            }
         }
     }
 
@@ -479,7 +461,7 @@ impl Fold for Run {
 }
 
 impl Run {
-    fn approved(&mut self, key: &Key, vote: &super::gate::Vote, stamp: Stamp<'_>) {
+    fn approved(&mut self, key: &Key, vote: &Vote, stamp: Stamp<'_>) {
         let Some(Wait::Gate(gate)) = self.waits.get_mut(key) else { return };
         gate.votes.push(vote.clone());
         if gate.is_open() {
@@ -492,6 +474,10 @@ impl Run {
         self.phase = Phase::Running;
         self.parent_told = false;
         self.round += 1;
-        self.done.retain(|_, done| matches!(done.outcome, Outcome::Completed { .. }));
+        let settled = self.settled();
+        let stays = |key: &Key, done: &Done| {
+            matches!(done.outcome, Outcome::Completed { .. }) || settled.contains(key)
+        };
+        self.done.retain(|key, done| stays(key, done));
     }
 }

@@ -29,6 +29,8 @@ pub enum Spent {
     Running,
     /// An attempt had failed, and the next was not due.
     BackOff,
+    /// Its durable function did a step, while a worker had it.
+    Step,
     /// People were asked.
     Approval,
     /// It waited for a time.
@@ -63,6 +65,7 @@ impl Spent {
             Self::Queued => "queued",
             Self::Running => "running",
             Self::BackOff => "back_off",
+            Self::Step => "step",
             Self::Approval => "approval",
             Self::Timer => "timer",
             Self::Signal => "signal",
@@ -100,6 +103,18 @@ pub fn spans<'a>(moments: impl IntoIterator<Item = Moment<'a>>, now: i64) -> Vec
             continue;
         }
         let Some(key) = moment.key else { continue };
+        if moment.kind == "task.checkpointed" {
+            spans.extend(step(&moment, key, open.get(key)));
+            continue;
+        }
+        if matches!(moment.kind, "run.step_completed" | "run.step_failed" | "run.step_dropped") {
+            // What a durable function still waited for nobody waits for any more.
+            let left: Vec<_> = open.keys().filter(|known| known.is_within(key)).cloned().collect();
+            for key in left {
+                let Some(was) = open.remove(&key) else { continue };
+                close(&mut spans, key, was, moment.at);
+            }
+        }
         let next = next(&moment);
         let changes = next.is_some() || ends(moment.kind);
         if changes && let Some(was) = open.remove(key) {
@@ -110,6 +125,19 @@ pub fn spans<'a>(moments: impl IntoIterator<Item = Moment<'a>>, now: i64) -> Vec
     open.into_iter().for_each(|(key, open)| close(&mut spans, key, open, now));
     spans.sort_by(|a, b| (a.from, &a.key, a.what).cmp(&(b.from, &b.key, b.what)));
     spans
+}
+
+/// A step of a durable function: as long as its worker says, within its attempt.
+fn step(moment: &Moment<'_>, key: &Key, open: Option<&Open>) -> Option<Span> {
+    let number = |name| moment.body.get(name).and_then(Value::as_u64);
+    let name = moment.body.get("name").and_then(Value::as_str)?;
+    let index = u32::try_from(number("index")?).ok()?;
+    let took_us = number("took_ms").unwrap_or(0).saturating_mul(1_000);
+    let began = open.map_or(moment.at, |open| open.from.min(moment.at));
+    let from = moment.at.saturating_sub_unsigned(took_us).max(began);
+    let (attempt, worker) = open.map_or((None, None), |open| (open.attempt, open.worker.clone()));
+    let key = key.within(index, name);
+    Some(Span { key, what: Spent::Step, from, to: moment.at, attempt, worker })
 }
 
 fn begun(what: Spent, from: i64) -> Open {
@@ -150,6 +178,7 @@ fn ends(kind: &str) -> bool {
         kind,
         "task.completed"
             | "task.failed"
+            | "task.suspended"
             | "task.cancelled"
             | "task.discarded"
             | "run.timer_fired"
@@ -160,6 +189,7 @@ fn ends(kind: &str) -> bool {
             | "run.child_completed"
             | "run.child_failed"
             | "run.step_completed"
+            | "run.step_suspended"
             | "run.step_failed"
             | "run.step_dropped"
     )
@@ -212,6 +242,48 @@ mod tests {
                 "draft queued 9-11",
                 "draft running 11-20",
                 "review approval 20-60",
+            ]
+        );
+    }
+
+    #[test]
+    fn steps_and_waits_of_a_durable_function_have_spans_of_their_own() {
+        let (order, nap) = (Key::from("order"), Key::from("order[1]/sleep"));
+        let other = Key::from("order[2]/stop");
+        let story = [
+            (0, "task.claimed", &order, json!({"attempt": 1, "worker": "w"})),
+            (
+                5_000,
+                "task.checkpointed",
+                &order,
+                json!({"index": 0, "name": "charge", "took_ms": 3}),
+            ),
+            (6_000, "task.suspended", &order, json!({"attempt": 1})),
+            (6_000, "run.step_suspended", &order, json!({})),
+            (6_000, "run.waiting", &nap, json!({"wait": {"for": "timer"}})),
+            (6_000, "run.waiting", &other, json!({"wait": {"for": "signal"}})),
+            (9_000, "run.timer_fired", &nap, json!({})),
+            (9_500, "task.claimed", &order, json!({"attempt": 1, "worker": "w"})),
+            (9_900, "run.step_completed", &order, json!({})),
+        ];
+        let moments = story.iter().map(|(at, kind, key, body)| {
+            let key = Some(*key);
+            Moment { at: *at, kind, key, body }
+        });
+
+        let told: Vec<_> = spans(moments, 20_000)
+            .iter()
+            .map(|span| format!("{} {} {}-{}", span.key, span.what.as_str(), span.from, span.to))
+            .collect();
+
+        assert_eq!(
+            told,
+            [
+                "order running 0-6000",
+                "order[0]/charge step 2000-5000",
+                "order[1]/sleep timer 6000-9000",
+                "order[2]/stop signal 6000-9900",
+                "order running 9500-9900",
             ]
         );
     }

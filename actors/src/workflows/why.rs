@@ -25,6 +25,15 @@ pub fn explain(run: &Run) -> Vec<String> {
             )];
         }
     }
+    for (key, function) in run.functions.iter().filter(|(_, known)| !known.waits.is_empty()) {
+        let done = function.history.len() - function.waits.len().min(function.history.len());
+        let waits = function.waits.iter();
+        let waits = waits.map(|wait| key.within(wait.index, &wait.name).to_string());
+        let waits = waits.collect::<Vec<_>>().join(" or ");
+        reasons.push(format!(
+            "{key} is suspended, on no worker, after {done} calls: it goes on behind {waits}"
+        ));
+    }
     for (key, wait) in &run.waits {
         let since = time(wait.since());
         reasons.push(match wait {

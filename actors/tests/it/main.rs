@@ -8,6 +8,7 @@ mod drops;
 mod fencing;
 mod fixture;
 mod folds;
+mod functions;
 mod halting;
 mod leases;
 mod life;

@@ -32,12 +32,12 @@ output: '{"published": previous, "draft": steps.draft}'
 "#;
 
 impl Plane {
-    async fn apply(&self, document: &str) {
+    pub(crate) async fn apply(&self, document: &str) {
         let definition = document::parse(document).unwrap_or_else(|wrong| panic!("{wrong}"));
         self.operator.apply_workflow(definition).await.unwrap();
     }
 
-    async fn begin(&self, workflow: &str, id: &str, input: Value) -> RunId {
+    pub(crate) async fn begin(&self, workflow: &str, id: &str, input: Value) -> RunId {
         let new = NewRunStart {
             workflow: workflow.to_owned(),
             version: None,
@@ -48,38 +48,38 @@ impl Plane {
         self.operator.start_run(new).await.unwrap().run
     }
 
-    async fn hand(&self, name: &str) -> Session {
+    pub(crate) async fn hand(&self, name: &str) -> Session {
         let enrollment =
             Enrollment { handlers: vec!["*".to_owned()], max_concurrent: 8, ..enrollment(name) };
         self.worker_of(&self.operator, enrollment).await
     }
 
-    async fn run(&self, id: &RunId) -> Run {
+    pub(crate) async fn run(&self, id: &RunId) -> Run {
         self.operator.run(id).await.unwrap().run
     }
 
-    async fn status(&self, id: &RunId) -> &'static str {
+    pub(crate) async fn status(&self, id: &RunId) -> &'static str {
         self.run(id).await.status()
     }
 
-    async fn closed(&self, id: &RunId) -> RunView {
+    pub(crate) async fn closed(&self, id: &RunId) -> RunView {
         self.operator.run_when_closed(id, Duration::from_secs(5)).await.unwrap()
     }
 
-    async fn output(&self, id: &RunId) -> Value {
+    pub(crate) async fn output(&self, id: &RunId) -> Value {
         let RunView { run, result } = self.closed(id).await;
         assert!(matches!(run.phase, Phase::Completed { .. }), "{:?}", run.phase);
         serde_json::from_slice(&result.unwrap().open().unwrap()).unwrap()
     }
 
-    async fn error(&self, id: &RunId) -> (String, String) {
+    pub(crate) async fn error(&self, id: &RunId) -> (String, String) {
         let RunView { run, result } = self.closed(id).await;
         let Phase::Failed { code, .. } = run.phase else { panic!("{:?}", run.phase) };
         let text = result.map(|sealed| sealed.open().unwrap()).unwrap_or_default();
         (code, String::from_utf8(text.to_vec()).unwrap())
     }
 
-    async fn approve(&self, id: &RunId, gate: &str) -> String {
+    pub(crate) async fn approve(&self, id: &RunId, gate: &str) -> String {
         code(self.operator.decide_gate(id, gate, true, (None, None)).await)
     }
 }

@@ -1,14 +1,16 @@
 //! Between runs as the wire shows them and runs as the control plane knows them.
 
 use fleetward_actors::fact::Fold;
-use fleetward_actors::plane::{Envelope, RunView, TimelineEntry};
+use fleetward_actors::fleet::task::history::Entry;
+use fleetward_actors::plane::{Envelope, FunctionState, RunView, TimelineEntry};
 use fleetward_actors::workflows::definition::{Approver, OnExpiry};
 use fleetward_actors::workflows::gate::Gate;
 use fleetward_actors::workflows::run::{Key, Outcome, Phase, Run, Wait};
 use fleetward_actors::workflows::timeline;
 use fleetward_wire::Secret;
 use fleetward_wire::workflows::{
-    GateView, NodeView, RunParent, RunView as Wire, Span, TimelineEvent, WaitView,
+    CheckpointView, FunctionView, GateView, NodeView, RunParent, RunView as Wire, Span,
+    TimelineEvent, WaitView,
 };
 use serde_json::Value;
 
@@ -46,6 +48,17 @@ fn open(run: &Run) -> Wire {
         task_id: Some(step.task.to_string()),
         error_code: None,
     });
+    let suspended = run.functions.iter().filter(|(_, function)| !function.waits.is_empty());
+    let suspended = suspended.map(|(key, function)| NodeView {
+        key: key.to_string(),
+        status: "suspended".to_owned(),
+        since: rfc3339(function.since),
+        claimed_at: None,
+        ended_at: None,
+        attempts: function.attempts,
+        task_id: None,
+        error_code: None,
+    });
     let done = run.done.iter().map(|(key, done)| {
         let (status, error_code) = match &done.outcome {
             Outcome::Completed { .. } => ("completed", None),
@@ -62,7 +75,7 @@ fn open(run: &Run) -> Wire {
             error_code,
         }
     });
-    let mut nodes: Vec<_> = done.chain(running).collect();
+    let mut nodes: Vec<_> = done.chain(suspended).chain(running).collect();
     nodes.sort_by(|a, b| (&a.since, &a.ended_at).cmp(&(&b.since, &b.ended_at)));
     Wire {
         run_id: run.id.to_string(),
@@ -80,12 +93,31 @@ fn open(run: &Run) -> Wire {
         forked_from: run.forked_from.as_ref().map(ToString::to_string),
         nodes,
         waits: run.waits.iter().map(|(key, wait)| waits(key, wait)).collect(),
+        functions: Vec::new(),
         output: None,
         error_code: None,
         failed_at: None,
         error: None,
         error_group: None,
     }
+}
+
+/// A step that is a durable function.
+pub(super) fn function(shown: FunctionState) -> FunctionView {
+    let FunctionState { key, suspended, history } = shown;
+    let checkpoint = |entry: &Entry| CheckpointView {
+        index: entry.index,
+        what: entry.what.as_str().to_owned(),
+        name: entry.name.clone(),
+        status: match &entry.outcome {
+            None => "waiting",
+            Some(Outcome::Completed { .. }) => "done",
+            Some(Outcome::Failed { .. }) => "failed",
+        }
+        .to_owned(),
+    };
+    let checkpoints = history.iter().map(checkpoint).collect();
+    FunctionView { key: key.to_string(), suspended, checkpoints }
 }
 
 fn waits(key: &Key, wait: &Wait) -> WaitView {

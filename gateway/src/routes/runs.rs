@@ -19,7 +19,7 @@ use fleetward_wire::workflows::{
 use fleetward_wire::{Raw, Secret};
 use serde::Deserialize;
 
-use super::run_shapes::{opened_json, span, timeline_event, view};
+use super::run_shapes::{function, opened_json, span, timeline_event, view};
 use crate::auth::{CanOperate, InOrg};
 use crate::edge::Edge;
 use crate::extract::{Json, MaybeJson, Params, PathId, page};
@@ -45,6 +45,18 @@ pub(super) async fn start(
     let run_id = asked.run_id.as_deref().map(run_id).transpose()?;
     let input = asked.input.expose().stored("input")?;
     let (workflow, version) = (asked.workflow, asked.version);
+    let workflow = match asked.function {
+        None if workflow.is_empty() => {
+            let detail = "name a workflow, or a function";
+            return Err(Problem::unprocessable("invalid_body", detail));
+        }
+        None => workflow,
+        Some(_) if !workflow.is_empty() || version.is_some() => {
+            let detail = "name a workflow (and its version) or a function, not both";
+            return Err(Problem::unprocessable("invalid_body", detail));
+        }
+        Some(function) => operator.workflow_of_function(&function).await?,
+    };
     let wait = wait("invalid_wait", asked_to.wait, Duration::ZERO)?;
     let new = NewRunStart { workflow, version, run_id, input, wait };
     if wait.is_zero() {
@@ -136,7 +148,9 @@ pub(super) async fn get(
         }
     };
     let gates = operator.gates(&run.run).await?;
+    let functions = operator.functions(&run.run).await?;
     let mut shown = view(run)?;
+    shown.functions = functions.into_iter().map(function).collect();
     for (key, _, asked) in gates {
         let asked = opened_json(&asked)?;
         let of_gate = shown.waits.iter_mut().find(|wait| wait.key == key.as_str());

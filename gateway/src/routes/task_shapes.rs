@@ -158,6 +158,7 @@ pub(super) fn standing(task: &Task) -> (TaskStatus, Option<i64>) {
         Phase::Leased => (TaskStatus::Claimed, None),
         Phase::Completed { at } => (TaskStatus::Completed, Some(at)),
         Phase::Failed { at, .. } => (TaskStatus::Failed, Some(at)),
+        Phase::Suspended { at } => (TaskStatus::Suspended, Some(at)),
         Phase::Cancelled { at } => (TaskStatus::Cancelled, Some(at)),
         Phase::Discarded { at } => (TaskStatus::Discarded, Some(at)),
     }
@@ -172,7 +173,7 @@ fn result_of(task: &Task, result: Option<Envelope>) -> Result<Ends, Problem> {
     Ok(match &task.phase {
         // The error of the attempt before, which failed and is tried again.
         Phase::Waiting | Phase::Leased => (None, text().map(Secret::new)),
-        Phase::Cancelled { .. } => (None, None),
+        Phase::Cancelled { .. } | Phase::Suspended { .. } => (None, None),
         Phase::Discarded { .. } => (None, text().map(Secret::new)),
         Phase::Completed { .. } => (opened.as_deref().map(Value::read).map(Secret::new), None),
         Phase::Failed { why: Failure::Reported, .. } => (None, text().map(Secret::new)),

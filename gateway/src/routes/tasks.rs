@@ -131,7 +131,8 @@ pub(super) async fn list(
 ) -> Result<Answer<TaskList>, Problem> {
     let status = query.status.as_deref();
     if status.is_some_and(|word| !is_status(word)) {
-        let detail = "status must be pending, claimed, completed, failed, cancelled or discarded";
+        let detail =
+            "status must be pending, claimed, completed, failed, suspended, cancelled or discarded";
         return Err(Problem::unprocessable("invalid_status", detail));
     }
     let limit = page(query.limit)?;
@@ -143,5 +144,7 @@ pub(super) async fn list(
 }
 
 fn is_status(word: &str) -> bool {
-    matches!(word, "pending" | "claimed" | "completed" | "failed" | "cancelled" | "discarded")
+    let known =
+        ["pending", "claimed", "completed", "failed", "suspended", "cancelled", "discarded"];
+    known.contains(&word)
 }

@@ -13,8 +13,8 @@ use fleetward_actors::id::{TaskId, WorkerId};
 use fleetward_actors::plane::{self, Enrollment, KeyProof, Offers, Outcome, Part};
 use fleetward_actors::{Error, Session};
 use fleetward_wire::tasks::{
-    Claim, Claimed, ClaimedMany, Complete, Fail, HandBack, Progress, Report, ReportAnswer,
-    ReportMany, ReportResult, ReportsAnswer,
+    Checkpoint, Checkpoints, Claim, Claimed, ClaimedMany, Complete, Fail, HandBack, Progress,
+    ReadCheckpoints, Report, ReportAnswer, ReportMany, ReportResult, ReportsAnswer,
 };
 use fleetward_wire::workers::{Capabilities, Heartbeat, HeartbeatAnswer, Register, Registered};
 use fleetward_wire::{Done, Raw, Secret};
@@ -235,6 +235,25 @@ pub(super) async fn progress(
     let token = said.claim_token.as_ref().map(|token| token.expose().as_str());
     session.progress(task, (said.attempt, token), said.percent, data).await?;
     Ok(Answer(Done::ok()))
+}
+
+/// A step of a durable function is done.
+pub(super) async fn checkpoint(
+    AsWorker(session): AsWorker,
+    PathId(task): PathId<TaskId>,
+    Json { value: said, .. }: Json<Checkpoint<Raw>>,
+) -> Result<Answer<Done>, Problem> {
+    translate::checkpointed(&session, task, said).await?;
+    Ok(Answer(Done::ok()))
+}
+
+/// What a durable function has done.
+pub(super) async fn checkpoints(
+    AsWorker(session): AsWorker,
+    PathId(task): PathId<TaskId>,
+    MaybeJson(asked): MaybeJson<ReadCheckpoints>,
+) -> Result<Answer<Checkpoints<Raw>>, Problem> {
+    Ok(Answer(translate::recorded(&session, task, asked).await?))
 }
 
 /// The worker will not finish this attempt: somebody else gets the task, and it does not count.

@@ -71,6 +71,8 @@ const TABLE: &[(&str, &str, For, u16)] = &[
     ("POST", "/tasks/{id}/fail", Worker, 404),
     ("POST", "/tasks/{id}/release", Worker, 422),
     ("POST", "/tasks/{id}/progress", Worker, 404),
+    ("POST", "/tasks/{id}/checkpoints", Worker, 404),
+    ("POST", "/tasks/{id}/checkpoints/read", Worker, 404),
     ("POST", "/workers/{id}/heartbeat", Worker, 404),
     ("GET", "/tasks", Viewer, 200),
     ("POST", "/tasks", Operator, 201),

@@ -9,6 +9,7 @@ mod batches;
 mod claims;
 mod dispatching;
 mod drains;
+mod functions;
 mod identity;
 mod key_worker;
 mod life;

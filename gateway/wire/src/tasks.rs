@@ -1,6 +1,7 @@
 //! Tasks: submitted and looked at by operators; claimed, reported and handed back by workers.
 
 mod claims;
+mod functions;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -9,6 +10,10 @@ use serde_json::Value;
 use crate::problem::Problem;
 use crate::workers::{NetworkPolicy, SandboxLevel};
 pub use claims::{Claim, Claimed, ClaimedMany, ClaimedStep};
+pub use functions::{
+    AskPeople, Called, Checkpoint, Checkpoints, DecidedBy, ReadCheckpoints, Recorded,
+    RecordedStatus, WaitFor,
+};
 
 use crate::{Done, Labels, Secret, Timestamp, null_is_default, payload_keys::SealedValue};
 
@@ -21,10 +26,12 @@ pub enum ReportStatus {
     Completed,
     /// It has an error.
     Failed,
+    /// Its durable function waits, and holds no seat meanwhile.
+    Suspended,
 }
 
 /// What is said of a status that is none.
-pub const INVALID_STATUS: &str = "status must be completed or failed";
+pub const INVALID_STATUS: &str = "status must be completed, failed or suspended";
 
 impl<'de> Deserialize<'de> for ReportStatus {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -32,6 +39,7 @@ impl<'de> Deserialize<'de> for ReportStatus {
         match Value::deserialize(deserializer)?.as_str() {
             Some("completed") => Ok(Self::Completed),
             Some("failed") => Ok(Self::Failed),
+            Some("suspended") => Ok(Self::Suspended),
             _ => Err(D::Error::custom(INVALID_STATUS)),
         }
     }
@@ -70,6 +78,9 @@ pub struct Report<V = Value> {
     /// The model that it used, where the worker says so: one that it does not have makes it suspicious.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// Of a suspension: what its function waits for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waits: Vec<WaitFor>,
 }
 
 /// The answer to [`Report`].
@@ -324,6 +335,8 @@ pub enum TaskStatus {
     Completed,
     /// Ended without one: it stands in the dead-letter queue.
     Failed,
+    /// Its durable function waits; another task of its run goes on.
+    Suspended,
     /// Taken back by an operator.
     Cancelled,
     /// Was a dead letter, and an operator let it go.

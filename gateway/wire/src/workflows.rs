@@ -62,7 +62,11 @@ pub struct WorkflowList {
 #[serde(bound(deserialize = "V: Deserialize<'de> + Default"))]
 pub struct RunStart<V = Raw> {
     /// The name of the workflow.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub workflow: String,
+    /// Instead of a workflow: the handler that is a durable function. A workflow of that one step is made for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub function: Option<String>,
     /// Its version, or its first characters. Absent: the newest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
@@ -133,6 +137,9 @@ pub struct RunView {
     /// What it waits for besides tasks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waits: Vec<WaitView>,
+    /// Its steps that are durable functions and have not ended. Only where one run is asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub functions: Vec<FunctionView>,
     /// Of a completed one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Secret<Value>>,
@@ -164,7 +171,7 @@ pub struct RunParent {
 pub struct NodeView {
     /// Its name, behind the times of the loops around it: `refine[2]/draft`.
     pub key: String,
-    /// `running`, `completed` or `failed`.
+    /// `running`, `suspended`, `completed` or `failed`.
     pub status: String,
     /// Since when it waits or runs.
     pub since: Timestamp,
@@ -183,6 +190,30 @@ pub struct NodeView {
     /// Of a failed one: why, as a stable code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_code: Option<String>,
+}
+
+/// A step that is a durable function.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FunctionView {
+    /// Its key.
+    pub key: String,
+    /// Whether it waits, on no worker.
+    pub suspended: bool,
+    /// What it has done and waits for, by position.
+    pub checkpoints: Vec<CheckpointView>,
+}
+
+/// One position of a durable function.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CheckpointView {
+    /// The position.
+    pub index: u32,
+    /// `step`, `sleep`, `signal` or `approval`.
+    pub what: String,
+    /// Its name.
+    pub name: String,
+    /// `done`, `failed` or `waiting`.
+    pub status: String,
 }
 
 /// Something that a run waits for besides tasks.
@@ -311,7 +342,7 @@ pub struct TimelineEvent {
 pub struct Span {
     /// The node.
     pub key: String,
-    /// `queued`, `running`, `back_off`, `approval`, `timer`, `signal` or `child`.
+    /// `queued`, `running`, `step` (of a durable function, within `running`), `back_off`, `approval`, `timer`, `signal` or `child`.
     pub what: String,
     /// When it began, in seconds since the run did.
     pub from: f64,

@@ -10,9 +10,10 @@ const LEFT: f64 = 220.0;
 const WIDTH: f64 = 900.0;
 const TOP: f64 = 64.0;
 /// Words, colours, and what they mean, in the order of the legend.
-const KINDS: [(&str, &str, &str); 7] = [
+const KINDS: [(&str, &str, &str); 8] = [
     ("queued", "#c9c9c9", "waits for a worker"),
     ("running", "#2b7bba", "runs"),
+    ("step", "#174a73", "does a step of a function"),
     ("back_off", "#e8a33d", "backs off"),
     ("approval", "#8e5fb0", "waits for people"),
     ("timer", "#9fc5a8", "sleeps"),

@@ -41,6 +41,7 @@ fn completed(outcome: Outcome) -> Value {
         Outcome::Completed(value) => value,
         Outcome::Failed(why) | Outcome::FailedForGood(why) => panic!("{why}"),
         Outcome::GiveBack(why) => panic!("given back: {why}"),
+        Outcome::Suspended(_) => panic!("suspended"),
     }
 }
 
@@ -156,7 +157,7 @@ async fn becomes(kind: &str, (what, replies, wanted): Case<'_>) {
         Outcome::Completed(answer) => Ok(answer["text"].as_str().unwrap()),
         Outcome::Failed(why) => Err((true, why.as_str())),
         Outcome::FailedForGood(why) => Err((false, why.as_str())),
-        Outcome::GiveBack(_) => panic!("{kind}, {what}: given back"),
+        Outcome::GiveBack(_) | Outcome::Suspended(_) => panic!("{kind}, {what}: given back"),
     };
     match (found, wanted) {
         (Ok(text), Ok(wanted)) => assert_eq!(text, wanted, "{kind}, {what}"),

@@ -335,6 +335,7 @@ fn reports<const N: usize>(run_ids: [&str; N]) -> ReportMany {
         attempt: Some(1),
         claim_token: Some("token".into()),
         model: None,
+        waits: Vec::new(),
     };
     ReportMany { reports: run_ids.map(report).into() }
 }

@@ -246,6 +246,7 @@ impl Transport for Plane {
 fn words(report: Report) -> String {
     let said = match report.status {
         ReportStatus::Completed => format!("completed {}", report.output.unwrap().expose()),
+        ReportStatus::Suspended => "suspended".to_owned(),
         ReportStatus::Failed => format!("failed {}", report.error.unwrap().expose()),
     };
     let (id, attempt) = (report.run_id, report.attempt.unwrap());
@@ -275,6 +276,7 @@ pub(crate) fn task(run_id: &str) -> Claimed {
         lease_seconds: LEASE.as_secs_f64(),
         handler: None,
         step: None,
+        checkpoints: 0,
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Granted {
     pub claimed_at: i64,
     /// The step of a run that it is.
     pub step: Option<StepRef>,
+    /// How much its durable function has done.
+    pub checkpoints: usize,
 }
 
 /// An attempt that the dispatcher says this worker holds.

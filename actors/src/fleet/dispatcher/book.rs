@@ -434,7 +434,8 @@ fn order(task: &Task, priority_step: i64) -> Order {
 
 /// Whether an event takes a waiting task out of its queue, if only to be queued anew.
 fn moves(event: &task::Event) -> bool {
-    !matches!(event, task::Event::ReportRefused { .. } | task::Event::Progressed { .. })
+    use task::Event::{Checkpointed, Progressed, ReportRefused};
+    !matches!(event, ReportRefused { .. } | Progressed { .. } | Checkpointed { .. })
 }
 
 /// Sizes for metrics.

@@ -12,6 +12,7 @@ use crate::effect::Effect;
 use crate::error::Error;
 use crate::fleet::connection::{self, Grant, Granted, Lease};
 use crate::fleet::registry::{Asked, Roster, Seat};
+use crate::fleet::task::history::History;
 use crate::fleet::task::{Attempt, Ending, Event, Failure, Task};
 use crate::id::{TaskId, WorkerId};
 use crate::journal::Draft;
@@ -133,6 +134,7 @@ impl State {
                 payload: None,
                 claimed_at: lease.claimed_at,
                 step: task.step.clone(),
+                checkpoints: task.history().map_or(0, History::len),
             })
         };
         let tasks: Vec<_> = self.book.leases(worker).filter_map(of_claim).collect();

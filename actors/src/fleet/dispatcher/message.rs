@@ -14,6 +14,7 @@ use crate::fleet::anomaly::Census;
 use crate::fleet::connection;
 use crate::fleet::policy::Policy;
 use crate::fleet::registry::{Asked, Roster, Seat};
+use crate::fleet::task::history::{Entry, Pending};
 use crate::fleet::task::{Ending, Handling, Requirement, StepRef, Task};
 use crate::id::{TaskId, WorkerId};
 use crate::seal::Sealed;
@@ -39,6 +40,8 @@ pub struct NewTask {
     pub absent_at: Position,
     /// The step of a run that it is.
     pub step: Option<StepRef>,
+    /// What its durable function has done.
+    pub history: Vec<Entry>,
 }
 
 /// What became of a submit.
@@ -71,6 +74,25 @@ pub struct Report {
     pub retryable: bool,
     /// Canonical name of the model that it says it used.
     pub model: Option<String>,
+    /// Of a suspension: what for.
+    pub waits: Vec<Pending>,
+}
+
+/// A step that a durable function has done.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// Its position.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub sealed: Sealed,
+    /// The value's keyed digest.
+    pub digest: String,
+    /// The value's size.
+    pub bytes: u64,
+    /// How long it took, in milliseconds, as the worker says.
+    pub took_ms: Option<u64>,
 }
 
 /// A task that something is to be done with.
@@ -146,6 +168,19 @@ pub enum Message {
         sealed: Sealed,
         /// Its keyed digest.
         digest: String,
+        /// By which request.
+        origin: Option<Arc<Origin>>,
+        /// Taken, or the record says more.
+        reply: Reply<Result<Asked<()>, Error>>,
+    },
+    /// From a worker whose durable function has done a step.
+    Checkpoint {
+        /// Of which task.
+        task: TaskId,
+        /// Who.
+        claimant: Claimant,
+        /// What.
+        checkpoint: Checkpoint,
         /// By which request.
         origin: Option<Arc<Origin>>,
         /// Taken, or the record says more.
@@ -272,6 +307,7 @@ impl Message {
             Self::Report { .. } => "Report",
             Self::HandBack { .. } => "HandBack",
             Self::Progress { .. } => "Progress",
+            Self::Checkpoint { .. } => "Checkpoint",
             Self::Amend { .. } => "Amend",
             Self::RefusedFromRecord { .. } => "RefusedFromRecord",
             Self::Explain { .. } => "Explain",

@@ -11,6 +11,8 @@ pub enum Status {
     Completed,
     /// It failed.
     Failed,
+    /// Its durable function waits.
+    Suspended,
 }
 
 /// Who reports what.
@@ -48,6 +50,7 @@ pub fn judge(task: &Task, claimant: Claimant, status: Status) -> Result<Judgemen
         Phase::Waiting if failed => Status::Failed,
         Phase::Waiting | Phase::Leased => return Ok(Judgement::Accept { attempt }),
         Phase::Completed { .. } => Status::Completed,
+        Phase::Suspended { .. } => Status::Suspended,
         Phase::Failed { why: Failure::Reported, .. } => Status::Failed,
         Phase::Failed { why: Failure::AttemptsExhausted, .. } => {
             return closed("task_closed", "the task failed: too many attempts were lost");

@@ -7,7 +7,7 @@ use fleetward_runtime::{Context, Reply};
 use fleetward_store::Origin;
 
 use super::report::{self, Claimant, Judgement, Status};
-use super::{Message, Report, State};
+use super::{Message, Report, State, functions};
 use crate::effect::Effect;
 use crate::error::{Error, Kind, Refusal};
 use crate::fleet::registry::Asked;
@@ -73,7 +73,13 @@ impl State {
         cx: &Context<Message>,
     ) -> Result<Said, Error> {
         let Some(task) = self.book.task(report.task) else { return Ok(Said::NotHere) };
-        let judge = || report::judge(task, report.claimant, report.status);
+        let judge = || {
+            let judgement = report::judge(task, report.claimant, report.status)?;
+            if report.status == Status::Suspended && judgement != Judgement::Repeat {
+                functions::may_suspend(task, &report.waits)?;
+            }
+            Ok::<_, Refusal>(judgement)
+        };
         match guarded(cx, "decide/report", judge) {
             Ok(Judgement::Accept { attempt }) => {
                 if let Some(model) = &report.model {
@@ -118,7 +124,7 @@ impl State {
         draft: &mut Draft<'_>,
         cx: &Context<Message>,
     ) {
-        let Report { task, claimant, status, sealed, digest, group, retryable, .. } = report;
+        let Report { task, claimant, status, sealed, digest, group, retryable, waits, .. } = report;
         let worker = claimant.worker;
         let now = cx.clock().wall_us();
         let known = self.book.task(task);
@@ -126,6 +132,9 @@ impl State {
         let event = match status {
             Status::Completed => {
                 Event::Completed { attempt, worker, digest: digest.unwrap_or_default() }
+            }
+            Status::Suspended => {
+                Event::Suspended { attempt, worker, waits, digest: digest.unwrap_or_default() }
             }
             Status::Failed => match again() {
                 Some(ready_at) => {

@@ -30,6 +30,10 @@ pub fn closed(task: &Task) -> Vec<String> {
         Phase::Waiting | Phase::Leased => Vec::new(),
         Phase::Completed { at } => vec![format!("it was completed at {}", time(*at))],
         Phase::Failed { at, why } => vec![failed(task, *at, *why)],
+        Phase::Suspended { at } => {
+            let why = "what it waits for is with its run";
+            vec![format!("its function was suspended at {}: {why}", time(*at))]
+        }
         Phase::Cancelled { at } => vec![format!("it was cancelled at {}", time(*at))],
         Phase::Discarded { at } => {
             vec![format!("it had failed and was discarded at {}", time(*at))]

@@ -51,6 +51,11 @@ pub enum Phase {
         /// Why.
         why: Failure,
     },
+    /// Its durable function waits since this time: another task goes on.
+    Suspended {
+        /// Microseconds UTC.
+        at: i64,
+    },
     /// Somebody took it back, at this time.
     Cancelled {
         /// Microseconds UTC.
@@ -81,7 +86,7 @@ impl Phase {
     /// Why there is no result, as a word, of one that is closed without.
     pub fn failure(&self) -> Option<&'static str> {
         match self {
-            Self::Waiting | Self::Leased | Self::Completed { .. } => None,
+            Self::Waiting | Self::Leased | Self::Completed { .. } | Self::Suspended { .. } => None,
             Self::Failed { why, .. } => Some(why.as_str()),
             Self::Cancelled { .. } => Some("cancelled"),
             Self::Discarded { .. } => Some("discarded"),

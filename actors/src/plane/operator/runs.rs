@@ -1,5 +1,6 @@
 //! Runs of workflows: started, looked at, decided about, signalled, ended, tried again.
 
+mod functions;
 mod list;
 mod timeline;
 
@@ -27,6 +28,7 @@ use crate::workflows::definition::Definition;
 use crate::workflows::gate::{Gate, Voter};
 use crate::workflows::run::{Inherited, Key, Place, Run, Wait, What};
 use crate::workflows::{plan, why};
+pub use functions::FunctionState;
 pub use list::{RunFilter, RunPage};
 pub use timeline::TimelineEntry;
 

@@ -190,6 +190,7 @@ impl Operator {
             request: task.request.clone(),
             absent_at,
             step: None,
+            history: Vec::new(),
         };
         let tasks = open.iter().map(new_task).collect();
         let (by, within) = (self.by.clone(), self.plane.shared.config.answer_within);

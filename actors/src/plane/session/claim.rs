@@ -53,6 +53,8 @@ pub struct Offer {
     pub claimed_at: i64,
     /// The step of a run that it is.
     pub step: Option<StepRef>,
+    /// How much its durable function has done.
+    pub checkpoints: usize,
 }
 
 /// Tasks for the worker: at least one.
@@ -123,12 +125,12 @@ impl Session {
     }
 
     fn offer(&self, granted: Granted) -> Result<Offer, Error> {
-        let Granted { task, attempt, wants, payload, claimed_at, step, .. } = granted;
+        let Granted { task, attempt, wants, payload, claimed_at, step, checkpoints, .. } = granted;
         let sealed = payload.ok_or_else(|| internal(&"a task has no payload"))?;
         let opened = self.known.ring.open(Purpose::Payload, task.0.as_bytes(), &sealed);
         let payload = opened.map_err(|error| unreadable(task, error))?;
         let claim_token = self.claim_token(task, attempt);
-        Ok(Offer { task, attempt, claim_token, wants, payload, claimed_at, step })
+        Ok(Offer { task, attempt, claim_token, wants, payload, claimed_at, step, checkpoints })
     }
 
     /// Reads the payloads that were not in memory, all at once. One that has been in memory for so long that its key

@@ -35,20 +35,21 @@ impl Session {
         })
     }
 
-    /// Seals a payload for one attempt, with a key that the worker holds.
+    /// Seals a value for one attempt, with a key that the worker holds.
     ///
     /// # Errors
     /// As [`usable`](Self::usable).
     pub fn seal_for_worker(
         &self,
+        part: Part,
         held: &[u32],
         (task, attempt): (TaskId, u32),
-        payload: &[u8],
+        value: &[u8],
     ) -> Result<Handed, Refusal> {
         let number = self.usable(held)?;
         let key = self.known.ring.key(number).ok_or_else(unreadable)?;
-        let bound = self.bound(Part::Payload, task, attempt);
-        Ok(Handed { key: number, token: Key::seal(&key, bound, payload) })
+        let bound = self.bound(part, task, attempt);
+        Ok(Handed { key: number, token: Key::seal(&key, bound, value) })
     }
 
     /// Opens what the worker sealed for its attempt.

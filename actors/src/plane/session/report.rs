@@ -1,8 +1,9 @@
 //! Reporting: what a worker says of the tasks that it holds, and giving them back.
 
 use bytes::Bytes;
+use serde_json::Value;
 
-use super::Session;
+use super::{Session, functions};
 use crate::error::{Error, Kind, Refusal};
 use crate::fact::Fold;
 use crate::fleet::cell::OrgCell;
@@ -14,7 +15,7 @@ use crate::fleet::fingerprint::fingerprint;
 use crate::fleet::input;
 use crate::fleet::models::ModelNames;
 use crate::fleet::registry::Asked;
-use crate::fleet::task::Task;
+use crate::fleet::task::{Task, history::Pending};
 use crate::id::TaskId;
 use crate::plane::reading::state;
 use crate::seal::{Purpose, Sealed};
@@ -39,6 +40,8 @@ pub enum Outcome {
         /// Whether another attempt may do better; if not, the task fails for good.
         retryable: bool,
     },
+    /// Its durable function waits: each for something, and what people are asked, as JSON, where it is people.
+    Suspended(Vec<(Pending, Option<Value>)>),
 }
 
 /// The end of one attempt.
@@ -148,7 +151,12 @@ impl Session {
         });
         let model = model.transpose()?;
         let claimant = self.claimant(task, attempt, claim_token.as_deref())?;
+        let mut waits = Vec::new();
         let (status, bytes, field, group, retryable) = match outcome {
+            Outcome::Suspended(asked) => {
+                let bytes = functions::suspension(asked, &mut waits)?;
+                (Status::Suspended, bytes, "what is asked", None, false)
+            }
             Outcome::Completed(output) => (Status::Completed, output, "output", None, false),
             Outcome::Failed { error, retryable } => {
                 let group = Some(self.error_group(&error));
@@ -159,10 +167,21 @@ impl Session {
         let purpose = match status {
             Status::Completed => Purpose::Result,
             Status::Failed => Purpose::Error,
+            Status::Suspended => Purpose::Asked,
         };
         let sealed = Some(self.known.ring.seal(purpose, task.0.as_bytes(), &bytes));
         let digest = Some(self.known.key.digest(&bytes));
-        Ok(dispatcher::Report { task, claimant, status, sealed, digest, group, retryable, model })
+        Ok(dispatcher::Report {
+            task,
+            claimant,
+            status,
+            sealed,
+            digest,
+            group,
+            retryable,
+            model,
+            waits,
+        })
     }
 
     /// Names what the error text has in common with others, without saying it.
@@ -226,7 +245,7 @@ impl Session {
         Ok(cell.dispatcher.call_with_permit(permit, within, say).await?)
     }
 
-    fn claimant(
+    pub(super) fn claimant(
         &self,
         task: TaskId,
         attempt: Option<u32>,
@@ -274,7 +293,7 @@ impl Session {
         }
     }
 
-    async fn closed(&self, cell: &OrgCell, task: TaskId) -> Result<Task, Error> {
+    pub(super) async fn closed(&self, cell: &OrgCell, task: TaskId) -> Result<Task, Error> {
         self.plane.caught_up(cell.cell, &cell.positions).await?;
         let row = self.plane.row(cell.cell, Task::KIND, task.to_string()).await?;
         state(&row.ok_or_else(|| Refusal::not_found("task"))?)

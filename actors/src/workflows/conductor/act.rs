@@ -151,7 +151,8 @@ impl State {
             let text = format!("its input has {} bytes; at most {most} are sent", payload.len());
             return fail(Some(key), "input_too_large", text);
         }
-        let id = self.task_of(&key, run.round);
+        let leg = run.functions.get(&key).map_or(0, |function| function.leg);
+        let id = self.task_of(&key, run.round, leg);
         let mut wants = definition.requirement(step, &self.args.models.now());
         wants.handler = step.handler.clone();
         let sealed = self.known.ring.seal(Purpose::Payload, id.0.as_bytes(), &payload);
@@ -165,14 +166,15 @@ impl State {
             request: Some(STEP_REQUEST.to_owned()),
             absent_at: run.updated,
             step: Some(StepRef { run: run.id.clone(), key: key.clone() }),
+            history: run.history_of(&key),
         });
         Act::Schedule { key, task }
     }
 
-    /// The task of a step, in this round of the run: always the same.
-    pub(super) fn task_of(&self, key: &Key, round: u32) -> TaskId {
+    /// The task of a step, in this round of the run and after so many suspensions: always the same.
+    pub(super) fn task_of(&self, key: &Key, round: u32, leg: u32) -> TaskId {
         let run = self.args.run.as_str().as_bytes();
-        let parts = [run, key.as_str().as_bytes(), &round.to_be_bytes()];
+        let parts = [run, key.as_str().as_bytes(), &round.to_be_bytes(), &leg.to_be_bytes()];
         TaskId::from_digest(&self.known.key.mac("run step", &parts))
     }
 
@@ -185,7 +187,7 @@ impl State {
             Waits::Signal { name, timeout_ms } => {
                 Wait::Signal { name: name.to_owned(), until: timeout_ms.map(after), since: now }
             }
-            Waits::Gate { approval, prompt, context, input } => {
+            Waits::Gate { rules, prompt, context, input } => {
                 let asked = json!({ "prompt": prompt, "context": *context });
                 let bytes = serde_json::to_vec(&asked).expect("JSON is written as JSON");
                 let most = self.args.config.payload_max;
@@ -195,11 +197,11 @@ impl State {
                 }
                 let seen = [&bytes[..], input.to_string().as_bytes()].concat();
                 let gate = Box::new(Gate {
-                    approvers: approval.approvers.clone(),
+                    approvers: rules.approvers.clone(),
                     digest: self.known.key.digest(&seen),
-                    expires_at: approval.expires_ms.map(after),
-                    on_expiry: approval.on_expiry,
-                    remind_ms: approval.remind_ms,
+                    expires_at: rules.expires_ms.map(after),
+                    on_expiry: rules.on_expiry,
+                    remind_ms: rules.remind_ms,
                     reminded_at: None,
                     votes: Vec::new(),
                     opened: 0,

@@ -49,25 +49,29 @@ impl State {
 
     /// The end of a task, if that is the one that the run waits for.
     fn of_step(&mut self, ended: StepEnded) -> Option<Event> {
-        let StepEnded { key, task, failed, at, sealed, seen } = ended;
-        let waits = self.run.as_ref()?.scheduled.get(&key)?.task == task;
-        if !waits {
+        let StepEnded { key, task, failed, at, sealed, seen, steps, waits } = ended;
+        let wanted = self.run.as_ref()?.scheduled.get(&key)?.task == task;
+        if !wanted {
             return None;
         }
         let what = match &failed {
+            None if waits.is_some() => What::Asked { task },
             None => What::Result { task },
             Some(_) => What::Error { task },
         };
         if let (Some(at), Some(sealed)) = (at, sealed) {
             self.keep(Place { at, what }, &sealed);
         }
+        if let (Some(waits), Some(at)) = (waits, at) {
+            return Some(Event::StepSuspended { key, task, at, seen, steps, waits });
+        }
         Some(match (failed, at) {
             (None, Some(at)) => Event::StepCompleted { key, task, at, seen },
             (None, None) => {
                 let code = "result_lost".to_owned();
-                Event::StepFailed { key, task, at: None, code, seen }
+                Event::StepFailed { key, task, at: None, code, seen, steps }
             }
-            (Some(code), at) => Event::StepFailed { key, task, at, code, seen },
+            (Some(code), at) => Event::StepFailed { key, task, at, code, seen, steps },
         })
     }
 

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::cause::Cause;
 use crate::error::Error;
 use crate::fleet::dispatcher::Submitted;
+use crate::fleet::task::history::{Entry, Pending};
 use crate::id::{RunId, TaskId};
 use crate::seal::Sealed;
 use crate::workflows::definition::Definition;
@@ -75,6 +76,10 @@ pub struct StepEnded {
     pub sealed: Option<Sealed>,
     /// What it went through.
     pub seen: Seen,
+    /// What its durable function has done in it.
+    pub steps: Vec<Entry>,
+    /// That function waits for these, and has not ended.
+    pub waits: Option<Vec<Pending>>,
 }
 
 /// A child run is closed, says its conductor.

@@ -37,6 +37,8 @@ impl What {
             Self::Failure { run } => (Purpose::RunError, run.as_str().as_bytes()),
             Self::Signal { run } => (Purpose::Signal, run.as_str().as_bytes()),
             Self::Gate { run } => (Purpose::Gate, run.as_str().as_bytes()),
+            Self::Checkpoint { task } => (Purpose::Checkpoint, task.0.as_bytes()),
+            Self::Asked { task } => (Purpose::Asked, task.0.as_bytes()),
         }
     }
 }
@@ -274,7 +276,7 @@ impl Look {
 fn stands(key: Key, task: &Task) -> Stands {
     let failed = match &task.phase {
         TaskPhase::Waiting | TaskPhase::Leased => return Stands::Open,
-        TaskPhase::Completed { .. } => None,
+        TaskPhase::Completed { .. } | TaskPhase::Suspended { .. } => None,
         TaskPhase::Failed { why, .. } => Some(why.as_str().to_owned()),
         TaskPhase::Cancelled { .. } => Some("cancelled".to_owned()),
         TaskPhase::Discarded { .. } => Some("discarded".to_owned()),
@@ -282,7 +284,8 @@ fn stands(key: Key, task: &Task) -> Stands {
     let claimed_at = task.attempt.as_ref().map(|attempt| attempt.claimed_at);
     let seen = Seen { attempts: task.attempts(), claimed_at };
     let at = task.ended;
-    let ended = StepEnded { key, task: task.id, failed, at, sealed: None, seen };
+    let (steps, waits) = (task.own_steps(), task.suspension());
+    let ended = StepEnded { key, task: task.id, failed, at, sealed: None, seen, steps, waits };
     Stands::Ended(Box::new(ended))
 }
 

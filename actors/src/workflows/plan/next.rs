@@ -6,7 +6,7 @@ use std::sync::Arc;
 use fleetward_store::Position;
 use serde_json::Value;
 
-use crate::workflows::definition::{Approval, Node};
+use crate::workflows::definition::{Approvers, Node, OnExpiry};
 use crate::workflows::run::{Key, Place};
 
 /// What comes next.
@@ -62,8 +62,8 @@ pub enum Waits<'a> {
     },
     /// People.
     Gate {
-        /// The rules.
-        approval: &'a Approval,
+        /// Who may decide, by when.
+        rules: Rules<'a>,
         /// What they are asked.
         prompt: String,
         /// What they are shown besides.
@@ -80,6 +80,19 @@ pub enum Waits<'a> {
         /// What it is given.
         input: Arc<Value>,
     },
+}
+
+/// The rules of a gate.
+#[derive(Debug)]
+pub struct Rules<'a> {
+    /// Who may decide.
+    pub approvers: &'a Approvers,
+    /// How long it waits, in milliseconds; none: as long as it takes.
+    pub expires_ms: Option<u64>,
+    /// What its expiry means.
+    pub on_expiry: OnExpiry,
+    /// How often it is said again, in milliseconds; none: never.
+    pub remind_ms: Option<u64>,
 }
 
 /// Why a node, and so perhaps the run, failed.

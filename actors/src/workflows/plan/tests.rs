@@ -193,7 +193,14 @@ impl Play {
             }
             Err(code) => {
                 let code = code.to_owned();
-                self.apply(&Event::StepFailed { key, task, at: None, code, seen });
+                self.apply(&Event::StepFailed {
+                    key,
+                    task,
+                    at: None,
+                    code,
+                    seen,
+                    steps: Vec::new(),
+                });
             }
         }
     }

@@ -6,6 +6,7 @@ use fleetward_store::Position;
 use serde::{Deserialize, Serialize};
 
 use super::{Done, Key, Parent, Place, Seen, Wait};
+use crate::fleet::task::history::{Entry, Pending};
 use crate::id::{RunId, TaskId};
 use crate::workflows::gate::{Gate, Vote};
 
@@ -56,6 +57,24 @@ pub enum Event {
         #[serde(flatten)]
         seen: Seen,
     },
+    /// A step is a durable function that waits: another task goes on with it when there is a reason to.
+    #[serde(rename = "run.step_suspended")]
+    StepSuspended {
+        /// Which step.
+        key: Key,
+        /// Its task.
+        task: TaskId,
+        /// Position of the event that what it asks people is sealed beside.
+        at: Position,
+        /// What its task went through.
+        #[serde(flatten)]
+        seen: Seen,
+        /// What it has done in that task.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        steps: Vec<Entry>,
+        /// What it waits for: one of these is reason enough to go on.
+        waits: Vec<Pending>,
+    },
     /// A step's task failed for good.
     #[serde(rename = "run.step_failed")]
     StepFailed {
@@ -71,6 +90,9 @@ pub enum Event {
         /// What its task went through.
         #[serde(flatten)]
         seen: Seen,
+        /// What its durable function had done in that task.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        steps: Vec<Entry>,
     },
     /// What a node waited for is not wanted any more: another branch failed.
     #[serde(rename = "run.step_dropped")]
@@ -265,6 +287,7 @@ impl Event {
             Self::Started { .. } => "run.started",
             Self::Scheduled { .. } => "run.scheduled",
             Self::StepCompleted { .. } => "run.step_completed",
+            Self::StepSuspended { .. } => "run.step_suspended",
             Self::StepFailed { .. } => "run.step_failed",
             Self::StepDropped { .. } => "run.step_dropped",
             Self::Waiting { .. } => "run.waiting",

@@ -44,6 +44,17 @@ impl Key {
         self.0.rsplit('/').next().unwrap_or(&self.0)
     }
 
+    /// What a durable function that is this node asks for at a position: `publish[3]/review`.
+    #[must_use]
+    pub fn within(&self, index: u32, name: &str) -> Self {
+        Self(format!("{}[{index}]/{name}", self.0).into())
+    }
+
+    /// Whether a durable function that is this node asks for it.
+    pub fn is_within(&self, step: &Self) -> bool {
+        self.0.strip_prefix(&*step.0).is_some_and(|rest| rest.starts_with('['))
+    }
+
     /// As text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -85,6 +96,8 @@ mod tests {
         assert!(!top.holds(&inner.key("draft"), "ref"));
         assert!(second.holds(&inner.key("draft"), "again"));
         assert!(second.begins(&second.key("x")) && !second.begins(&top.key("x")));
+        assert_eq!(inner.key("draft").within(3, "ask").as_str(), "refine[2]/again[1]/draft[3]/ask");
+        assert!(top.holds(&top.key("draft").within(3, "ask"), "draft"), "it ends with its node");
         assert!(top.holds(&top.key("draft"), "draft") && !top.holds(&top.key("drafts"), "draft"));
     }
 }

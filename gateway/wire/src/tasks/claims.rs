@@ -63,6 +63,14 @@ pub struct Claimed<V = Value> {
     /// The step of a workflow's run that it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<ClaimedStep>,
+    /// At how many positions its durable function has something to read: see
+    /// [`ReadCheckpoints`](super::ReadCheckpoints).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub checkpoints: u32,
+}
+
+fn is_zero(value: &u32) -> bool {
+    *value == 0
 }
 
 /// The step of a workflow's run that a task is.

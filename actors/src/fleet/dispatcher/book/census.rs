@@ -14,7 +14,7 @@ const LACKING_US: i64 = 120_000_000;
 /// Counts the end of an attempt; answers whether it is one to look at soon.
 pub(super) fn count(tally: &mut Tally, event: &Event) -> bool {
     match event {
-        Event::Completed { .. } => {
+        Event::Completed { .. } | Event::Suspended { .. } => {
             tally.completed += 1;
             false
         }
