@@ -63,6 +63,9 @@ pub struct Config {
     pub projector_pause: Duration,
     /// Records that the projector keeps in memory between batches.
     pub projector_cache: usize,
+    /// How long a step may wait for its first worker, or a run that waits for nothing may do nothing, until the run counts
+    /// as stuck.
+    pub stuck_after: Duration,
     /// How often the anomaly detector looks at every worker. Its windows span ten looks.
     pub sweep: Duration,
     /// How long it is tried to deliver an alert to a sink, counted from when it was raised.
@@ -100,6 +103,7 @@ impl Default for Config {
             projector_queue: 131_072,
             projector_queue_bytes: 128 << 20,
             projector_lag: 65_536,
+            stuck_after: Duration::from_secs(15 * 60),
             projector_pause: Duration::from_millis(250),
             projector_cache: 65_536,
             sweep: Duration::from_secs(60),

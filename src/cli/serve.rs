@@ -117,6 +117,9 @@ struct Terms {
     /// How often every worker is looked at for what is suspicious; windows span ten looks.
     #[arg(long, value_name = "N", env = "FLEETWARD_ANOMALY_SECONDS", default_value = "60", value_parser = seconds)]
     anomaly_seconds: Duration,
+    /// How long a step of a run may wait for its first worker until the run counts as stuck, which is an alert.
+    #[arg(long, value_name = "N", env = "FLEETWARD_STUCK_SECONDS", default_value = "900", value_parser = seconds)]
+    stuck_seconds: Duration,
     /// How long a worker's task token is good, at most 900.
     #[arg(long, value_name = "N", env = "FLEETWARD_TASK_TOKEN_SECONDS", default_value = "900", value_parser = seconds)]
     task_token_seconds: Duration,
@@ -131,6 +134,7 @@ impl Terms {
             attempt_cap: self.attempt_cap,
             sweep: self.anomaly_seconds,
             admit_per_second: self.admit_per_second,
+            stuck_after: self.stuck_seconds,
             task_token_for: self.task_token_seconds,
             ..Config::default()
         };

@@ -132,6 +132,7 @@ fn meaning(kind: &str, by: &str) -> Option<(Severity, &'static str)> {
         "key.overused" => {
             Some((Critical, "somebody tried to register with an enrollment key that is used up"))
         }
+        "run.stuck" => Some((Warning, "the run does not go on")),
         "watch.dead_letters" => Some((Warning, "many tasks fail for good")),
         _ => None,
     }

@@ -12,6 +12,7 @@ mod leaving;
 mod message;
 mod outbox;
 mod reading;
+mod watchdog;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -120,6 +121,8 @@ pub struct State {
     parked: Vec<Message>,
     /// Why it cannot go on, where its definition is not to be had.
     stuck: Option<String>,
+    /// Shows in the metrics that it is stuck.
+    counted: Option<watchdog::Counted>,
     /// Who waits for something to happen, and past which event.
     watchers: Vec<(Position, Reply<Option<Ended>>)>,
     /// The output or the error text of a run that has just ended, for them.
@@ -174,6 +177,7 @@ impl Actor for State {
             leaving: false,
             parked: Vec::new(),
             stuck: None,
+            counted: None,
             watchers: Vec::new(),
             last_words: None,
             pending: Outbox::default(),
@@ -270,6 +274,7 @@ impl State {
             self.tell_watchers();
         }
         self.last_words = None;
+        self.count_stuck();
         if self.leaving {
             return;
         }

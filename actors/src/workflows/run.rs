@@ -6,8 +6,10 @@
 mod event;
 mod function;
 mod key;
+mod parts;
 mod phase;
 mod place;
+mod stuck;
 
 use std::collections::BTreeMap;
 
@@ -21,8 +23,10 @@ use crate::id::{RunId, TaskId};
 pub use event::{Event, Inherited, Scheduled};
 pub use function::Function;
 pub use key::{Key, Path};
+pub use parts::{Arrived, Outstanding, Parent};
 pub use phase::{Command, Phase, TRANSITIONS, Verdict, allowed};
 pub use place::{Place, What};
+pub use stuck::{Stuck, StuckSince};
 
 /// Most events of one run.
 pub const EVENTS_MAX: u32 = 10_000;
@@ -77,6 +81,9 @@ pub struct Run {
     /// Of a closed child: whether the run above it has noted that.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub parent_told: bool,
+    /// Why it does not go on by itself, and since when that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stuck: Option<StuckSince>,
     /// How often it was tried again from its failure.
     #[serde(default)]
     pub round: u32,
@@ -86,35 +93,6 @@ pub struct Run {
     pub updated: Position,
     /// When that was, in microseconds UTC.
     pub updated_at: i64,
-}
-
-/// What a child run belongs to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Parent {
-    /// The run.
-    pub run: RunId,
-    /// Its node.
-    pub key: Key,
-    /// How many runs are above the child.
-    pub depth: u32,
-}
-
-/// A step that is a task now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Outstanding {
-    /// The task.
-    pub task: TaskId,
-    /// Since when, in microseconds UTC.
-    pub since: i64,
-}
-
-/// A signal that nobody has taken.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Arrived {
-    /// Its name.
-    pub name: String,
-    /// Position of the event that its payload is sealed beside.
-    pub at: Position,
 }
 
 /// What a run waits for, besides tasks.
@@ -258,6 +236,8 @@ impl Run {
     }
 
     fn end(&mut self, key: &Key, outcome: Outcome, stamp: Stamp<'_>, seen: Option<Seen>) {
+        // What is still stuck is found to be so again.
+        self.stuck = None;
         let scheduled = self.scheduled.remove(key);
         let wait = self.waits.remove(key);
         let before = self.functions.get(key).filter(|function| function.leg > 0);
@@ -321,6 +301,7 @@ impl Fold for Run {
             signals: Vec::new(),
             rests: false,
             parent_told: false,
+            stuck: None,
             round: 0,
             events: 1,
             updated: stamp.seq,
@@ -344,6 +325,9 @@ impl Fold for Run {
             Event::GateReminded { .. } => self.rests,
             _ => false,
         };
+        if matches!(event, Event::Scheduled { .. } | Event::StepSuspended { .. }) {
+            self.stuck = None;
+        }
         let place = |at, what| Some(Place { at, what });
         match event {
             Event::Started { .. } | Event::Rested {} => {}
@@ -422,6 +406,11 @@ impl Fold for Run {
                 self.end(key, Outcome::Failed { code: code.clone(), error }, stamp, None);
             }
             Event::ParentTold {} => self.parent_told = true,
+            Event::Stuck { reason, why } => {
+                let (reason, why) = (*reason, why.clone());
+                self.stuck = Some(StuckSince { reason, why, since: stamp.at });
+            }
+            Event::Unstuck {} => self.stuck = None,
             Event::Revived {} => self.start_over(),
             Event::Paused { .. }
             | Event::Resumed {}
@@ -431,6 +420,7 @@ impl Fold for Run {
             | Event::Discarded { .. } => self.phase = self.phase.after(event, stamp, &self.id),
         }
         if self.is_closed() {
+            self.stuck = None;
             self.scheduled.clear();
             self.waits.clear();
             // A failed one may go on: what its functions have done stays done.

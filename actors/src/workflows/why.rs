@@ -25,6 +25,9 @@ pub fn explain(run: &Run) -> Vec<String> {
             )];
         }
     }
+    if let Some(stuck) = &run.stuck {
+        reasons.push(format!("it is stuck: {}", stuck.why));
+    }
     for (key, function) in run.functions.iter().filter(|(_, known)| !known.waits.is_empty()) {
         let done = function.history.len() - function.waits.len().min(function.history.len());
         let waits = function.waits.iter();

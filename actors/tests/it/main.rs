@@ -17,3 +17,4 @@ mod outage;
 mod rotation;
 mod runs;
 mod sleepers;
+mod watchdog;

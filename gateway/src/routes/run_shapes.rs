@@ -86,6 +86,7 @@ fn open(run: &Run) -> Wire {
         started_by: run.by.clone(),
         updated_at: rfc3339(run.updated_at),
         updated_seq: run.updated,
+        stuck: run.stuck.as_ref().map(|stuck| stuck.why.clone()),
         parent: run.parent.as_ref().map(|parent| RunParent {
             run_id: parent.run.to_string(),
             key: parent.key.to_string(),

@@ -125,6 +125,9 @@ pub struct RunView {
     pub updated_at: Timestamp,
     /// The position of that event: `?wait=20&after=` this waits for the next one.
     pub updated_seq: u64,
+    /// Why it does not go on by itself, if somebody should look at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stuck: Option<String>,
     /// The run and the node that it is a child of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<RunParent>,

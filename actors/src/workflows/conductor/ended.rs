@@ -35,7 +35,7 @@ impl State {
             let event = match stands {
                 Stands::Ended(ended) => self.of_step(*ended),
                 Stands::ChildEnded(ended) => self.of_child(*ended),
-                Stands::Open | Stands::Absent(_) | Stands::NoChild => None,
+                Stands::Open | Stands::Unclaimed | Stands::Absent(_) | Stands::NoChild => None,
             };
             if let Some(event) = event {
                 self.note(&event, &by, None, &mut draft);
@@ -120,6 +120,7 @@ impl State {
             }
         };
         self.know_children(&found);
+        self.watch_over(&found, cx);
         let absent: Vec<_> = found
             .iter()
             .filter_map(|(key, stands)| match stands {
@@ -172,6 +173,9 @@ impl State {
         self.tend = None;
         self.tell_parent(cx);
         self.ask(cx);
+        if !self.asking {
+            self.watch_over(&[], cx);
+        }
         if self.is_paused() {
             return;
         }

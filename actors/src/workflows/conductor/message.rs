@@ -147,6 +147,8 @@ pub(crate) type ReadValues = Result<Vec<(Place, Result<Bytes, String>)>, String>
 pub enum Stands {
     /// It is open.
     Open,
+    /// It is a task that no worker has taken yet.
+    Unclaimed,
     /// It is closed.
     Ended(Box<StepEnded>),
     /// There was none when the rows stood here.

@@ -275,6 +275,7 @@ impl Look {
 /// What a task says of the step that it is.
 fn stands(key: Key, task: &Task) -> Stands {
     let failed = match &task.phase {
+        TaskPhase::Waiting if task.attempts() == 0 => return Stands::Unclaimed,
         TaskPhase::Waiting | TaskPhase::Leased => return Stands::Open,
         TaskPhase::Completed { .. } | TaskPhase::Suspended { .. } => None,
         TaskPhase::Failed { why, .. } => Some(why.as_str().to_owned()),

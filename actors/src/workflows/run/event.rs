@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fleetward_store::Position;
 use serde::{Deserialize, Serialize};
 
-use super::{Done, Key, Parent, Place, Seen, Wait};
+use super::{Done, Key, Parent, Place, Seen, Stuck, Wait};
 use crate::fleet::task::history::{Entry, Pending};
 use crate::id::{RunId, TaskId};
 use crate::workflows::gate::{Gate, Vote};
@@ -244,6 +244,17 @@ pub enum Event {
         #[serde(default)]
         told: bool,
     },
+    /// It does not go on by itself: somebody should look at it.
+    #[serde(rename = "run.stuck")]
+    Stuck {
+        /// Why, as a stable code.
+        reason: Stuck,
+        /// Why, in words.
+        why: String,
+    },
+    /// It was stuck, and is not any more.
+    #[serde(rename = "run.unstuck")]
+    Unstuck {},
     /// The run above it has noted its end.
     #[serde(rename = "run.parent_told")]
     ParentTold {},
@@ -308,6 +319,8 @@ impl Event {
             Self::Cancelled { .. } => "run.cancelled",
             Self::Completed { .. } => "run.completed",
             Self::Failed { .. } => "run.failed",
+            Self::Stuck { .. } => "run.stuck",
+            Self::Unstuck {} => "run.unstuck",
             Self::ParentTold {} => "run.parent_told",
             Self::Revived {} => "run.revived",
             Self::Discarded { .. } => "run.discarded",
