@@ -56,8 +56,8 @@ pub use envelope::Envelope;
 pub use joining::{Enrollment, KeyProof, Registered};
 pub use operator::{
     AMEND_MAX, DEAD_SCAN, DeadGroup, DeadGroups, DeadLetters, Explanation, FunctionState,
-    ModelsSeen, NewRunStart, NewSubmit, Operator, Receipt, RunFilter, RunPage, RunStarted, RunView,
-    SUBMIT_MAX, SUSPECTS_MAX, SinkSecret, TaskView, TimelineEntry,
+    ModelsSeen, NewRunStart, NewSubmit, Operator, Purge, Purged, Receipt, RunFilter, RunPage,
+    RunStarted, RunView, SUBMIT_MAX, SUSPECTS_MAX, SinkSecret, TaskView, TimelineEntry,
 };
 pub use orgs::NewOperatorToken;
 pub use session::{

@@ -100,6 +100,7 @@ pub(crate) fn router(edge: Edge) -> Router {
         .route("/api/v1/workflows/{id}", get(workflows::get))
         .route("/api/v1/workflows/{id}/retire", post(workflows::retire))
         .route("/api/v1/runs", get(runs::list).post(runs::start))
+        .route("/api/v1/runs/purge", post(runs::purge))
         .route("/api/v1/runs/{id}", get(runs::get))
         .route("/api/v1/runs/{id}/input", get(runs::input))
         .route("/api/v1/runs/{id}/why", get(runs::why))

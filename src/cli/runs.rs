@@ -5,6 +5,7 @@ mod watch;
 
 use std::io::Read;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use fleetward_wire::workflows::RunTimeline;
@@ -84,6 +85,21 @@ pub(crate) enum RunVerb {
     },
     /// Let a failed run leave the dead letters.
     Discard(ReasonArgs),
+    /// Let all failed runs leave the dead letters that failed long ago.
+    Purge {
+        /// How long ago: `12h`, `30d`.
+        #[arg(long, value_parser = age)]
+        older_than: Duration,
+        /// Of this workflow only.
+        #[arg(long)]
+        workflow: Option<String>,
+        /// With this error group only.
+        #[arg(long)]
+        group: Option<String>,
+        /// Why, for the record.
+        #[arg(long)]
+        reason: Option<String>,
+    },
     /// Start a run with what another one had done before a node.
     Fork {
         /// The run to take from.
@@ -206,6 +222,27 @@ pub(crate) async fn run(verb: RunVerb, args: &ClientArgs) -> Result<(), Failed> 
         RunVerb::Cancel(why) => post(&why.id, "cancel", json!({ "reason": why.reason })).await,
         RunVerb::Retry { id } => post(&id, "retry", json!({})).await,
         RunVerb::Discard(why) => post(&why.id, "discard", json!({ "reason": why.reason })).await,
+        RunVerb::Purge { older_than, workflow, group, reason } => {
+            let mut body = json!({
+                "older_than_seconds": older_than.as_secs(), "workflow": workflow, "group": group,
+                "reason": reason,
+            });
+            let mut discarded = 0;
+            loop {
+                let purged = client.post(&format!("{RUNS}/purge"), &body).await?;
+                discarded += purged["discarded"].as_u64().unwrap_or_default();
+                match purged["next"].as_u64() {
+                    Some(next) => body["before"] = next.into(),
+                    None => {
+                        return print::one(
+                            output,
+                            &json!({"discarded": discarded}),
+                            &["discarded"],
+                        );
+                    }
+                }
+            }
+        }
         RunVerb::Fork { id, from, run_id, input } => {
             let mut body = json!({ "from": from, "run_id": run_id });
             if let Some(input) = input {
@@ -216,6 +253,11 @@ pub(crate) async fn run(verb: RunVerb, args: &ClientArgs) -> Result<(), Failed> 
             print::one(output, &started, &["run_id", "version"])
         }
     }
+}
+
+/// A duration as workflows have them.
+fn age(text: &str) -> Result<Duration, String> {
+    fleetward_actors::workflows::definition::document::duration_ms(text).map(Duration::from_millis)
 }
 
 impl DecideArgs {

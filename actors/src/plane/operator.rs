@@ -41,7 +41,8 @@ use crate::system::principals::KnownOrg;
 pub use alerts::SinkSecret;
 pub use remedies::{AMEND_MAX, DEAD_SCAN, DeadGroup, DeadGroups, DeadLetters, Explanation};
 pub use runs::{
-    FunctionState, NewRunStart, RunFilter, RunPage, RunStarted, RunView, TimelineEntry,
+    FunctionState, NewRunStart, Purge, Purged, RunFilter, RunPage, RunStarted, RunView,
+    TimelineEntry,
 };
 pub use submit::{NewSubmit, Receipt, SUBMIT_MAX};
 pub use suspicions::SUSPECTS_MAX;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use fleetward_actors::Session;
 use fleetward_actors::fact::Fold;
 use fleetward_actors::id::RunId;
-use fleetward_actors::plane::{Enrollment, NewRunStart, Outcome, RunView};
+use fleetward_actors::plane::{Enrollment, NewRunStart, Outcome, Purge, Purged, RunView};
 use fleetward_actors::workflows::conductor::Remedy;
 use fleetward_actors::workflows::definition::document;
 use fleetward_actors::workflows::run::{Phase, Run};
@@ -185,6 +185,32 @@ fn failed_run_goes_on_from_its_failure_and_repeats_nothing_that_completed() {
         assert_eq!(plane.status(&run).await, "completed");
         let again = plane.operator.amend_run(&run, Remedy::Retry).await;
         assert_eq!(code(again), "run_closed");
+    });
+}
+
+#[test]
+fn failed_runs_leave_the_dead_letters_by_their_age() {
+    World::run(async |world| {
+        let plane = start(world, &Memory::new()).await;
+        plane.apply("name: one\nsteps:\n  - step: a\n").await;
+        let hand = plane.hand("h").await;
+        let mut runs = Vec::new();
+        for id in ["old", "new"] {
+            runs.push(plane.begin("one", id, json!(1)).await);
+            work(&hand, |_, _| Err("no")).await;
+            world.clock().sleep(Duration::from_secs(3_600)).await;
+        }
+        let purge = |workflow: &str| {
+            let older_than = Duration::from_secs(5_400);
+            Purge { older_than, workflow: Some(workflow.to_owned()), ..Purge::default() }
+        };
+
+        assert_eq!(plane.operator.purge_runs(purge("two")).await.unwrap(), Purged::default());
+        let purged = plane.operator.purge_runs(purge("one")).await.unwrap();
+
+        assert_eq!(purged, Purged { discarded: 1, next: None });
+        assert_eq!(plane.status(&runs[0]).await, "discarded");
+        assert_eq!(plane.status(&runs[1]).await, "failed");
     });
 }
 

@@ -7,14 +7,15 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use bytes::Bytes;
 use fleetward_actors::id::{BadRunId, RunId};
-use fleetward_actors::plane::{NewRunStart, RunFilter, RunStarted as Started};
+use fleetward_actors::plane::{NewRunStart, Purge, Purged, RunFilter, RunStarted as Started};
 use fleetward_actors::workflows::conductor::Remedy;
 use fleetward_actors::workflows::run::Wait;
 use fleetward_actors::workflows::timeline::{self, Moment};
 use fleetward_actors::{Operator, Refusal};
 use fleetward_wire::tasks::Reason;
 use fleetward_wire::workflows::{
-    GateDecision, RunFork, RunList, RunSignal, RunStart, RunStarted, RunTimeline, RunView, RunWhy,
+    GateDecision, RunFork, RunList, RunPurge, RunSignal, RunStart, RunStarted, RunTimeline,
+    RunView, RunWhy, RunsPurged,
 };
 use fleetward_wire::{Raw, Secret};
 use serde::Deserialize;
@@ -306,6 +307,18 @@ pub(super) async fn discard(
     MaybeJson(said): MaybeJson<Reason>,
 ) -> Result<Answer<RunView>, Problem> {
     shown(operator.amend_run(&id, Remedy::Discard { reason: said.reason }).await?)
+}
+
+/// Lets failed runs go by their age.
+pub(super) async fn purge(
+    CanOperate(operator): CanOperate,
+    Json { value: asked, .. }: Json<RunPurge>,
+) -> Result<Answer<RunsPurged>, Problem> {
+    let RunPurge { older_than_seconds, workflow, group, reason, before } = asked;
+    let older_than = Duration::from_secs(older_than_seconds);
+    let purge = Purge { older_than, workflow, group, reason, before };
+    let Purged { discarded, next } = operator.purge_runs(purge).await?;
+    Ok(Answer(RunsPurged { discarded, next }))
 }
 
 fn shown(run: fleetward_actors::workflows::run::Run) -> Result<Answer<RunView>, Problem> {

@@ -34,6 +34,7 @@ const TABLE: &[(&str, &str, For, u16)] = &[
     ("POST", "/api/v1/workflows/{id}/retire", Operator, 404),
     ("GET", "/api/v1/runs", Viewer, 200),
     ("POST", "/api/v1/runs", Operator, 422),
+    ("POST", "/api/v1/runs/purge", Operator, 422),
     ("GET", "/api/v1/runs/{id}", Viewer, 404),
     ("GET", "/api/v1/runs/{id}/input", Viewer, 404),
     ("GET", "/api/v1/runs/{id}/why", Viewer, 404),

@@ -105,6 +105,35 @@ pub struct RunFork<V = Raw> {
     pub input: Option<Secret<V>>,
 }
 
+/// `POST /api/v1/runs/purge`: failed runs that leave the dead letters.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RunPurge {
+    /// Those that failed at least so many seconds ago.
+    pub older_than_seconds: u64,
+    /// Of this workflow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workflow: Option<String>,
+    /// With this error group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Why, for the record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Where the call before ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<u64>,
+}
+
+/// What became of a purge.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RunsPurged {
+    /// How many left.
+    pub discarded: usize,
+    /// `before` of the next call, if there may be more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
+}
+
 /// A run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunView {

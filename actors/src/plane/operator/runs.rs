@@ -2,6 +2,7 @@
 
 mod functions;
 mod list;
+mod purge;
 mod timeline;
 
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use crate::workflows::run::{Inherited, Key, Place, Run, Wait, What};
 use crate::workflows::{plan, why};
 pub use functions::FunctionState;
 pub use list::{RunFilter, RunPage};
+pub use purge::{Purge, Purged};
 pub use timeline::TimelineEntry;
 
 /// Most tasks of a run that are explained at once.

@@ -31,6 +31,7 @@ mod yaml;
 use std::fmt;
 
 use super::{DOCUMENT_MAX, Definition};
+pub use duration::read as duration_ms;
 use reader::Reader;
 pub use schema::schema;
 use tree::{Mark, Tree};

@@ -93,7 +93,7 @@ impl Operator {
 }
 
 impl RunFilter {
-    fn fits(&self, run: &Run) -> bool {
+    pub(super) fn fits(&self, run: &Run) -> bool {
         let group = || match &run.phase {
             Phase::Failed { group, .. } => group.as_ref(),
             _ => None,

@@ -14,7 +14,7 @@ const UNITS: [(&str, u64); 6] = [
 ///
 /// # Errors
 /// Says what would be right.
-pub(super) fn read(text: &str) -> Result<u64, String> {
+pub fn read(text: &str) -> Result<u64, String> {
     let wrong = || format!("`{text}` is no duration; write `500ms`, `2s`, `10m`, `1h30m` or `3d`");
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(format!("`{text}` has no unit; write `{text}s` for seconds"));
