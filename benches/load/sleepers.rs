@@ -3,12 +3,13 @@
 //!
 //! The runs are started by a control plane in this process, which ends; then the server process has the store to itself.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
+use fleetward_actors::id::RunId;
 use fleetward_actors::plane::{AdminToken, NewRunStart, Options as PlaneOptions};
 use fleetward_actors::workflows::definition::document;
 use fleetward_actors::{ControlPlane, Error, Operator};
@@ -61,7 +62,7 @@ pub(crate) async fn measure(options: &Options) -> Result<String> {
     let place = Place::fresh(options).await?;
     let url = place.url();
     let mut figures = Figures { sleepers, woken, ..Figures::default() };
-    let dawn = fill(&url, &mut figures).await?;
+    let (dawn, due) = fill(&url, &mut figures).await?;
 
     let (at, opts) = (url.clone(), options.clone());
     let began = Instant::now();
@@ -80,15 +81,15 @@ pub(crate) async fn measure(options: &Options) -> Result<String> {
     figures.server_cpu_s = (server.cpu()? - cpu).as_secs_f64();
     figures.memory_peak_mib = server.memory()?.1 >> 20;
     tokio::task::spawn_blocking(move || server.stop()).await??;
-    check(store.as_ref(), &figures).await?;
+    check(store.as_ref(), &figures, &due).await?;
     if options.json {
         println!("{}", serde_json::to_string(&figures)?);
     }
     Ok(figures.render())
 }
 
-/// Starts all runs; answers the time at which the last of them are due.
-async fn fill(url: &str, figures: &mut Figures) -> Result<Duration> {
+/// Starts all runs; answers the time at which the last of them are due, and which those are.
+async fn fill(url: &str, figures: &mut Figures) -> Result<(Duration, HashSet<RunId>)> {
     let store = fleetward_store::connect(url).await?;
     let options = PlaneOptions {
         admin_token: Some(AdminToken(ADMIN.to_owned())),
@@ -101,47 +102,52 @@ async fn fill(url: &str, figures: &mut Figures) -> Result<Duration> {
     operator.apply_workflow(definition).await?;
     let began = Instant::now();
     let far = figures.sleepers - figures.woken;
-    start(&operator, "far", far, now().as_secs() + FAR).await?;
+    drop(start(&operator, far, now().as_secs() + FAR).await?);
     // A row is written at most a few seconds after its event, and a conductor leaves soon after that.
     let dawn = now().as_secs() + NEAR + NEAR_EACH * figures.woken / 1_000;
-    start(&operator, "near", figures.woken, dawn).await?;
+    let due = start(&operator, figures.woken, dawn).await?;
     figures.started_per_second = figures.sleepers as f64 / began.elapsed().as_secs_f64();
     figures.starting_memory_mib = usage::memory(std::process::id())?.0 >> 20;
     plane.drain(Duration::from_secs(20)).await;
-    Ok(Duration::from_secs(dawn))
+    Ok((Duration::from_secs(dawn), due.into_iter().collect()))
 }
 
-async fn start(operator: &Operator, name: &'static str, count: u64, at: u64) -> Result<()> {
+async fn start(operator: &Operator, count: u64, at: u64) -> Result<Vec<RunId>> {
     let next = Arc::new(AtomicU64::new(0));
     let mut starters = JoinSet::new();
     for _ in 0..STARTERS.min(count) {
         let (operator, next) = (operator.clone(), next.clone());
         starters.spawn(async move {
+            let mut started = Vec::new();
             loop {
                 let n = next.fetch_add(1, Ordering::Relaxed);
                 if n >= count {
-                    return Ok::<_, anyhow::Error>(());
+                    return Ok::<_, anyhow::Error>(started);
                 }
                 let run = NewRunStart {
                     workflow: "sleeper".to_owned(),
-                    run_id: Some(format!("{name}-{n}").parse()?),
                     input: at.to_string().into(),
                     ..NewRunStart::default()
                 };
                 // Whoever is told to come again does: the rows set the pace.
-                while let Err(error) = operator.start_run(run.clone()).await {
-                    ensure!(error == Error::Behind, error);
-                }
+                let run = loop {
+                    match operator.start_run(run.clone()).await {
+                        Err(Error::Behind) => {}
+                        begun => break begun?.run,
+                    }
+                };
+                started.push(run);
                 if n % 100_000 == 99_999 {
-                    eprintln!("{} {name} runs sleep", n + 1);
+                    eprintln!("{} runs sleep", n + 1);
                 }
             }
         });
     }
+    let mut started = Vec::new();
     while let Some(ended) = starters.join_next().await {
-        ended??;
+        started.append(&mut ended??);
     }
-    Ok(())
+    Ok(started)
 }
 
 /// Comes when the server has answered for the organisation.
@@ -188,7 +194,7 @@ async fn wake(
 }
 
 /// The journal says that each of those that were due went on exactly once, and no other.
-async fn check(store: &dyn Store, figures: &Figures) -> Result<()> {
+async fn check(store: &dyn Store, figures: &Figures, due: &HashSet<RunId>) -> Result<()> {
     let (mut at, mut started) = (0, 0);
     let mut ended: HashMap<Arc<str>, (u32, u32)> = HashMap::new();
     loop {
@@ -208,7 +214,8 @@ async fn check(store: &dyn Store, figures: &Figures) -> Result<()> {
     ensure!(started == figures.sleepers, "{started} runs were started");
     ensure!(ended.len() as u64 == figures.woken, "{} runs woke", ended.len());
     for (stream, counts) in ended {
-        let due = stream.starts_with("run/near-");
+        let run = stream.strip_prefix("run/").and_then(|id| id.parse().ok());
+        let due = run.is_some_and(|run| due.contains(&run));
         ensure!(due && counts == (1, 1), "{stream} fired and completed {counts:?} times");
     }
     Ok(())
