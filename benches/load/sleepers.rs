@@ -26,9 +26,11 @@ use crate::usage;
 const STARTERS: u64 = 256;
 /// A wait that outlasts every measurement, in seconds.
 const FAR: u64 = 365 * 86_400;
-/// From when the last sleepers begin to be started until they are due, and what each thousand of them adds, in seconds.
-const NEAR: u64 = 40;
-const NEAR_EACH: u64 = 1;
+/// What is left, in seconds, from when the last sleepers have been started until they are due: for the drain, and for the
+/// server to start.
+const NEAR: u64 = 30;
+/// How many runs are started a second at least, where none were started before those.
+const PACE: f64 = 200.0;
 /// How often the rows are counted while runs wake.
 const LOOK: Duration = Duration::from_millis(100);
 /// The organisation that everybody has.
@@ -103,8 +105,8 @@ async fn fill(url: &str, figures: &mut Figures) -> Result<(Duration, HashSet<Run
     let began = Instant::now();
     let far = figures.sleepers - figures.woken;
     drop(start(&operator, far, now().as_secs() + FAR).await?);
-    // A row is written at most a few seconds after its event, and a conductor leaves soon after that.
-    let dawn = now().as_secs() + NEAR + NEAR_EACH * figures.woken / 1_000;
+    let pace = if far > 0 { far as f64 / began.elapsed().as_secs_f64() } else { PACE };
+    let dawn = now().as_secs() + NEAR + (2.0 * figures.woken as f64 / pace) as u64;
     let due = start(&operator, figures.woken, dawn).await?;
     figures.started_per_second = figures.sleepers as f64 / began.elapsed().as_secs_f64();
     figures.starting_memory_mib = usage::memory(std::process::id())?.0 >> 20;
