@@ -29,6 +29,7 @@ mod orgs;
 mod policy;
 mod print;
 mod runs;
+mod schedules;
 mod serve;
 mod settings;
 mod signing_keys;
@@ -100,6 +101,9 @@ enum Verb {
     /// Runs of workflows.
     #[command(subcommand)]
     Run(runs::RunVerb),
+    /// When runs of workflows start by themselves.
+    #[command(subcommand)]
+    Schedule(schedules::ScheduleVerb),
     /// What models are called.
     #[command(subcommand)]
     Model(models::ModelVerb),
@@ -198,6 +202,7 @@ async fn run(cli: Cli) -> Result<(), Failed> {
         Verb::DeadLetter(verb) => dead_letters::run(verb, &cli.client).await,
         Verb::Workflow(verb) => workflows::run(verb, &cli.client).await,
         Verb::Run(verb) => runs::run(verb, &cli.client).await,
+        Verb::Schedule(verb) => schedules::run(verb, &cli.client).await,
         Verb::Model(verb) => models::run(verb, &cli.client).await,
         Verb::Policy(verb) => policy::run(verb, &cli.client).await,
         Verb::Pause(args) => policy::pause("pause", args, &cli.client).await,

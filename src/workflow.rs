@@ -18,6 +18,7 @@
 
 mod builder;
 mod handle;
+mod schedule;
 
 use fleetward_actors::workflows::definition::Definition;
 use fleetward_worker::{HandlerError, Handlers, StepContext};
@@ -26,6 +27,7 @@ use serde::de::DeserializeOwned;
 
 pub use builder::{Body, Builder, IntoPrompt, expression};
 pub use handle::{RunError, RunHandle, Workers};
+pub use schedule::{CatchUp, Missed, Overlap, Schedule};
 
 /// A workflow that takes an `I` and results in an `O`: its definition, and the handlers of its steps.
 #[derive(Debug)]

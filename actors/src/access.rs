@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::fact::{Fold, Stamp};
-use crate::id::{OrgId, RunId, TaskId, TokenId};
+use crate::id::{OrgId, RunId, ScheduleId, TaskId, TokenId};
 use crate::system::org::Role;
 
 /// The one stream of a cell.
@@ -87,6 +87,9 @@ pub enum Event {
         /// Of which runs: inputs, outputs, error texts and what is asked at gates.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         runs: Vec<RunId>,
+        /// Of which schedules: what their runs are given.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        schedules: Vec<ScheduleId>,
     },
     /// The record was exported.
     #[serde(rename = "audit.exported")]

@@ -62,6 +62,8 @@ ids! {
     TaskTokenId
     /// A key that task tokens are signed with: their `kid`.
     SigningKeyId
+    /// A schedule of runs. Its name may be another's later.
+    ScheduleId
 }
 
 /// A run of a workflow: what its starter calls it, or a name that was made. At most [`RunId::MAX`] characters: letters,

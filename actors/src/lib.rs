@@ -20,6 +20,7 @@ pub mod id;
 pub mod journal;
 pub mod plane;
 pub mod projector;
+pub mod schedules;
 pub mod seal;
 pub mod system;
 pub mod workflows;

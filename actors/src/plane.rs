@@ -57,7 +57,8 @@ pub use joining::{Enrollment, KeyProof, Registered};
 pub use operator::{
     AMEND_MAX, DEAD_SCAN, DeadGroup, DeadGroups, DeadLetters, Explanation, FunctionState,
     ModelsSeen, NewRunStart, NewSubmit, Operator, Purge, Purged, Receipt, RunFilter, RunPage,
-    RunStarted, RunView, SUBMIT_MAX, SUSPECTS_MAX, SinkSecret, TaskView, TimelineEntry,
+    RunStarted, RunView, SUBMIT_MAX, SUSPECTS_MAX, SchedulePage, ScheduleView, SinkSecret,
+    TaskView, TimelineEntry,
 };
 pub use orgs::NewOperatorToken;
 pub use session::{

@@ -68,6 +68,8 @@ pub enum Purpose {
     Checkpoint,
     /// What a durable function asks people.
     Asked,
+    /// The input of runs that a schedule starts.
+    ScheduleInput,
 }
 
 /// A sealed value that does not open here. There is no fallback: whoever meets it answers an error.
@@ -104,6 +106,7 @@ impl Purpose {
             Self::Gate => "gate",
             Self::Checkpoint => "checkpoint",
             Self::Asked => "asked",
+            Self::ScheduleInput => "schedule input",
         }
     }
 }

@@ -10,6 +10,7 @@ mod probes;
 mod remedies;
 mod run_shapes;
 mod runs;
+mod schedules;
 mod signing_keys;
 mod suspicions;
 mod task_shapes;
@@ -88,6 +89,7 @@ fn hot(request: &Request) -> Option<&'static (&'static str, Handling)> {
 /// Every route, inside the layer that gives each request an id.
 pub(crate) fn router(edge: Edge) -> Router {
     let layer = from_fn_with_state(edge.clone(), request_id::layer);
+    let one_schedule = get(schedules::get).put(schedules::put).delete(schedules::delete);
     Router::new()
         .nest("/api/v1/fleet", fleet())
         .route("/api/v1/orgs", get(orgs::list).post(orgs::create))
@@ -114,6 +116,12 @@ pub(crate) fn router(edge: Edge) -> Router {
         .route("/api/v1/runs/{id}/retry", post(runs::retry))
         .route("/api/v1/runs/{id}/discard", post(runs::discard))
         .route("/api/v1/runs/{id}/fork", post(runs::fork))
+        .route("/api/v1/schedules", get(schedules::list))
+        .route("/api/v1/schedules/{id}", one_schedule)
+        .route("/api/v1/schedules/{id}/input", get(schedules::input))
+        .route("/api/v1/schedules/{id}/pause", post(schedules::pause))
+        .route("/api/v1/schedules/{id}/resume", post(schedules::resume))
+        .route("/api/v1/schedules/{id}/run", post(schedules::run))
         .route("/api/v1/system/actors", get(probes::actors))
         .route("/api/v1/system/audit", get(audit::list_of_system))
         .route("/api/v1/system/audit/head", get(audit::head_of_system))

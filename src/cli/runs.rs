@@ -149,6 +149,9 @@ pub(crate) struct ListArgs {
     /// With this error group.
     #[arg(long)]
     group: Option<String>,
+    /// Of the schedule of this name.
+    #[arg(long)]
+    schedule: Option<String>,
     /// Where the page before ended.
     #[arg(long)]
     before: Option<u64>,
@@ -174,11 +177,11 @@ pub(crate) struct DecideArgs {
 
 #[derive(Args)]
 pub(crate) struct ReasonArgs {
-    /// The run.
-    id: String,
+    /// Which one.
+    pub(super) id: String,
     /// Why, for the record.
     #[arg(long)]
-    reason: Option<String>,
+    pub(super) reason: Option<String>,
 }
 
 pub(crate) async fn run(verb: RunVerb, args: &ClientArgs) -> Result<(), Failed> {
@@ -348,7 +351,12 @@ fn timeline(output: print::Output, told: &Value, svg: Option<PathBuf>) -> Result
 
 fn query(list: &ListArgs) -> String {
     let mut query = format!("limit={}", list.limit);
-    let words = [("status", &list.status), ("workflow", &list.workflow), ("group", &list.group)];
+    let words = [
+        ("status", &list.status),
+        ("workflow", &list.workflow),
+        ("group", &list.group),
+        ("schedule", &list.schedule),
+    ];
     for (name, value) in words {
         if let Some(value) = value {
             query += &format!("&{name}={}", segment(value));
@@ -361,7 +369,7 @@ fn query(list: &ListArgs) -> String {
 }
 
 /// JSON from the command line, or from standard input.
-fn read(text: &str) -> Result<Value, Failed> {
+pub(super) fn read(text: &str) -> Result<Value, Failed> {
     let mut whole = text.to_owned();
     if text == "-" {
         whole.clear();

@@ -122,7 +122,7 @@ fn lint(args: &LintArgs, output: Output) -> Result<(), Failed> {
     Ok(())
 }
 
-fn text(file: &Path) -> Result<String, Failed> {
+pub(super) fn text(file: &Path) -> Result<String, Failed> {
     let unreadable = |error: std::io::Error| {
         Failed::refused(format!("{} cannot be read: {error}", file.display()))
     };

@@ -28,6 +28,7 @@ mod outage;
 mod probing;
 mod python_worker;
 mod rotation;
+mod schedules;
 mod sealing;
 mod settings;
 mod sleepers;

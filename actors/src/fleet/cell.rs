@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::id::{RunId, WorkerId};
 use crate::journal::{self, Positions};
 use crate::projector::{self, Progress};
+use crate::schedules::scheduler;
 use crate::system::principals::Principals;
 use crate::workflows::conductor::{self, Nursery, Runs, Siblings};
 use crate::workflows::shelf::Shelf;
@@ -81,6 +82,8 @@ pub struct Workflows {
     pub runs: Runs,
     /// Where runs that are about to be started are announced.
     pub nursery: Arc<Nursery>,
+    /// Starts runs by itself.
+    pub scheduler: Address<scheduler::Message>,
 }
 
 impl Ground {
@@ -202,11 +205,13 @@ impl Ground {
         let (shelf, nursery) = (Arc::<Shelf>::default(), Arc::<Nursery>::default());
         let siblings = Siblings::default();
         let clockwork = Address::new(format!("cell {cell} clockwork"));
+        let scheduler = Address::new(format!("cell {cell} scheduler"));
         let args = conductor::Args {
             run: RunId::none(),
             cell,
             keeper: keeper.clone(),
             dispatcher: dispatcher.clone(),
+            scheduler: scheduler.clone(),
             runs: siblings.clone(),
             clockwork: clockwork.clone(),
             nursery: nursery.clone(),
@@ -237,12 +242,22 @@ impl Ground {
             nursery: nursery.clone(),
             runs: runs.clone(),
         };
+        let scheduler_args = scheduler::Args {
+            cell,
+            keeper: keeper.clone(),
+            runs: runs.clone(),
+            shelf: shelf.clone(),
+            principals: self.principals.clone(),
+            store: self.store.clone(),
+            config: self.config.clone(),
+        };
         let staff = vec![
             ChildSpec::actor::<catalogue::State>("catalogue", catalogue.clone(), catalogue_args),
             ChildSpec::family("runs", &runs),
             ChildSpec::actor::<clockwork::State>("clockwork", clockwork, clockwork_args),
+            ChildSpec::actor::<scheduler::State>("scheduler", scheduler.clone(), scheduler_args),
         ];
-        (Workflows { catalogue, shelf, runs, nursery }, staff)
+        (Workflows { catalogue, shelf, runs, nursery, scheduler }, staff)
     }
 
     /// Those that own no events: a crash of one restarts it alone.

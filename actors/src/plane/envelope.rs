@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::error::Error;
 use crate::fleet::task::{Phase, Task};
-use crate::id::TaskId;
+use crate::id::{ScheduleId, TaskId};
 use crate::seal::{Purpose, Sealed, Unreadable};
 use crate::system::principals::KnownOrg;
 use crate::workflows::run::Place;
@@ -36,6 +36,12 @@ impl Envelope {
     pub(super) fn of_run(known: &Arc<KnownOrg>, place: &Place, sealed: Sealed) -> Self {
         let (purpose, subject) = place.what.bound();
         Self { known: known.clone(), subject: subject.into(), purpose, sealed }
+    }
+
+    /// What runs of a schedule are given.
+    pub(super) fn of_schedule(known: &Arc<KnownOrg>, schedule: ScheduleId, sealed: Sealed) -> Self {
+        let subject = schedule.0.as_bytes().as_slice().into();
+        Self { known: known.clone(), subject, purpose: Purpose::ScheduleInput, sealed }
     }
 
     /// What a task's row holds: the result of a completed one, else its last error.

@@ -6,6 +6,7 @@ mod governing;
 mod remedies;
 mod ring;
 mod runs;
+mod schedules;
 mod submit;
 mod suspicions;
 mod workflows;
@@ -44,6 +45,7 @@ pub use runs::{
     FunctionState, NewRunStart, Purge, Purged, RunFilter, RunPage, RunStarted, RunView,
     TimelineEntry,
 };
+pub use schedules::{SchedulePage, ScheduleView};
 pub use submit::{NewSubmit, Receipt, SUBMIT_MAX};
 pub use suspicions::SUSPECTS_MAX;
 

@@ -8,7 +8,8 @@ use crate::access::{Event as Access, Stretch};
 use crate::error::Error;
 use crate::fact::{Fold, split_stream};
 use crate::fleet::task::Task;
-use crate::id::{RunId, TaskId};
+use crate::id::{RunId, ScheduleId, TaskId};
+use crate::schedules::schedule::Schedule;
 use crate::seal::{Purpose, Ring, Sealed, Unreadable};
 use crate::system::org::Role;
 use crate::workflows::run::Run;
@@ -67,6 +68,7 @@ pub fn open(ring: &Ring, stored: &StoredEvent) -> Content {
     let subject = match &whose {
         Whose::Task(task) => task.0.as_bytes().as_slice(),
         Whose::Run(run) => run.as_str().as_bytes(),
+        Whose::Schedule(schedule) => schedule.0.as_bytes(),
     };
     match ring.open(purpose, subject, &Sealed::from_bytes(bytes)) {
         Ok(content) => Content::Open(content),
@@ -78,6 +80,7 @@ pub fn open(ring: &Ring, stored: &StoredEvent) -> Content {
 enum Whose {
     Task(TaskId),
     Run(RunId),
+    Schedule(ScheduleId),
 }
 
 /// Whose content is sealed beside an event, and what it is for.
@@ -94,12 +97,14 @@ fn readable(stored: &StoredEvent) -> Option<(Whose, Purpose)> {
         "run.failed" => Purpose::RunError,
         "run.signalled" => Purpose::Signal,
         "run.gate_opened" => Purpose::Gate,
+        "schedule.created" | "schedule.changed" | "schedule.fired" => Purpose::ScheduleInput,
         _ => return None,
     };
     let (kind, id) = split_stream(&stored.event.stream);
     let whose = match kind {
         Task::KIND => Whose::Task(id.parse().ok()?),
         Run::KIND => Whose::Run(id.parse().ok()?),
+        Schedule::KIND => Whose::Schedule(id.parse().ok()?),
         _ => return None,
     };
     Some((whose, purpose))
@@ -128,23 +133,26 @@ impl Operator {
 
     async fn note_unsealed(&self, page: &[StoredEvent]) -> Result<(), Error> {
         let sealed = page.iter().filter(|stored| stored.event.sealed.is_some());
-        let (mut tasks, mut runs) = (Vec::new(), Vec::new());
+        let (mut tasks, mut runs, mut schedules) = (Vec::new(), Vec::new(), Vec::new());
         for (whose, _) in sealed.filter_map(readable) {
             match whose {
                 Whose::Task(task) => tasks.push(task),
                 Whose::Run(run) => runs.push(run),
+                Whose::Schedule(schedule) => schedules.push(schedule),
             }
         }
         let (Some(first), Some(last)) = (page.first(), page.last()) else { return Ok(()) };
-        if tasks.is_empty() && runs.is_empty() {
+        if tasks.is_empty() && runs.is_empty() && schedules.is_empty() {
             return Ok(());
         }
         tasks.sort_unstable();
         tasks.dedup();
         runs.sort_unstable();
         runs.dedup();
+        schedules.sort_unstable();
+        schedules.dedup();
         let positions = Some(Stretch { first: first.seq, last: last.seq });
-        let event = Access::PayloadRead { tasks, runs, positions };
+        let event = Access::PayloadRead { tasks, runs, schedules, positions };
         self.plane().note(self.number(), event, self.by().clone()).await
     }
 }

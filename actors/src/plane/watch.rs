@@ -112,7 +112,12 @@ impl ControlPlane {
         if tasks.is_empty() {
             return Ok(());
         }
-        let event = Event::PayloadRead { tasks: tasks.clone(), runs: Vec::new(), positions: None };
+        let event = Event::PayloadRead {
+            tasks: tasks.clone(),
+            runs: Vec::new(),
+            schedules: Vec::new(),
+            positions: None,
+        };
         let noted = self.note(cell, event, by.clone()).await;
         if noted.is_err() {
             tasks.iter().for_each(|task| reads.forget(&(token, *task)));
@@ -135,7 +140,12 @@ impl ControlPlane {
         if runs.is_empty() {
             return Ok(());
         }
-        let event = Event::PayloadRead { tasks: Vec::new(), runs: runs.clone(), positions: None };
+        let event = Event::PayloadRead {
+            tasks: Vec::new(),
+            runs: runs.clone(),
+            schedules: Vec::new(),
+            positions: None,
+        };
         let noted = self.note(cell, event, by.clone()).await;
         if noted.is_err() {
             runs.into_iter().for_each(|run| reads.forget(&(token, run)));

@@ -16,6 +16,7 @@ use crate::fleet::sink::Sink;
 use crate::fleet::task::Task;
 use crate::fleet::watch::Watch;
 use crate::fleet::worker::Worker;
+use crate::schedules::schedule::Schedule;
 use crate::system::org::{Org, Token};
 use crate::system::payload_key::PayloadKey;
 use crate::system::signer::AuditKey;
@@ -81,6 +82,7 @@ impl Live {
             SigningKey::KIND => Known::<SigningKey>::begin(stored),
             Run::KIND => Known::<Run>::begin(stored),
             Workflow::KIND => Known::<Workflow>::begin(stored),
+            Schedule::KIND => Known::<Schedule>::begin(stored),
             _ => Err(unfoldable(stored.seq, &stored.event, "a stream of an unknown kind")),
         }
     }
@@ -106,6 +108,7 @@ impl Live {
             SigningKey::KIND => Known::<SigningKey>::read(row),
             Run::KIND => Known::<Run>::read(row),
             Workflow::KIND => Known::<Workflow>::read(row),
+            Schedule::KIND => Known::<Schedule>::read(row),
             kind => Err(Unfoldable {
                 seq: row.updated,
                 stream: format!("{kind}/{}", row.id),

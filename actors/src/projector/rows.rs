@@ -153,6 +153,7 @@ fn begins(event: &Event) -> bool {
         event.kind.as_ref(),
         "task.submitted"
             | "run.started"
+            | "schedule.created"
             | "alert.raised"
             | "sink.created"
             | "worker.registered"

@@ -34,6 +34,7 @@ use crate::fleet::models::ModelNames;
 use crate::id::RunId;
 use crate::journal::CellLog;
 use crate::projector;
+use crate::schedules::scheduler;
 use crate::seal::Sealed;
 use crate::system::principals::{KnownOrg, Principals};
 pub(crate) use leaving::{ask, hand};
@@ -65,6 +66,8 @@ pub struct Args {
     pub keeper: keeper::Handle,
     /// Makes tasks.
     pub dispatcher: Address<dispatcher::Message>,
+    /// Told when a run of a schedule has ended.
+    pub scheduler: Address<scheduler::Message>,
     /// The other runs of the cell, once there is a family of them.
     pub runs: Siblings,
     /// Finds it again when its time comes.

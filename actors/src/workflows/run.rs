@@ -20,6 +20,7 @@ use super::gate::Gate;
 pub use super::gate::Vote;
 use crate::fact::{Fold, Stamp};
 use crate::id::{RunId, TaskId};
+use crate::schedules::schedule::StartedFor;
 pub use event::{Event, Inherited, Scheduled};
 pub use function::Function;
 pub use key::{Key, Path};
@@ -56,6 +57,9 @@ pub struct Run {
     /// The run that it was forked from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forked_from: Option<RunId>,
+    /// The tick of a schedule that it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Box<StartedFor>>,
     /// Where its input is, where that is not beside its first event.
     pub input: Place,
     /// Where it stands.
@@ -277,7 +281,8 @@ impl Fold for Run {
     }
 
     fn begin(event: &Event, stamp: Stamp<'_>) -> Option<Self> {
-        let Event::Started { run, workflow, version, request, parent, inherited, .. } = event
+        let Event::Started { run, workflow, version, request, parent, inherited, schedule, .. } =
+            event
         else {
             return None;
         };
@@ -292,6 +297,7 @@ impl Fold for Run {
             request: request.clone(),
             parent: parent.clone(),
             forked_from: None,
+            schedule: schedule.clone(),
             input: own,
             phase: Phase::Running,
             done: BTreeMap::new(),

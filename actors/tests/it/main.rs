@@ -16,5 +16,6 @@ mod notifying;
 mod outage;
 mod rotation;
 mod runs;
+mod schedules;
 mod sleepers;
 mod watchdog;

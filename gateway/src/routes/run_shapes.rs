@@ -9,8 +9,8 @@ use fleetward_actors::workflows::run::{Key, Outcome, Phase, Run, Wait};
 use fleetward_actors::workflows::timeline;
 use fleetward_wire::Secret;
 use fleetward_wire::workflows::{
-    CheckpointView, FunctionView, GateView, NodeView, RunParent, RunView as Wire, Span,
-    TimelineEvent, WaitView,
+    CheckpointView, FunctionView, GateView, NodeView, RunParent, RunSchedule, RunView as Wire,
+    Span, TimelineEvent, WaitView,
 };
 use serde_json::Value;
 
@@ -92,6 +92,10 @@ fn open(run: &Run) -> Wire {
             key: parent.key.to_string(),
         }),
         forked_from: run.forked_from.as_ref().map(ToString::to_string),
+        schedule: run
+            .schedule
+            .as_ref()
+            .map(|of| RunSchedule { name: of.name.clone(), tick: rfc3339(of.tick) }),
         nodes,
         waits: run.waits.iter().map(|(key, wait)| waits(key, wait)).collect(),
         functions: Vec::new(),

@@ -86,7 +86,7 @@ fn started(started: Started) -> (StatusCode, Answer<RunStarted>) {
     (status, Answer(RunStarted { run_id: run.to_string(), version, repeated, run: None }))
 }
 
-fn run_id(text: &str) -> Result<RunId, Refusal> {
+pub(super) fn run_id(text: &str) -> Result<RunId, Refusal> {
     text.parse().map_err(|bad: BadRunId| Refusal::invalid("invalid_run_id", bad.to_string()))
 }
 
@@ -97,6 +97,7 @@ pub(super) struct RunQuery {
     status: Option<String>,
     workflow: Option<String>,
     group: Option<String>,
+    schedule: Option<String>,
     before: Option<u64>,
     limit: Option<u32>,
 }
@@ -114,8 +115,8 @@ pub(super) async fn list(
         return Err(Problem::unprocessable("invalid_status", &detail));
     }
     let limit = page(query.limit)?;
-    let RunQuery { status, workflow, group, before, .. } = query;
-    let filter = RunFilter { status, workflow, group };
+    let RunQuery { status, workflow, group, schedule, before, .. } = query;
+    let filter = RunFilter { status, workflow, group, schedule };
     let found = operator.runs(&filter, before, limit).await?;
     let runs = found.runs.into_iter().map(view).collect::<Result<_, _>>()?;
     Ok(Answer(RunList { runs, next: found.next }))

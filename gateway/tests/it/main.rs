@@ -18,6 +18,7 @@ mod older_client;
 mod probes;
 mod remedies;
 mod runs;
+mod schedules;
 mod server;
 mod task_tokens;
 mod tls;

@@ -163,6 +163,9 @@ pub struct RunView {
     /// The run that it was forked from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forked_from: Option<String>,
+    /// The tick of a schedule that it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<RunSchedule>,
     /// Its nodes that have ended or run, by key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<NodeView>,
@@ -196,6 +199,15 @@ pub struct RunParent {
     pub run_id: String,
     /// Its node.
     pub key: String,
+}
+
+/// What a run of a schedule is for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RunSchedule {
+    /// The name of the schedule.
+    pub name: String,
+    /// The time of the tick.
+    pub tick: Timestamp,
 }
 
 /// One node of a run.

@@ -201,6 +201,7 @@ impl Operator {
                 parent: None,
                 inherited: inherited.clone(),
                 awaited,
+                schedule: None,
             });
             let by = self.by.clone();
             let conductor = self.conductor_of(&id).await?;

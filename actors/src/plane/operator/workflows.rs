@@ -90,7 +90,7 @@ impl Operator {
     }
 }
 
-fn whole_version(known: &Workflow, cut: &str) -> Result<String, Refusal> {
+pub(super) fn whole_version(known: &Workflow, cut: &str) -> Result<String, Refusal> {
     let mut fits = known.versions.keys().filter(|version| version.starts_with(cut));
     match (fits.next(), fits.next()) {
         (Some(version), None) => Ok(version.clone()),

@@ -48,6 +48,7 @@ impl State {
             parent: new.parent,
             inherited: new.inherited,
             awaited: new.awaited,
+            schedule: new.schedule,
         };
         let bytes = new.input.len();
         let at = self.note(&event, by, Some(new.input), &mut draft);

@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::fleet::dispatcher::Submitted;
 use crate::fleet::task::history::{Entry, Pending};
 use crate::id::{RunId, TaskId};
+use crate::schedules::schedule::StartedFor;
 use crate::seal::Sealed;
 use crate::workflows::definition::Definition;
 use crate::workflows::gate::Voter;
@@ -39,6 +40,8 @@ pub struct NewRun {
     pub parent: Option<Parent>,
     /// What it takes over from another run.
     pub inherited: Option<Box<Inherited>>,
+    /// The tick of a schedule that it is for.
+    pub schedule: Option<Box<StartedFor>>,
     /// Whether whoever starts it waits for its result.
     pub awaited: bool,
 }

@@ -11,6 +11,7 @@ use crate::cause::Cause;
 use crate::error::Error;
 use crate::fleet::dispatcher::{self, NewTask, Subject, remedy};
 use crate::id::{RunId, TaskId};
+use crate::schedules::scheduler;
 use crate::seal::Purpose;
 use crate::workflows::run::Parent;
 
@@ -25,7 +26,7 @@ pub(super) struct Outbox {
     pub(super) children: Vec<Birth>,
     /// Child runs that are not wanted any more.
     pub(super) orphans: Vec<RunId>,
-    /// Whether the run above it is to be told of its end.
+    /// Whether the run above it, and the schedule that it was for, are to be told of its end.
     pub(super) ended: bool,
 }
 
@@ -59,8 +60,17 @@ impl State {
             }
         }
         if ended {
+            self.tell_scheduler();
             self.tell_parent(cx);
         }
+    }
+
+    /// Tells the schedule that the run was for that it has ended.
+    fn tell_scheduler(&self) {
+        let Some(of) = self.run.as_ref().and_then(|run| run.schedule.as_ref()) else { return };
+        let (schedule, run) = (of.schedule, self.args.run.clone());
+        // One that does not hear of it looks at times.
+        let _ = self.args.scheduler.send(scheduler::Message::RunEnded { schedule, run });
     }
 
     /// Asks the dispatcher for tasks.
@@ -132,6 +142,7 @@ impl State {
                 parent: Some(parent),
                 inherited: None,
                 awaited: false,
+                schedule: None,
             });
             reading::start_child(&runs, &key, id, new, by).await
         };

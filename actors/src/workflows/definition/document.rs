@@ -78,16 +78,7 @@ pub fn parse(text: &str) -> Result<Definition, Problems> {
 /// # Errors
 /// Everything that is wrong with it.
 pub fn read(text: &str) -> Result<Document, Problems> {
-    let one = |problem| Problems(vec![problem]);
-    if text.len() > DOCUMENT_MAX {
-        let message = format!("the document is larger than {} KiB", DOCUMENT_MAX >> 10);
-        return Err(one(Problem::new(None, String::new(), message)));
-    }
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let tree = match json::read(text) {
-        Some(tree) => tree,
-        None => yaml::read(text).map_err(one)?,
-    };
+    let (text, tree) = tree(text)?;
     let mut reader = Reader::new(text);
     let definition = reader.definition((&tree, String::new()));
     let mut problems = reader.problems;
@@ -107,6 +98,30 @@ pub fn read(text: &str) -> Result<Document, Problems> {
     }
     problems.sort_by_key(|problem| (problem.line, problem.column));
     Err(Problems(problems))
+}
+
+fn tree(text: &str) -> Result<(&str, Tree), Problems> {
+    let one = |problem| Problems(vec![problem]);
+    if text.len() > DOCUMENT_MAX {
+        let message = format!("the document is larger than {} KiB", DOCUMENT_MAX >> 10);
+        return Err(one(Problem::new(None, String::new(), message)));
+    }
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    match json::read(text) {
+        Some(tree) => Ok((text, tree)),
+        None => Ok((text, yaml::read(text).map_err(one)?)),
+    }
+}
+
+/// A document of any kind, as JSON.
+///
+/// # Errors
+/// When it is neither JSON nor YAML.
+pub fn json_of(text: &str) -> Result<serde_json::Value, Problems> {
+    let (text, tree) = tree(text)?;
+    let mut reader = Reader::new(text);
+    let value = reader.json(&(&tree, String::new()));
+    value.ok_or(Problems(reader.problems))
 }
 
 impl Document {

@@ -117,6 +117,7 @@ impl Play {
             digest: String::new(),
             parent: None,
             inherited: None,
+            schedule: None,
         };
         let run = Run::begin(&event, Stamp { seq: 1, at: 1, by: "t" }).unwrap();
         Self { run, sealed: Values::from([(1, Arc::new(input))]), seq: 1 }

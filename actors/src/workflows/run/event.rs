@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Done, Key, Parent, Place, Seen, Stuck, Wait};
 use crate::fleet::task::history::{Entry, Pending};
 use crate::id::{RunId, TaskId};
+use crate::schedules::schedule::StartedFor;
 use crate::workflows::gate::{Gate, Vote};
 
 /// What can happen to a run.
@@ -37,6 +38,9 @@ pub enum Event {
         /// record says of that read.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         awaited: bool,
+        /// The tick of a schedule that it is for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        schedule: Option<Box<StartedFor>>,
     },
     /// Steps became tasks.
     #[serde(rename = "run.scheduled")]

@@ -25,6 +25,8 @@ pub struct RunFilter {
     pub workflow: Option<String>,
     /// With this error group.
     pub group: Option<String>,
+    /// Of the schedule of this name.
+    pub schedule: Option<String>,
 }
 
 /// Runs, newest first.
@@ -98,7 +100,9 @@ impl RunFilter {
             Phase::Failed { group, .. } => group.as_ref(),
             _ => None,
         };
+        let schedule = || run.schedule.as_ref().map(|of| &of.name);
         self.workflow.as_ref().is_none_or(|name| *name == run.workflow)
+            && self.schedule.as_ref().is_none_or(|wanted| schedule() == Some(wanted))
             && self.group.as_ref().is_none_or(|wanted| group() == Some(wanted))
     }
 }

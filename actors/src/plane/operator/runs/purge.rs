@@ -60,7 +60,8 @@ impl Operator {
         self.caught_up().await?;
         let age = i64::try_from(purge.older_than.as_micros()).unwrap_or(i64::MAX);
         let failed_by = self.plane.shared.clock.wall_us().saturating_sub(age);
-        let filter = RunFilter { status: None, workflow: purge.workflow, group: purge.group };
+        let filter =
+            RunFilter { workflow: purge.workflow, group: purge.group, ..RunFilter::default() };
         let mut purged = Purged { discarded: 0, next: purge.before };
         for _ in 0..PAGES {
             let query = Query {
