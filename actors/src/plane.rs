@@ -55,9 +55,10 @@ pub use enrollment::NewEnrollmentKey;
 pub use envelope::Envelope;
 pub use joining::{Enrollment, KeyProof, Registered};
 pub use operator::{
-    AMEND_MAX, DEAD_SCAN, DeadGroup, DeadGroups, DeadLetters, Explanation, FunctionState,
-    ModelsSeen, NewRunStart, NewSubmit, Operator, Purge, Purged, Receipt, RunFilter, RunPage,
-    RunStarted, RunView, SUBMIT_MAX, SUSPECTS_MAX, SchedulePage, ScheduleView, SinkSecret,
+    AMEND_MAX, Against, Compared, DEAD_SCAN, DeadGroup, DeadGroups, DeadLetters, DeadRun,
+    DeadRunGroup, DeadRuns, Explanation, FailedAttempt, FailedStep, FunctionState, ModelsSeen,
+    NewRunStart, NewSubmit, Operator, Purge, Purged, Receipt, Replayed, ReplayedValue, RunFilter,
+    RunPage, RunStarted, RunView, SUBMIT_MAX, SUSPECTS_MAX, SchedulePage, ScheduleView, SinkSecret,
     TaskView, TimelineEntry,
 };
 pub use orgs::NewOperatorToken;

@@ -2,12 +2,15 @@
 
 mod alerts;
 mod audit;
+mod dead_runs;
 mod keys;
 mod orgs;
 mod payload_keys;
 mod policy;
 mod probes;
 mod remedies;
+mod run_diff;
+mod run_replay;
 mod run_shapes;
 mod runs;
 mod schedules;
@@ -19,6 +22,7 @@ mod tasks;
 mod tokens;
 mod worker_protocol;
 mod workers;
+mod workflow_lint;
 mod workflows;
 
 use std::convert::Infallible;
@@ -98,15 +102,23 @@ pub(crate) fn router(edge: Edge) -> Router {
         .route("/api/v1/signing-keys", get(signing_keys::list).post(signing_keys::add))
         .route("/api/v1/signing-keys/{id}/promote", post(signing_keys::promote))
         .route("/api/v1/signing-keys/{id}/retire", post(signing_keys::retire))
+        .route("/api/v1/lint", post(workflow_lint::lint))
         .route("/api/v1/workflows", get(workflows::list).post(workflows::apply))
         .route("/api/v1/workflows/{id}", get(workflows::get))
         .route("/api/v1/workflows/{id}/retire", post(workflows::retire))
+        .route("/api/v1/dead-letters", get(dead_runs::list))
+        .route("/api/v1/dead-letters/groups", get(dead_runs::groups))
+        .route("/api/v1/dead-letters/retry", post(dead_runs::retry))
+        .route("/api/v1/dead-letters/discard", post(dead_runs::discard))
+        .route("/api/v1/runs/{id}/failure", get(dead_runs::get))
         .route("/api/v1/runs", get(runs::list).post(runs::start))
         .route("/api/v1/runs/purge", post(runs::purge))
         .route("/api/v1/runs/{id}", get(runs::get))
         .route("/api/v1/runs/{id}/input", get(runs::input))
         .route("/api/v1/runs/{id}/why", get(runs::why))
         .route("/api/v1/runs/{id}/timeline", get(runs::timeline))
+        .route("/api/v1/runs/{id}/diff", get(run_diff::diff))
+        .route("/api/v1/runs/{id}/replay", get(run_replay::kept).post(run_replay::given))
         .route("/api/v1/runs/{id}/approve", post(runs::approve))
         .route("/api/v1/runs/{id}/reject", post(runs::reject))
         .route("/api/v1/runs/{id}/signals", post(runs::signal))

@@ -93,8 +93,17 @@ pub(crate) async fn run(verb: DeadLetterVerb, client: &ClientArgs) -> Result<(),
         DeadLetterVerb::List { filter, limit } => {
             let path = format!("{DEAD_LETTERS}?limit={limit}{}", filter.query());
             let listed = client.client()?.get(&path).await?;
-            let fields =
-                ["run_id", "reason", "error_group", "pool", "model", "attempt", "reported_at"];
+            let fields = [
+                "run_id",
+                "reason",
+                "error_group",
+                "pool",
+                "model",
+                "attempt",
+                "reported_at",
+                "step.workflow_run_id",
+                "step.key",
+            ];
             print::many(client.output, &listed, "tasks", &fields)
         }
         DeadLetterVerb::Groups { filter } => {

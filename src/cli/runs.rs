@@ -1,6 +1,9 @@
 //! `fleetward run`: runs of workflows.
 
+mod dead;
+mod diff;
 mod picture;
+mod replay;
 mod watch;
 
 use std::io::Read;
@@ -55,6 +58,16 @@ pub(crate) enum RunVerb {
         #[arg(long, value_name = "FILE")]
         svg: Option<PathBuf>,
     },
+    /// Replay a run from its history alone, and say where that and a definition part. Changes nothing; fails when they
+    /// part.
+    Replay(replay::ReplayArgs),
+    /// Compare two runs: what they were given, their definitions, what became of each node, and where they first part.
+    Diff {
+        /// One run.
+        a: String,
+        /// The other.
+        b: String,
+    },
     /// Approve at a gate.
     Approve(DecideArgs),
     /// Reject at a gate.
@@ -100,6 +113,9 @@ pub(crate) enum RunVerb {
         #[arg(long)]
         reason: Option<String>,
     },
+    /// Runs that failed for good.
+    #[command(subcommand)]
+    Dead(dead::DeadVerb),
     /// Start a run with what another one had done before a node.
     Fork {
         /// The run to take from.
@@ -215,6 +231,9 @@ pub(crate) async fn run(verb: RunVerb, args: &ClientArgs) -> Result<(), Failed> 
             let told = client.get(&format!("{RUNS}/{}/timeline", segment(&id))).await?;
             timeline(output, &told, svg)
         }
+        RunVerb::Replay(asked) => replay::run(&asked, &client, output).await,
+        RunVerb::Diff { a, b } => diff::run(&a, &b, &client, output).await,
+        RunVerb::Dead(verb) => dead::run(verb, &client, output).await,
         RunVerb::Approve(decide) => post(&decide.id, "approve", decide.body()).await,
         RunVerb::Reject(decide) => post(&decide.id, "reject", decide.body()).await,
         RunVerb::Signal { id, name, payload } => {

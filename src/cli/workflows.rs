@@ -40,7 +40,8 @@ pub(crate) enum WorkflowVerb {
         /// Its name.
         name: String,
     },
-    /// Say everything that is wrong with a definition, and what is unwise in it, with line and column. Needs no server.
+    /// Say everything that is wrong with a definition, and what is unwise in it, with line and column. Needs no server,
+    /// but to say which steps its workers cannot run.
     Lint(LintArgs),
     /// Print the JSON Schema of definitions, for editors.
     Schema,
@@ -53,6 +54,9 @@ pub(crate) struct LintArgs {
     /// Files in YAML or JSON; `-` reads the standard input.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// Ask the server too: steps that no worker of the organisation could run are warnings.
+    #[arg(long)]
+    workers: bool,
     /// Fail on warnings too.
     #[arg(long)]
     strict: bool,
@@ -76,7 +80,7 @@ pub(crate) async fn run(verb: WorkflowVerb, client: &ClientArgs) -> Result<(), F
             let retired = client.client()?.post(&path, &json!({})).await?;
             print::one(client.output, &retired, &["name", "version", "status"])
         }
-        WorkflowVerb::Lint(args) => lint(&args, client.output),
+        WorkflowVerb::Lint(args) => lint(&args, client).await,
         WorkflowVerb::Schema => print::line(&format!("{:#}", document::schema())),
         WorkflowVerb::Functions => {
             let known = expression::functions();
@@ -104,15 +108,19 @@ async fn show(name: &str, version: Option<String>, client: &ClientArgs) -> Resul
     print::line(&format!("{:#}", shown["definition"]))
 }
 
-fn lint(args: &LintArgs, output: Output) -> Result<(), Failed> {
+async fn lint(args: &LintArgs, client: &ClientArgs) -> Result<(), Failed> {
     let mut reports = Vec::with_capacity(args.files.len());
     for file in &args.files {
-        reports.push(report(&file.display().to_string(), &text(file)?));
+        let (name, text) = (file.display().to_string(), text(file)?);
+        reports.push(match args.workers {
+            true => report_of_server(&name, &text, client).await?,
+            false => report(&name, &text),
+        });
     }
     let levels = || reports.iter().filter_map(|report| report["found"].as_array()).flatten();
     let count = |level: Level| levels().filter(|one| one["level"] == level.as_str()).count();
     let (errors, warnings) = (count(Level::Error), count(Level::Warning));
-    match output {
+    match client.output {
         Output::Json => print::line(&json!({ "files": reports }).to_string())?,
         Output::Table => reports.iter().try_for_each(say)?,
     }
@@ -122,6 +130,7 @@ fn lint(args: &LintArgs, output: Output) -> Result<(), Failed> {
     Ok(())
 }
 
+/// What a document says.
 pub(super) fn text(file: &Path) -> Result<String, Failed> {
     let unreadable = |error: std::io::Error| {
         Failed::refused(format!("{} cannot be read: {error}", file.display()))
@@ -136,6 +145,13 @@ pub(super) fn text(file: &Path) -> Result<String, Failed> {
         file.take(most).read_to_string(&mut text).map_err(unreadable)?;
     }
     Ok(text)
+}
+
+/// What the server says of one file, with the workers that it has.
+async fn report_of_server(file: &str, text: &str, client: &ClientArgs) -> Result<Value, Failed> {
+    let mut told = client.client()?.post("/api/v1/lint", &json!({ "document": text })).await?;
+    told["file"] = json!(file);
+    Ok(told)
 }
 
 /// What is said of one file.

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use fleetward_actors::id::RunId;
-use fleetward_actors::plane::{Enrollment, NewRunStart};
+use fleetward_actors::plane::{Against, Enrollment, NewRunStart, Replayed};
 use fleetward_actors::workflows::run::{Key, Phase, Run, Wait};
 use fleetward_actors::{ControlPlane, Error, Operator};
 use fleetward_worker::{Handlers, Worker, WorkerOptions};
@@ -122,6 +122,15 @@ impl<I: Serialize, O: DeserializeOwned> Workflow<I, O> {
         };
         let started = operator.start_run(new).await?;
         Ok(RunHandle { operator: operator.clone(), id: started.run, types: PhantomData })
+    }
+
+    /// Whether the history of a run fits this program: what a change to it would have done otherwise. Changes nothing.
+    ///
+    /// # Errors
+    /// When there is no such run, or it is of another workflow.
+    pub async fn replay(&self, operator: &Operator, run: &RunId) -> Result<Replayed, RunError> {
+        let against = Against::Definition(Box::new(self.definition().clone()));
+        Ok(operator.replay_run(run, against, None).await?)
     }
 
     /// Starts a run and waits for its result.

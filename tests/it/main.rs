@@ -27,6 +27,7 @@ mod orphans;
 mod outage;
 mod probing;
 mod python_worker;
+mod readme;
 mod rotation;
 mod schedules;
 mod sealing;

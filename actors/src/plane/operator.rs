@@ -42,7 +42,8 @@ use crate::system::principals::KnownOrg;
 pub use alerts::SinkSecret;
 pub use remedies::{AMEND_MAX, DEAD_SCAN, DeadGroup, DeadGroups, DeadLetters, Explanation};
 pub use runs::{
-    FunctionState, NewRunStart, Purge, Purged, RunFilter, RunPage, RunStarted, RunView,
+    Against, Compared, DeadRun, DeadRunGroup, DeadRuns, FailedAttempt, FailedStep, FunctionState,
+    NewRunStart, Purge, Purged, Replayed, ReplayedValue, RunFilter, RunPage, RunStarted, RunView,
     TimelineEntry,
 };
 pub use schedules::{SchedulePage, ScheduleView};

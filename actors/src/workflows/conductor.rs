@@ -37,9 +37,11 @@ use crate::projector;
 use crate::schedules::scheduler;
 use crate::seal::Sealed;
 use crate::system::principals::{KnownOrg, Principals};
+pub(crate) use act::value_of;
 pub(crate) use leaving::{ask, hand};
 pub use message::{Begun, Decision, Ended, Message, NewRun, Remedy, StepEnded, View};
 use outbox::Outbox;
+pub(crate) use reading::read_values;
 
 /// Conductors of one cell, by run.
 pub type Runs = Family<RunId, Address<Message>>;

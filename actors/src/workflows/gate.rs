@@ -2,6 +2,7 @@
 
 use fleetward_store::Position;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::definition::{Approver, Approvers, OnExpiry};
 use crate::error::{Kind, Refusal};
@@ -94,6 +95,17 @@ impl Gate {
         }
         self.next_due().is_some_and(|at| at <= now).then_some(Due::Remind)
     }
+}
+
+/// What people are asked and shown, as it is sealed.
+pub fn asked(prompt: &str, context: &Value) -> Vec<u8> {
+    let asked = json!({ "prompt": prompt, "context": context });
+    serde_json::to_vec(&asked).expect("JSON is written as JSON")
+}
+
+/// What the digest of a gate is made of: what people are asked and shown, and what they let through.
+pub fn seen(asked: &[u8], input: &Value) -> Vec<u8> {
+    [asked, input.to_string().as_bytes()].concat()
 }
 
 /// Whether somebody may decide about a gate of a run that `requester` started; `digest` is what they say they saw.

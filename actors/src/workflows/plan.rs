@@ -9,7 +9,7 @@ pub mod flow;
 mod function;
 mod next;
 #[cfg(test)]
-mod tests;
+pub(in crate::workflows) mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -25,6 +25,9 @@ pub use next::{Begin, Failure, Next, Plan, Rules, Waits};
 
 /// Most tasks and waits of one run at a time.
 pub const FAN_OUT_MAX: usize = 1_000;
+
+/// The code of what is not wanted any more.
+const DROPPED: &str = "cancelled";
 
 /// Opened values, by the position that they are sealed beside. Shared: an output may be a megabyte.
 pub type Values = HashMap<Position, Arc<Value>>;
@@ -249,7 +252,7 @@ impl<'a> Walk<'a> {
     ) -> Stands<'a> {
         let limit = limit.map_or(usize::MAX, |limit| limit as usize);
         let (mut outputs, mut all) = (BTreeMap::new(), Vec::new());
-        let (mut running, mut failed) = (0, None);
+        let (mut running, mut failed) = (0, None::<Failure>);
         for branch in branches {
             if running >= limit {
                 break;
@@ -270,7 +273,11 @@ impl<'a> Walk<'a> {
                     all.push(own);
                 }
                 Stands::Failed(failure) => {
-                    failed.get_or_insert(failure);
+                    // What was dropped did not fail by itself.
+                    let better = |was: &Failure| was.code == DROPPED && failure.code != DROPPED;
+                    if failed.as_ref().is_none_or(better) {
+                        failed = Some(failure);
+                    }
                 }
             }
         }

@@ -8,7 +8,7 @@ use fleetward_actors::fleet::task::{
 use fleetward_actors::id::WorkerId;
 use fleetward_actors::plane::{Envelope, NewSubmit, TaskView};
 use fleetward_wire::tasks::{
-    LabelCondition, LabelOperator, ProgressView, RetryPolicy, TaskStatus, TaskSubmit,
+    ClaimedStep, LabelCondition, LabelOperator, ProgressView, RetryPolicy, TaskStatus, TaskSubmit,
     TaskView as Wire,
 };
 use fleetward_wire::workers::{NetworkPolicy, SandboxLevel};
@@ -137,6 +137,10 @@ pub(super) fn view(view: TaskView) -> Result<Wire, Problem> {
         priority: task.handling.priority,
         not_before: task.ready_at.map(rfc3339),
         deadline: task.handling.deadline.map(rfc3339),
+        step: task.step.as_ref().map(|step| ClaimedStep {
+            workflow_run_id: step.run.to_string(),
+            key: step.key.to_string(),
+        }),
         failures: task.failures,
         reason: match task.phase {
             Phase::Failed { why, .. } => Some(why.as_str().to_owned()),

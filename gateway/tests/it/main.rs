@@ -17,6 +17,7 @@ mod limits;
 mod older_client;
 mod probes;
 mod remedies;
+mod run_histories;
 mod runs;
 mod schedules;
 mod server;

@@ -386,6 +386,9 @@ pub struct TaskView {
     /// It fails unless it is done by then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
+    /// The step of a workflow's run that it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<ClaimedStep>,
     /// How many of its attempts were reported as failed.
     #[serde(default)]
     pub failures: u32,

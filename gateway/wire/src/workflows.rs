@@ -1,9 +1,16 @@
 //! Workflows and their runs, as operators apply, start, see and decide about them.
 
+mod diff;
+mod lint;
+mod replay;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{Raw, Secret, Timestamp};
+pub use diff::{DiffChange, DiffFirst, DiffNode, DiffRun, DiffSeen, RunDiff};
+pub use lint::{WorkflowLint, WorkflowLinted, WorkflowProblem};
+pub use replay::{RunDivergence, RunReplay, RunReplayAgainst, RunSignalKept, RunValue, RunWant};
 
 /// `POST /api/v1/workflows`: what new runs of a workflow get.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -23,7 +23,7 @@ pub enum Remedy {
 /// What that does to the task: nothing, where it is so already.
 ///
 /// # Errors
-/// When the task does not stand where this makes sense.
+/// When the task does not stand where this makes sense, or it is for its run to try it again.
 pub fn decide(task: &Task, remedy: Remedy) -> Result<Option<Event>, Refusal> {
     let dead = || match task.phase {
         Phase::Failed { .. } => Ok(()),
@@ -42,9 +42,21 @@ pub fn decide(task: &Task, remedy: Remedy) -> Result<Option<Event>, Refusal> {
         (Remedy::Cancel { .. }, _) => {
             Err(conflict("task_closed", "only an open task can be cancelled; this one", task))
         }
+        (Remedy::Retry, Phase::Failed { .. }) if task.step.is_some() => Err(of_run(task)),
         (Remedy::Retry, _) => dead().map(|()| Some(Event::Revived {})),
         (Remedy::Discard { reason }, _) => dead().map(|()| Some(Event::Discarded { reason })),
     }
+}
+
+/// A run waits for its task no more once that has failed: it makes another when it goes on.
+fn of_run(task: &Task) -> Refusal {
+    let step = task.step.as_ref();
+    let (run, key) = step.map(|step| (step.run.as_str(), step.key.as_str())).unwrap_or_default();
+    let detail = format!(
+        "the task is step {key} of run {run}; let the run go on from its failure instead: \
+         `fleetward run retry {run}`"
+    );
+    Refusal::new(Kind::Conflict, "task_of_run", detail)
 }
 
 fn conflict(code: &'static str, why: &str, task: &Task) -> Refusal {
@@ -56,7 +68,21 @@ fn conflict(code: &'static str, why: &str, task: &Task) -> Refusal {
 mod tests {
     use super::*;
     use crate::fact::Fold;
-    use crate::fleet::task::{Failure, sample};
+    use crate::fleet::task::{Failure, StepRef, sample};
+
+    #[test]
+    fn step_of_a_run_is_tried_again_by_its_run() {
+        let step = StepRef { run: "ants-1".parse().unwrap(), key: "draft".into() };
+        let phase = Phase::Failed { at: 1, why: Failure::Reported };
+        let task = Task { phase, step: Some(step), ..sample() };
+
+        let refused = decide(&task, Remedy::Retry).unwrap_err();
+
+        assert_eq!(refused.code, "task_of_run");
+        assert!(refused.detail.contains("step draft of run ants-1"), "{}", refused.detail);
+        assert!(refused.detail.contains("`fleetward run retry ants-1`"), "{}", refused.detail);
+        assert!(decide(&task, Remedy::Discard { reason: None }).unwrap().is_some());
+    }
 
     #[test]
     fn remedies_fit_where_the_task_stands() {

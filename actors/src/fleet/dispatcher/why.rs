@@ -9,6 +9,7 @@ use super::matcher::{Gate, Limit};
 use crate::fleet::task::{
     Condition, Failure, Network, Operator, Phase, Profile, Requirement, Sandbox, Task,
 };
+use crate::id::WorkerId;
 
 /// How many tasks before this one are counted.
 const AHEAD_MAX: usize = 10_000;
@@ -174,6 +175,34 @@ fn nobody(workers: &[Seated<'_>], wants: &Requirement) -> Vec<String> {
     }
     missing.push(format!("{} in pool {:?} for {project}", workers_are(here.len()), wants.pool));
     missing
+}
+
+/// Why none of these workers could run such a task, however free they are; nothing, where one could.
+pub fn lacking(profiles: &[&Profile], wants: &Requirement) -> Vec<String> {
+    let gone = BTreeSet::new();
+    let seated = |profile| Seated {
+        worker: WorkerId(uuid::Uuid::nil()),
+        profile,
+        gone: &gone,
+        seats: 1,
+        paused: false,
+        leases: 0,
+        polls: 0,
+    };
+    let workers: Vec<_> = profiles.iter().map(|profile| seated(profile)).collect();
+    match workers.iter().any(|seated| can_run(seated, wants)) {
+        true => Vec::new(),
+        false => nobody(&workers, wants),
+    }
+}
+
+/// The worker that such a task needs, in words.
+pub fn needed(wants: &Requirement) -> String {
+    let project = wants.project.as_ref().map_or(String::new(), |p| format!(" for project {p:?}"));
+    let lines: Vec<_> = lines(wants).into_iter().map(|line| line.text).collect();
+    let that =
+        if lines.is_empty() { String::new() } else { format!(" that {}", lines.join(" and ")) };
+    format!("a worker in pool {:?}{project}{that}", wants.pool)
 }
 
 /// Of workers that have the model but do not see it at its endpoint now.

@@ -1,8 +1,11 @@
 //! Runs of workflows: started, looked at, decided about, signalled, ended, tried again.
 
+mod dead;
+mod diff;
 mod functions;
 mod list;
 mod purge;
+mod replay;
 mod timeline;
 
 use std::sync::Arc;
@@ -15,7 +18,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::Operator;
-use crate::error::{Error, Refusal};
+use crate::error::{Error, Kind, Refusal};
 use crate::fact::Fold;
 use crate::fleet::input;
 use crate::id::RunId;
@@ -29,9 +32,12 @@ use crate::workflows::definition::Definition;
 use crate::workflows::gate::{Gate, Voter};
 use crate::workflows::run::{Inherited, Key, Place, Run, Wait, What};
 use crate::workflows::{plan, why};
+pub use dead::{DeadRun, DeadRunGroup, DeadRuns, FailedAttempt, FailedStep};
+pub use diff::Compared;
 pub use functions::FunctionState;
 pub use list::{RunFilter, RunPage};
 pub use purge::{Purge, Purged};
+pub use replay::{Against, Replayed, ReplayedValue};
 pub use timeline::TimelineEntry;
 
 /// Most tasks of a run that are explained at once.
@@ -91,7 +97,7 @@ impl Operator {
         let known = self.workflow(&new.workflow).await?;
         if known.retired {
             let detail = "the workflow is retired; apply it again to start runs of it";
-            return Err(Refusal::new(crate::Kind::Conflict, "workflow_retired", detail).into());
+            return Err(Refusal::new(Kind::Conflict, "workflow_retired", detail).into());
         }
         let named = (new.workflow.as_str(), new.version.as_deref());
         let (version, definition) = self.workflow_version(named.0, named.1).await?;
@@ -334,8 +340,21 @@ impl Operator {
         {
             input::printable("reason", reason, input::REASON_MAX)?;
         }
+        let leaves = match &remedy {
+            Remedy::Retry => Some("tried again"),
+            Remedy::Discard { .. } => Some("discarded"),
+            _ => None,
+        };
+        let before = match leaves {
+            Some(_) => Some(self.run_state(id).await?),
+            None => None,
+        };
         let by = self.by.clone();
-        self.change_run(id, 0, |reply| Message::Amend { remedy, by, reply }).await
+        let run = self.change_run(id, 0, |reply| Message::Amend { remedy, by, reply }).await?;
+        if let (Some(what), Some(before)) = (leaves, before) {
+            self.leave_dead_tasks(&before, what).await;
+        }
+        Ok(run)
     }
 
     /// Gates of a run that wait for people, with what they are asked.
@@ -374,8 +393,15 @@ impl Operator {
         let run = self.run_state(id).await?;
         let mut reasons = why::explain(&run);
         for (key, step) in run.scheduled.iter().take(EXPLAINED) {
-            let said = self.explain(step.task).await?;
-            reasons.extend(said.reasons.into_iter().map(|reason| format!("{key}: {reason}")));
+            let said = match self.explain(step.task).await {
+                Ok(said) => said.reasons,
+                // The server died between the two: the run asks for it again.
+                Err(Error::Refused(refusal)) if refusal.kind == Kind::NotFound => {
+                    vec!["its task is about to be made".to_owned()]
+                }
+                Err(error) => return Err(error),
+            };
+            reasons.extend(said.into_iter().map(|reason| format!("{key}: {reason}")));
         }
         Ok((run, reasons))
     }

@@ -1,15 +1,23 @@
 //! The workflows of an organisation: applied, looked at, retired.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use fleetward_runtime::Reply;
 
 use super::Operator;
 use crate::error::{Error, Refusal};
+use crate::fleet::worker::Worker;
+use crate::plane::reading::{PAGE_MAX, state};
 use crate::system::org::Role;
 use crate::workflows::catalogue::Message;
 use crate::workflows::definition::Definition;
+use crate::workflows::definition::document::Document;
+use crate::workflows::definition::lint::{Lint, Workers};
 use crate::workflows::workflow::Workflow;
+
+/// Most workers that a definition is held against.
+const WORKERS_MAX: u64 = 20_000;
 
 impl Operator {
     /// Makes this definition what new runs of its workflow get. Runs that exist keep theirs. Applying the same again changes
@@ -76,6 +84,27 @@ impl Operator {
         let found = cell.workflows.shelf.definition(store, cell.cell, (name, &version)).await?;
         let found = found.ok_or_else(|| Refusal::not_found("workflow"))?;
         Ok((version, found))
+    }
+
+    /// What is unwise in a document, and which of its steps no worker that may work could run; and how many such workers
+    /// there are. Nothing is applied.
+    ///
+    /// # Errors
+    /// When the rows cannot be read.
+    pub async fn lint_workflow(&self, document: &Document) -> Result<(Vec<Lint>, u64), Error> {
+        let (mut before, mut count, mut offers) = (None, 0, HashSet::new());
+        while count < WORKERS_MAX {
+            let rows = self.list::<Worker>(Some("approved"), before, PAGE_MAX).await?;
+            let Some(last) = rows.last() else { break };
+            before = Some(last.created);
+            for row in &rows {
+                offers.insert(state::<Worker>(row)?.profile);
+            }
+            count += rows.len() as u64;
+        }
+        let names = self.cell().await?.models.now();
+        let workers = Workers { offers: offers.iter().collect(), names: &names };
+        Ok((document.lint(Some(&workers)), count))
     }
 
     async fn ask_catalogue<T: Send + 'static>(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use fleetward_runtime::Context;
 use fleetward_store::Position;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::State;
 use super::message::Message;
@@ -19,7 +19,7 @@ use crate::id::{RunId, TaskId};
 use crate::journal::Draft;
 use crate::seal::{Purpose, Sealed};
 use crate::workflows::definition::{Definition, Kind, Step};
-use crate::workflows::gate::Gate;
+use crate::workflows::gate::{self, Gate};
 use crate::workflows::plan::{self, Begin, Failure, Next, Waits};
 use crate::workflows::run::{EVENTS_MAX, Event, Key, Parent, Phase, Place, Run, Scheduled, Wait};
 
@@ -188,17 +188,15 @@ impl State {
                 Wait::Signal { name: name.to_owned(), until: timeout_ms.map(after), since: now }
             }
             Waits::Gate { rules, prompt, context, input } => {
-                let asked = json!({ "prompt": prompt, "context": *context });
-                let bytes = serde_json::to_vec(&asked).expect("JSON is written as JSON");
+                let bytes = gate::asked(&prompt, &context);
                 let most = self.args.config.payload_max;
                 if bytes.len() > most {
                     let text = format!("what is asked has more than {most} bytes");
                     return fail(Some(key), "prompt_too_large", text);
                 }
-                let seen = [&bytes[..], input.to_string().as_bytes()].concat();
                 let gate = Box::new(Gate {
                     approvers: rules.approvers.clone(),
-                    digest: self.known.key.digest(&seen),
+                    digest: self.known.key.digest(&gate::seen(&bytes, &input)),
                     expires_at: rules.expires_ms.map(after),
                     on_expiry: rules.on_expiry,
                     remind_ms: rules.remind_ms,
@@ -385,7 +383,7 @@ fn handling(step: &Step) -> Handling {
 }
 
 /// JSON of what was opened; what is none is text, as older workers report it.
-pub(super) fn value_of(bytes: &Bytes, is_text: bool) -> Arc<Value> {
+pub(crate) fn value_of(bytes: &Bytes, is_text: bool) -> Arc<Value> {
     let text = || Value::String(String::from_utf8_lossy(bytes).into_owned());
     Arc::new(if is_text {
         text()

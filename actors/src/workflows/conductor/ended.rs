@@ -145,6 +145,8 @@ impl State {
     pub(super) fn ask(&mut self, cx: &Context<Message>) {
         let Some(run) = self.run.as_ref().filter(|run| !run.is_closed()) else { return };
         if self.asking {
+            // What is asked after already may not be all of it.
+            self.tend = Some(cx.after(AGAIN, Message::TendDue));
             return;
         }
         let tasks: Vec<_> =
@@ -163,6 +165,8 @@ impl State {
             runs: self.args.runs.get().cloned(),
             store: self.args.store.clone(),
             cell: self.args.cell,
+            projector: self.args.projector.clone(),
+            positions: self.log.positions().clone(),
             within: self.args.config.answer_within,
         };
         cx.spawn(look.all(tasks, children), |found| Message::Found { found });

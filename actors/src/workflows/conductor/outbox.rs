@@ -80,7 +80,8 @@ impl State {
         let (reply, answered) = Reply::channel();
         let sent = dispatcher.send(dispatcher::Message::Submit { tasks, by, reply });
         if sent.is_err() {
-            // It is between two lives: this is asked after again.
+            // It is between two lives: this is asked after.
+            cx.send(Message::Submitted { said: Err(Error::OutcomeUnknown) });
             return;
         }
         let clock = cx.clock().clone();

@@ -10,13 +10,15 @@ use fleetward_store::{CellId, Position, Store};
 use super::act::value_of;
 use super::message::{ChildEnded, Message, NewRun, Places, ReadValues, Remedy, Stands, StepEnded};
 use super::outbox::Outbox;
-use super::{AGAIN, Runs, State, hand};
+use super::{AGAIN, ROWS_WITHIN, Runs, State, hand};
 use crate::cause::Cause;
 use crate::error::Error;
 use crate::fact::{self, Fold};
 use crate::fleet::dispatcher;
 use crate::fleet::task::{Phase as TaskPhase, Task};
 use crate::id::{RunId, TaskId};
+use crate::journal::Positions;
+use crate::projector;
 use crate::seal::{Purpose, Sealed};
 use crate::system::principals::KnownOrg;
 use crate::workflows::plan;
@@ -199,6 +201,8 @@ pub(super) struct Look {
     pub(super) runs: Option<Runs>,
     pub(super) store: Arc<dyn Store>,
     pub(super) cell: CellId,
+    pub(super) projector: projector::Handle,
+    pub(super) positions: Arc<Positions>,
     pub(super) within: Duration,
 }
 
@@ -230,6 +234,7 @@ impl Look {
     /// What the rows say of tasks that the dispatcher does not have.
     async fn recorded(&self, absent: Vec<(Key, TaskId)>) -> Result<Vec<(Key, Stands)>, String> {
         let ids: Vec<_> = absent.iter().map(|(_, task)| task.to_string()).collect();
+        self.rows_are_here().await?;
         let read = self.store.get_with_position(self.cell, Task::KIND, &ids).await;
         let (position, rows) = read.map_err(|error| error.to_string())?;
         let rows: BTreeMap<_, _> = rows.iter().map(|row| (row.id.as_str(), row)).collect();
@@ -247,6 +252,13 @@ impl Look {
         Ok(found)
     }
 
+    /// Rows that are behind would call open what had ended when the server died, and nobody would say it again.
+    async fn rows_are_here(&self) -> Result<(), String> {
+        let given = self.positions.given();
+        let passed = self.projector.passed(self.cell, &self.positions, given, ROWS_WITHIN);
+        passed.await.map_err(|behind| behind.to_string())
+    }
+
     async fn child(&self, key: &Key, run: RunId) -> Result<Stands, String> {
         if let Some(child) = self.runs.as_ref().and_then(|runs| runs.get(&run)) {
             let look = |reply| Message::Look { reply };
@@ -255,6 +267,7 @@ impl Look {
                 return Ok(child_stands(key, &known));
             }
         }
+        self.rows_are_here().await?;
         let rows = self.store.get(self.cell, Run::KIND, &[run.to_string()]).await;
         let rows = rows.map_err(|error| error.to_string())?;
         match rows.first() {

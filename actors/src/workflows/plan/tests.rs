@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 use super::*;
 use crate::fact::{Fold, Stamp};
 use crate::id::{RunId, TaskId};
+use crate::seal::CellKey;
 use crate::workflows::definition::Routing;
+use crate::workflows::replay::{Fact, Recorded};
 use crate::workflows::run::{Event, Scheduled, Seen as Went};
 
 /// What a step results in: always the same for the same key and input. One in eight fails.
@@ -98,15 +100,18 @@ fn codes_only(value: &Value) -> Value {
     }
 }
 
-/// A run that is played against its plan, and what is sealed in it.
-struct Play {
-    run: Run,
-    sealed: Values,
+/// A run that is played against its plan, what is sealed in it, and its history.
+pub(in crate::workflows) struct Play {
+    pub(in crate::workflows) run: Run,
+    pub(in crate::workflows) sealed: Values,
+    pub(in crate::workflows) history: Vec<Fact>,
+    pub(in crate::workflows) recorded: Recorded,
+    pub(in crate::workflows) key: CellKey,
     seq: u64,
 }
 
 impl Play {
-    fn start(input: Value) -> Self {
+    pub(in crate::workflows) fn start(input: Value) -> Self {
         let id: RunId = "r".parse().unwrap();
         let event = Event::Started {
             awaited: false,
@@ -120,17 +125,29 @@ impl Play {
             schedule: None,
         };
         let run = Run::begin(&event, Stamp { seq: 1, at: 1, by: "t" }).unwrap();
-        Self { run, sealed: Values::from([(1, Arc::new(input))]), seq: 1 }
+        Self {
+            run,
+            sealed: Values::from([(1, Arc::new(input))]),
+            history: vec![Fact { seq: 1, at: 1, by: "t".into(), event }],
+            recorded: Recorded::default(),
+            key: CellKey::fresh(),
+            seq: 1,
+        }
     }
 
-    fn apply(&mut self, event: &Event) -> u64 {
+    fn apply(&mut self, event: Event) {
         self.seq += 1;
-        self.run.evolve(event, Stamp { seq: self.seq, at: self.seq as i64, by: "t" });
-        self.seq
+        let (seq, at) = (self.seq, self.seq as i64);
+        self.run.evolve(&event, Stamp { seq, at, by: "t" });
+        self.history.push(Fact { seq, at, by: "t".into(), event });
     }
 
     /// Plays to the end: `moves` choose which step ends next, and when memory is lost.
-    fn play(mut self, definition: &Definition, moves: &[u8]) -> Result<Value, String> {
+    pub(in crate::workflows) fn play(
+        &mut self,
+        definition: &Definition,
+        moves: &[u8],
+    ) -> Result<Value, String> {
         let mut values = Values::new();
         let mut inputs: HashMap<Key, Arc<Value>> = HashMap::new();
         let mut ends: HashMap<Key, u32> = HashMap::new();
@@ -146,31 +163,36 @@ impl Play {
             if let Some(end) = plan.end {
                 let twice = ends.iter().find(|(_, times)| **times > 1);
                 assert_eq!(twice, None, "a completion is applied once");
-                return end.map(|value| (*value).clone()).map_err(|failure| failure.code);
+                drops.into_iter().for_each(|key| self.apply(Event::StepDropped { key }));
+                return self.over(end);
             }
             let steps: Vec<_> = plan
                 .schedule
                 .iter()
                 .map(|next| Scheduled { key: next.key.clone(), task: TaskId::fresh() })
                 .collect();
+            for (next, step) in plan.schedule.iter().zip(&steps) {
+                let digest = self.key.digest(next.input.to_string().as_bytes());
+                self.recorded.tasks.insert(step.task, (None, digest));
+            }
             inputs.extend(plan.schedule.iter().map(|next| (next.key.clone(), next.input.clone())));
             let naps: Vec<_> = plan.wait.iter().map(|begin| begin.key.clone()).collect();
             for place in missing {
                 values.insert(place.at, self.sealed[&place.at].clone());
             }
             for key in drops {
-                self.apply(&Event::StepDropped { key });
+                self.apply(Event::StepDropped { key });
             }
             if !steps.is_empty() {
-                self.apply(&Event::Scheduled { steps });
+                self.apply(Event::Scheduled { steps });
             }
             for key in naps {
-                let wait = Wait::Timer { until: 0, since: 0 };
-                self.apply(&Event::Waiting { key, wait, rests: false });
+                let wait = Wait::Timer { until: 1_000, since: 0 };
+                self.apply(Event::Waiting { key, wait, rests: false });
             }
             let asleep: Vec<_> = self.run.waits.keys().cloned().collect();
             for key in asleep {
-                self.apply(&Event::TimerFired { key });
+                self.apply(Event::TimerFired { key });
             }
             let open: Vec<_> = self.run.scheduled.keys().cloned().collect();
             let Some(key) = open.get(choice as usize % open.len().max(1)).cloned() else {
@@ -182,6 +204,20 @@ impl Play {
         panic!("the run does not end: {:?}", self.run);
     }
 
+    fn over(&mut self, end: Result<Arc<Value>, Failure>) -> Result<Value, String> {
+        match end {
+            Ok(value) => {
+                let digest = self.key.digest(value.to_string().as_bytes());
+                self.apply(Event::Completed { digest });
+                Ok(Value::clone(&value))
+            }
+            Err(Failure { key, code, .. }) => {
+                self.apply(Event::Failed { key, code: code.clone(), group: None, told: false });
+                Err(code)
+            }
+        }
+    }
+
     fn end(&mut self, key: &Key, input: &Value) {
         let task = self.run.scheduled[key].task;
         let (key, seen) = (key.clone(), Went { attempts: 1, claimed_at: None });
@@ -190,11 +226,11 @@ impl Play {
                 self.seq += 1;
                 let at = self.seq;
                 self.sealed.insert(at, Arc::new(output));
-                self.apply(&Event::StepCompleted { key, task, at, seen });
+                self.apply(Event::StepCompleted { key, task, at, seen });
             }
             Err(code) => {
                 let code = code.to_owned();
-                self.apply(&Event::StepFailed {
+                self.apply(Event::StepFailed {
                     key,
                     task,
                     at: None,
@@ -214,7 +250,7 @@ fn leaf() -> impl Strategy<Value = Kind> {
     ]
 }
 
-fn kinds() -> impl Strategy<Value = Kind> {
+pub(in crate::workflows) fn kinds() -> impl Strategy<Value = Kind> {
     leaf().prop_recursive(3, 24, 4, |inner| {
         let node = inner.prop_map(|kind| Node { name: String::new(), input: None, kind });
         let nodes = prop::collection::vec(node, 1..4);
@@ -236,6 +272,14 @@ fn kinds() -> impl Strategy<Value = Kind> {
             }),
         ]
     })
+}
+
+/// A definition of these.
+pub(in crate::workflows) fn defined(kinds: Vec<Kind>) -> Definition {
+    let mut next = 0;
+    let nodes = kinds.into_iter().map(|kind| named(kind, &mut next)).collect();
+    let (name, routing) = ("w".into(), Routing::default());
+    Definition { name, description: None, routing, nodes, output: None }
 }
 
 /// Gives every node a name of its own.
@@ -272,15 +316,7 @@ proptest! {
         start in 0_i64..1_000,
         moves in prop::collection::vec(any::<u8>(), 1..40),
     ) {
-        let mut next = 0;
-        let nodes: Vec<_> = kinds.into_iter().map(|kind| named(kind, &mut next)).collect();
-        let definition = Definition {
-            name: "w".into(),
-            description: None,
-            routing: Routing::default(),
-            nodes,
-            output: None,
-        };
+        let definition = defined(kinds);
         let input = json!({ "n": start });
         let expected = reference(&definition.nodes, &Path::default(), input.clone());
 
@@ -292,4 +328,34 @@ proptest! {
             (played, expected) => prop_assert!(false, "{:?} instead of {:?}", played, expected),
         }
     }
+}
+
+#[test]
+fn branch_that_was_dropped_is_not_why_the_others_were() {
+    let step =
+        |name: &str| Node { name: name.into(), input: None, kind: Kind::Step(Box::default()) };
+    let parallel = |name: &str, branches, on_failure| {
+        let kind = Kind::Parallel { branches, on_failure, limit: None };
+        Node { name: name.into(), input: None, kind }
+    };
+    let inner = parallel("inner", vec![step("slow"), step("bad")], OnFailure::FailFast);
+    let mut definition = defined(Vec::new());
+    definition.nodes = vec![parallel("outer", vec![inner, step("other")], OnFailure::Collect)];
+    let mut play = Play::start(json!({ "n": 1 }));
+    let steps = ["slow", "bad", "other"];
+    let steps = steps.map(|name| Scheduled { key: name.into(), task: TaskId::fresh() }).to_vec();
+    let tasks: Vec<_> = steps.iter().map(|step| step.task).collect();
+    let seen = Went { attempts: 1, claimed_at: None };
+    play.apply(Event::Scheduled { steps });
+    let code = "reported".to_owned();
+    let (key, task, steps) = ("bad".into(), tasks[1], Vec::new());
+    play.apply(Event::StepFailed { key, task, at: None, code, seen, steps });
+    play.apply(Event::StepDropped { key: "slow".into() });
+    play.sealed.insert(9, Arc::new(json!("done")));
+    play.apply(Event::StepCompleted { key: "other".into(), task: tasks[2], at: 9, seen });
+
+    let end = plan(&definition, &play.run, &play.sealed).end;
+
+    let inner = json!({ "error": { "code": "reported", "message": null } });
+    assert_eq!(*end.unwrap().unwrap(), json!({ "inner": inner, "other": "done" }));
 }

@@ -86,7 +86,7 @@ impl Operator {
         Ok(RunPage { runs, next })
     }
 
-    fn row_view(&self, row: &Record, run: Run) -> RunView {
+    pub(super) fn row_view(&self, row: &Record, run: Run) -> RunView {
         let sealed = row.sealed.clone().map(Sealed::from_bytes);
         let result = run.result().zip(sealed);
         let result = result.map(|(place, sealed)| Envelope::of_run(&self.known, &place, sealed));

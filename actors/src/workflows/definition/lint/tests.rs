@@ -133,12 +133,13 @@ fn steps_that_no_worker_could_run_are_found() {
         pool: "writers".into(),
         models: handlers(&["gpt-4o"]),
         labels: [("zone".to_owned(), "eu".to_owned())].into(),
+        handlers: handlers(&["dra*", "review"]),
         ..Profile::default()
     };
-    let other = Profile { pool: "default".into(), ..Profile::default() };
-    let (writes, others) = (handlers(&["draft", "review"]), handlers(&["publish"]));
+    let handlers = handlers(&["publish"]);
+    let other = Profile { pool: "default".into(), handlers, ..Profile::default() };
     let names = Overrides::default();
-    let workers = Workers { offers: vec![(&writer, &writes), (&other, &others)], names: &names };
+    let workers = Workers { offers: vec![&writer, &other], names: &names };
     check(
         r#"
 name: a
@@ -167,11 +168,11 @@ steps:
 "#,
         Some(&workers),
         expect![[r#"
-            8:5: warning: steps[1].handler: no worker of the pool has the handler `publish`
-            10:12: warning: steps[2].model: no worker that has the rest has the model `claude-sonnet-4`
-            14:15: warning: steps[3].steps[0].pool: no worker is in the pool `gpu`
-            18:9: warning: steps[3].steps[1].labels: no worker that has the rest has these labels
-            21:18: warning: steps[3].steps[2].sandbox: no worker that has the rest can isolate it so
-            24:18: warning: steps[3].steps[3].project: no worker of the pool works for the project `finance`"#]],
+            8:5: warning: steps[1].handler: no worker could run it: no worker has registered the handler "publish"; there is dra*, review; there is 1 worker in pool "writers" for no project; it needs a worker in pool "writers" that has label zone=eu and has registered the handler "publish"
+            10:12: warning: steps[2].model: no worker could run it: no worker has model "claude-sonnet-4"; there is gpt-4o; there is 1 worker in pool "writers" for no project; it needs a worker in pool "writers" that has model "claude-sonnet-4" and has label zone=eu and has registered the handler "review"
+            14:15: warning: steps[3].steps[0].pool: no worker could run it: no approved worker stands in pool "gpu" for no project; it needs a worker in pool "gpu" that has label zone=eu and has registered the handler "draft"
+            18:9: warning: steps[3].steps[1].labels: no worker could run it: no worker has label zone=us; there is zone=eu; there is 1 worker in pool "writers" for no project; it needs a worker in pool "writers" that has label zone=us and has registered the handler "draft"
+            21:18: warning: steps[3].steps[2].sandbox: no worker could run it: no worker offers the sandbox level vm or more; there is none; there is 1 worker in pool "writers" for no project; it needs a worker in pool "writers" that has label zone=eu and offers the sandbox level vm or more
+            24:18: warning: steps[3].steps[3].project: no worker could run it: no approved worker stands in pool "writers" for project "finance"; it needs a worker in pool "writers" for project "finance" that has label zone=eu and has registered the handler "draft""#]],
     );
 }

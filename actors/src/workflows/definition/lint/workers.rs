@@ -1,8 +1,7 @@
 //! Steps that no worker could run. Pure.
 
-use std::collections::BTreeSet;
-
 use super::{Level, Linter};
+use crate::fleet::dispatcher::why;
 use crate::fleet::models::Overrides;
 use crate::fleet::task::{Profile, Requirement};
 use crate::workflows::definition::check::below;
@@ -11,14 +10,14 @@ use crate::workflows::definition::{Definition, Kind, Node, Step};
 /// The workers that there are.
 #[derive(Debug, Clone)]
 pub struct Workers<'a> {
-    /// What each of them offers, and the handlers that it has registered.
-    pub offers: Vec<(&'a Profile, &'a BTreeSet<String>)>,
+    /// What each of them offers.
+    pub offers: Vec<&'a Profile>,
     /// How their organisation calls models.
     pub names: &'a Overrides,
 }
 
-/// One thing that a step asks for: the key that says it, whether an offer has it, and what is said where none has.
-type Wish<'w> = (&'static str, Box<dyn Fn(&Profile, &BTreeSet<String>) -> bool + 'w>, String);
+/// What a step asks for under a key: whether an offer has it.
+type Wish<'w> = (&'static str, Box<dyn Fn(&Profile) -> bool + 'w>);
 
 impl Workers<'_> {
     pub(super) fn lint(&self, definition: &Definition, linter: &mut Linter) {
@@ -58,62 +57,50 @@ impl Workers<'_> {
 
     /// Why no worker could run a step, with the key that is to blame; `None` where one could.
     fn why_none(&self, definition: &Definition, step: &Step) -> Option<(&'static str, String)> {
-        // Handlers have a line of their own below.
-        let wants = Requirement { handler: None, ..definition.requirement(step, self.names) };
-        let handler = step.handler.as_ref();
+        let mut wants = definition.requirement(step, self.names);
+        wants.handler = step.handler.clone();
+        let lacking = why::lacking(&self.offers, &wants);
+        if lacking.is_empty() {
+            return None;
+        }
         let mut left = self.offers.clone();
         // The first wish that nobody who is left can fulfil is what to change.
-        for (key, has, why) in wishes(&wants, handler) {
-            left.retain(|(profile, handlers)| has(profile, handlers));
-            if left.is_empty() {
-                return Some((key, why));
-            }
-        }
-        None
+        let to_blame = wishes(&wants).into_iter().find(|(_, has)| {
+            left.retain(|profile| has(profile));
+            left.is_empty()
+        });
+        let key = to_blame.map_or("pool", |(key, _)| key);
+        let (lacking, needed) = (lacking.join("; "), why::needed(&wants));
+        Some((key, format!("no worker could run it: {lacking}; it needs {needed}")))
     }
 }
 
-fn wishes<'w>(wants: &'w Requirement, handler: Option<&'w String>) -> Vec<Wish<'w>> {
-    let project = match &wants.project {
-        Some(project) => format!("no worker of the pool works for the project `{project}`"),
-        None => "every worker of the pool works for a project, and this step is of none".to_owned(),
+fn wishes(wants: &Requirement) -> Vec<Wish<'_>> {
+    let has_labels = |profile: &Profile| {
+        wants.labels.iter().all(|(key, value)| profile.labels.get(key) == Some(value))
     };
-    let mut wishes: Vec<Wish<'w>> = vec![
+    vec![
+        ("pool", Box::new(|profile: &Profile| profile.pool == wants.pool)),
+        ("project", Box::new(|profile: &Profile| profile.project_fits(wants))),
         (
-            "pool",
-            Box::new(|profile, _| profile.pool == wants.pool),
-            format!("no worker is in the pool `{}`", wants.pool),
-        ),
-        ("project", Box::new(|profile, _| profile.project_fits(wants)), project),
-    ];
-    if let Some(handler) = handler {
-        wishes.push((
             "handler",
-            Box::new(move |_, handlers| handlers.contains(handler)),
-            format!("no worker of the pool has the handler `{handler}`"),
-        ));
-    }
-    if let Some(model) = &wants.model {
-        wishes.push((
+            Box::new(|profile: &Profile| {
+                wants.handler.as_ref().is_none_or(|handler| profile.has_handler(handler))
+            }),
+        ),
+        (
             "model",
-            Box::new(move |profile, _| profile.models.contains(model)),
-            format!("no worker that has the rest has the model `{model}`"),
-        ));
-    }
-    wishes.push((
-        "labels",
-        Box::new(|profile, _| {
-            let pairs = wants.labels.iter();
-            pairs.into_iter().all(|(key, value)| profile.labels.get(key) == Some(value))
-        }),
-        "no worker that has the rest has these labels".to_owned(),
-    ));
-    wishes.push((
-        "selector",
-        Box::new(|profile, _| wants.selector.iter().all(|wish| wish.holds(&profile.labels))),
-        "no worker that has the rest is selected".to_owned(),
-    ));
-    let last = "no worker that has the rest can isolate it so";
-    wishes.push(("sandbox", Box::new(|profile, _| profile.fits(wants)), last.to_owned()));
-    wishes
+            Box::new(|profile: &Profile| {
+                wants.model.as_ref().is_none_or(|model| profile.models.contains(model))
+            }),
+        ),
+        ("labels", Box::new(has_labels)),
+        (
+            "selector",
+            Box::new(|profile: &Profile| {
+                wants.selector.iter().all(|wish| wish.holds(&profile.labels))
+            }),
+        ),
+        ("sandbox", Box::new(|profile: &Profile| profile.fits(wants))),
+    ]
 }
