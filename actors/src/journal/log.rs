@@ -174,6 +174,11 @@ impl CellLog {
         self.send(tail.last + 1, Vec::new(), effects, false);
     }
 
+    /// What an entry announced does not come: a journal that waits for it need not.
+    pub fn nothing_follows(&self) {
+        self.after_what_came_before(Vec::new());
+    }
+
     fn lock(&self) -> MutexGuard<'_, Tail> {
         // A panic while it was held is a crash of that actor, and so the end of this life.
         self.tail.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,3 +1,5 @@
+//! What calendars say, by tables of published transitions and by properties.
+
 use super::*;
 use crate::schedules::cron;
 use proptest::prelude::*;

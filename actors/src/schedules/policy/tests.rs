@@ -1,3 +1,5 @@
+//! What policies make of ticks, by tables and by properties.
+
 use super::super::schedule::{Event, Schedule};
 use super::super::spec::{CatchUp, Timing};
 use super::*;

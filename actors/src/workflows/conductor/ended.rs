@@ -42,7 +42,11 @@ impl State {
                 news = true;
             }
         }
-        let out = if news { self.advance(&mut draft, cx) } else { Default::default() };
+        if !news {
+            drop(draft);
+            return self.log.nothing_follows();
+        }
+        let out = self.advance(&mut draft, cx);
         draft.submit();
         self.send(out, cx);
     }

@@ -128,6 +128,7 @@ impl State {
     pub(super) fn park(&mut self, message: Message) {
         if !message.is_own() {
             self.parked.push(message);
+            self.log.nothing_follows();
         }
     }
 
