@@ -43,7 +43,7 @@ pub struct Workflow<I, O> {
 pub struct InvalidWorkflow(pub Vec<String>);
 
 impl Workflow<(), ()> {
-    /// A durable function: plain async code, whose [`StepContext`](crate::StepContext) remembers what was done and waits on no
+    /// A durable function: plain async code, whose [`StepContext`] remembers what was done and waits on no
     /// worker. It is a workflow of that one step; [`retries`](Builder::retries) and the like say how its attempts are tried
     /// again.
     ///
