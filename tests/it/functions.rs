@@ -59,7 +59,7 @@ async fn story(place: Place, sealed: bool) {
     said_by_first.until("packing lamp, paid with 42");
     first.kill9();
     let (mut second, _said) = worker("w2", "0");
-    let waiting = until(&client, |run| run["waits"][0]["gate"].is_object()).await;
+    let waiting = client.run_until(RUN, |run| run["waits"][0]["gate"].is_object()).await;
     assert_eq!(waiting["status"], "waiting");
     assert_eq!(waiting["waits"][0]["gate"]["prompt"], "Send the lamp?");
     let known = waiting["functions"][0]["checkpoints"].as_array().unwrap();
@@ -75,14 +75,14 @@ async fn story(place: Place, sealed: bool) {
 
     server.crash_and_restart();
     assert!(run(&server.base, &["run", "approve", RUN, "--gate", "send"]).status.success());
-    until(&client, |run| run["waits"][0]["for"] == "signal").await;
+    client.run_until(RUN, |run| run["waits"][0]["for"] == "signal").await;
     second.kill9();
     server.crash_and_restart();
     let address = ["run", "signal", RUN, "address", "\"1 Long Lane\""];
     assert!(run(&server.base, &address).status.success());
     let (_third, _said) = worker("w2", "0");
 
-    let done = until(&client, |run| run["status"] == "completed").await;
+    let done = client.run_until(RUN, |run| run["status"] == "completed").await;
     assert_eq!(done["output"], "the lamp is on its way to 1 Long Lane");
     assert_eq!(std::fs::read_to_string(&ledger).unwrap(), "charged\npacked\nsent\n");
     let told = said(&run(&server.base, &["run", "timeline", RUN, "--output", "json"]));
@@ -99,25 +99,6 @@ async fn story(place: Place, sealed: bool) {
         assert!(has(key, what), "{key} {what}: {spans:?}");
     }
     verify(&events(&place.url()).await);
-}
-
-/// The run, once something holds for it: the server says it no earlier than it is true.
-async fn until(client: &Client, holds: impl Fn(&Value) -> bool) -> Value {
-    let looked = async {
-        let mut seen = 0;
-        loop {
-            let path = format!("/api/v1/runs/{RUN}?wait=20&after={seen}");
-            let answer = client.send_surely(client.request("GET", &path)).await;
-            assert_eq!(answer.status, 200, "{}", answer.body);
-            seen = answer.body["updated_seq"].as_u64().unwrap();
-            if holds(&answer.body) {
-                return answer.body;
-            }
-            let status = answer.body["status"].as_str().unwrap_or_default().to_owned();
-            assert!(["running", "waiting"].contains(&status.as_str()), "{}", answer.body);
-        }
-    };
-    tokio::time::timeout(PATIENCE, looked).await.expect("it comes to that")
 }
 
 async fn plane() -> (ControlPlane, fleetward::Operator) {

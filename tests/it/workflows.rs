@@ -70,11 +70,11 @@ async fn story(place: Place, postgres: Option<Postgres>) {
         exec: EXEC,
     };
     let (mut first, _log) = worker("w1").start();
-    until(&client, |run| run["nodes"][0]["status"] == "completed").await;
+    client.run_until(RUN, |run| run["nodes"][0]["status"] == "completed").await;
     first.kill9();
     let (_second, _log) = worker("w2").start();
 
-    let waiting = until(&client, |run| run["waits"][0]["gate"].is_object()).await;
+    let waiting = client.run_until(RUN, |run| run["waits"][0]["gate"].is_object()).await;
     assert_eq!(waiting["status"], "waiting");
     let gate = &waiting["waits"][0]["gate"];
     assert_eq!(gate["prompt"], "Approve: Ants carry leaves, and more....");
@@ -96,7 +96,7 @@ async fn story(place: Place, postgres: Option<Postgres>) {
     assert_eq!(approve(&client, Some(&editor), gate).await.0, 200);
     server.crash_and_restart();
 
-    let done = until(&client, |run| run["status"] == "completed").await;
+    let done = client.run_until(RUN, |run| run["status"] == "completed").await;
     let published = json!({"result": {"url": "https://example.org/ants"}, "topic": "ants"});
     assert_eq!(done["output"], published);
     let printed = run(&server.base, &["run", "wait", RUN]);
@@ -132,25 +132,6 @@ fn replays(base: &str, document: &str, folder: &std::path::Path) {
     assert_eq!(other.status.code(), Some(1), "{other:?}");
     let told = String::from_utf8_lossy(&other.stdout).into_owned();
     assert!(told.contains("it was to be given another input"), "{told}");
-}
-
-/// The run, once something holds for it: the server says it no earlier than it is true.
-async fn until(client: &Client, holds: impl Fn(&Value) -> bool) -> Value {
-    let looked = async {
-        let mut seen = 0;
-        loop {
-            let path = format!("/api/v1/runs/{RUN}?wait=20&after={seen}");
-            let answer = client.send_surely(client.request("GET", &path)).await;
-            assert_eq!(answer.status, 200, "{}", answer.body);
-            seen = answer.body["updated_seq"].as_u64().unwrap();
-            if holds(&answer.body) {
-                return answer.body;
-            }
-            let status = answer.body["status"].as_str().unwrap_or_default().to_owned();
-            assert!(["running", "waiting"].contains(&status.as_str()), "{}", answer.body);
-        }
-    };
-    tokio::time::timeout(PATIENCE, looked).await.expect("it comes to that")
 }
 
 async fn editor(client: &Client) -> String {

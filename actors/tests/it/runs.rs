@@ -2,6 +2,8 @@
 
 mod replay;
 
+mod lives;
+
 use std::time::Duration;
 
 use fleetward_actors::Session;
@@ -12,7 +14,6 @@ use fleetward_actors::workflows::conductor::Remedy;
 use fleetward_actors::workflows::definition::document;
 use fleetward_actors::workflows::run::{Phase, Run};
 use fleetward_runtime::testkit::World;
-use fleetward_store::CellId;
 use fleetward_store::memory::Memory;
 use serde_json::{Value, json};
 
@@ -228,114 +229,6 @@ fn failed_runs_leave_the_dead_letters_by_their_age() {
         assert_eq!(plane.status(&runs[0]).await, "discarded");
         assert_eq!(plane.status(&runs[1]).await, "failed");
     });
-}
-
-#[test]
-fn run_goes_on_in_the_next_life_of_the_server_wherever_it_was() {
-    World::run(async |world| {
-        let store = Memory::new();
-        let mut done = Vec::new();
-        let (mut lives, run) = (0, "a1".parse::<RunId>().unwrap());
-        loop {
-            let plane = start(world, &store).await;
-            lives += 1;
-            if lives == 1 {
-                plane.apply(ARTICLE).await;
-                plane.begin("article", "a1", json!("ants")).await;
-            }
-            let hand = plane.hand(&format!("h{lives}")).await;
-            if let Some((offer, delivery)) = hand.claim(plain(5)).await.unwrap() {
-                delivery.written();
-                let key = offer.step.as_ref().unwrap().key.to_string();
-                let input: Value = serde_json::from_slice(&offer.payload).unwrap();
-                let outcome = Outcome::Completed(echo(&key, &input).unwrap().to_string().into());
-                hand.report(offer.task, Some(offer.attempt), Some(&offer.claim_token), outcome)
-                    .await
-                    .unwrap();
-                done.push(key);
-            } else if plane.status(&run).await == "waiting" {
-                assert_eq!(plane.approve(&run, "review").await, "ok");
-            } else {
-                assert_eq!(plane.status(&run).await, "completed");
-                break;
-            }
-            plane.plane.drain(Duration::from_secs(1)).await;
-            assert!(lives < 20);
-        }
-
-        assert_eq!(done, ["research", "draft", "publish"]);
-        assert!(lives >= 5, "{lives}");
-    });
-}
-
-#[test]
-fn report_and_all_that_follows_from_it_are_one_commit() {
-    World::run(async |world| {
-        let store = Memory::new();
-        let plane = start(world, &store).await;
-        plane.apply("name: three\nsteps: [{step: one}, {step: two}, {step: three}]").await;
-        let (mut working, mut parked) = (plane.hand("a").await, plane.hand("b").await);
-        let claim = |hand: &Session| {
-            let hand = hand.clone();
-            tokio::spawn(async move { hand.claim(plain(60)).await.unwrap().unwrap() })
-        };
-        let mut next = claim(&working);
-        world.settle().await;
-        let before = store.control().appends();
-
-        let run = plane.begin("three", "r1", json!(1)).await;
-        for _ in 0..3 {
-            let taken = read(next.await.unwrap());
-            next = claim(&parked);
-            world.settle().await;
-            complete(&working, &taken).await.unwrap();
-            std::mem::swap(&mut working, &mut parked);
-        }
-        plane.output(&run).await;
-
-        // It began, and three times a step ended, the next was made of that, and a worker had it.
-        assert_eq!(store.control().appends() - before, 4);
-        next.abort();
-    });
-}
-
-/// Every moment at which a server can be killed is a prefix of the journal.
-#[test]
-fn run_goes_on_to_the_same_end_from_every_prefix_of_the_journal() {
-    let (whole, run) = (Memory::new(), "a1".parse::<RunId>().unwrap());
-    let (cell, mut started, mut end) = (CellId(1), 0, 0);
-    World::run(async |world| {
-        let plane = start(world, &whole).await;
-        plane.apply(ARTICLE).await;
-        plane.begin("article", "a1", json!("ants")).await;
-        started = plane.run(&run).await.updated;
-        let hand = plane.hand("first").await;
-        work(&hand, echo).await;
-        plane.approve(&run, "review").await;
-        work(&hand, echo).await;
-        plane.output(&run).await;
-        end = plane.run(&run).await.updated;
-    });
-
-    for killed_at in started..=end {
-        World::run(async |world| {
-            let plane = start(world, &whole.killed_at(cell, killed_at)).await;
-            let since = world.clock().now();
-            let hand = plane.hand("second").await;
-            while plane.status(&run).await != "completed" {
-                work(&hand, echo).await;
-                if plane.status(&run).await == "waiting" {
-                    assert_eq!(plane.approve(&run, "review").await, "ok");
-                }
-            }
-            let draft = "draft({findings:research(ants),topic:ants})";
-            let published = format!("publish({draft})");
-            assert_eq!(plane.output(&run).await, json!({"draft": draft, "published": published}));
-            // As long as what the first worker held was leased to it, and not until somebody looks by chance.
-            let took = world.clock().now() - since;
-            assert!(took < Duration::from_secs(55), "killed at {killed_at}: {took:?}");
-        });
-    }
 }
 
 #[test]
