@@ -6,6 +6,7 @@
 mod append;
 mod array;
 mod error;
+mod gather;
 mod line;
 mod migrate;
 mod options;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use self::{
+    gather::Gather,
     line::Line,
     options::{Options, READ_PATIENCE, READERS, WRITE_PATIENCE},
 };
@@ -39,6 +41,7 @@ pub(crate) struct Postgres {
     journal: Line,
     projector: Line,
     readers: Line,
+    gather: Gather,
     statements: Statements,
 }
 
@@ -52,6 +55,7 @@ impl Postgres {
             journal: Line::new(&options, &statements, 1, WRITE_PATIENCE),
             projector: Line::new(&options, &statements, 1, WRITE_PATIENCE),
             readers: Line::new(&options, &statements, READERS, READ_PATIENCE),
+            gather: Gather::default(),
             options,
             statements,
         })
@@ -159,7 +163,10 @@ impl Records for Postgres {
         kind: &str,
         ids: &[String],
     ) -> Result<(Position, Vec<Record>), Unavailable> {
-        read::snapshot(&self.readers.rows(|| read::get_query(cell, kind, ids)).await?)
+        let ask = async |ids: &[String]| {
+            read::snapshot(&self.readers.rows(|| read::get_query(cell, kind, ids)).await?)
+        };
+        self.gather.get(cell, kind, ids, ask).await
     }
 
     async fn list(&self, query: crate::Query) -> Result<Vec<Record>, Unavailable> {

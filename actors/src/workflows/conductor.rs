@@ -56,6 +56,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 const LONGEST_NAP_US: i64 = 60_000_000;
 /// One that has nothing more to do ends after this time; whoever asks for it starts it again.
 const LINGER: Duration = Duration::from_secs(2);
+/// The same where its run is closed and only the rows of that are waited for: until they are written, as a rule.
+const LINGER_CLOSED: Duration = Duration::from_millis(400);
 
 /// What a conductor starts from.
 #[derive(Clone)]
@@ -287,7 +289,9 @@ impl State {
         if !idle {
             self.linger = None;
         } else if self.linger.is_none() {
-            self.linger = Some(cx.after(LINGER, Message::LingerOver));
+            let is_open = self.run.as_ref().is_some_and(|run| !run.is_closed());
+            let linger = if is_open { LINGER } else { LINGER_CLOSED };
+            self.linger = Some(cx.after(linger, Message::LingerOver));
         }
         let open = self.run.as_ref().filter(|run| !run.is_closed());
         let Some(run) = open else {

@@ -152,7 +152,7 @@ impl State {
             return fail(Some(key), "input_too_large", text);
         }
         let leg = run.functions.get(&key).map_or(0, |function| function.leg);
-        let id = self.task_of(&key, run.round, leg);
+        let id = self.task_of(&key, run, leg);
         let mut wants = definition.requirement(step, &self.args.models.now());
         wants.handler = step.handler.clone();
         let sealed = self.known.ring.seal(Purpose::Payload, id.0.as_bytes(), &payload);
@@ -172,10 +172,10 @@ impl State {
     }
 
     /// The task of a step, in this round of the run and after so many suspensions: always the same.
-    pub(super) fn task_of(&self, key: &Key, round: u32, leg: u32) -> TaskId {
-        let run = self.args.run.as_str().as_bytes();
-        let parts = [run, key.as_str().as_bytes(), &round.to_be_bytes(), &leg.to_be_bytes()];
-        TaskId::from_digest(&self.known.key.mac("run step", &parts))
+    fn task_of(&self, key: &Key, run: &Run, leg: u32) -> TaskId {
+        let (id, round) = (run.id.as_str().as_bytes(), run.round.to_be_bytes());
+        let parts = [id, key.as_str().as_bytes(), &round, &leg.to_be_bytes()];
+        TaskId::from_time_and_digest(run.started_at, &self.known.key.mac("run step", &parts))
     }
 
     fn wait(&self, begin: Begin<'_>, run: &Run, now: i64) -> Act {
@@ -215,7 +215,7 @@ impl State {
                     let text = format!("child runs are nested {CHILD_DEPTH_MAX} deep at most");
                     return fail(Some(key), "too_deep", text);
                 }
-                let id = self.child_of(&key, run.round);
+                let id = self.child_of(&key, run);
                 let parent = Parent { run: run.id.clone(), key: key.clone(), depth };
                 let child = Box::new(Birth {
                     id: id.clone(),
@@ -231,11 +231,11 @@ impl State {
         Act::Wait { key, wait, child: None }
     }
 
-    fn child_of(&self, key: &Key, round: u32) -> RunId {
-        let run = self.args.run.as_str().as_bytes();
-        let parts = [run, key.as_str().as_bytes(), &round.to_be_bytes()];
+    fn child_of(&self, key: &Key, run: &Run) -> RunId {
+        let parts = [run.id.as_str().as_bytes(), key.as_str().as_bytes(), &run.round.to_be_bytes()];
         let digest = self.known.key.mac("run child", &parts);
-        RunId::made(&format!("child-{}", hex::encode(&digest[..16])))
+        let id = TaskId::from_time_and_digest(run.started_at, &digest);
+        RunId::made(&format!("child-{}", id.0.simple()))
     }
 
     /// What a plan begins, where its events are on record already.
