@@ -45,7 +45,7 @@ impl Memory {
     }
 
     /// What a server that was killed when the journal of `cell` had come to `head` would have left there: another store,
-    /// with the events of this one, those of that cell up to there, and without any rows.
+    /// with the events of this one, those of that cell up to there, and its rows where they contain no more than that.
     pub fn killed_at(&self, cell: CellId, head: Position) -> Self {
         let tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         let cut = tables.killed_at(cell, head);

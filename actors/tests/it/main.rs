@@ -12,6 +12,7 @@ mod functions;
 mod halting;
 mod leases;
 mod life;
+mod model;
 mod notifying;
 mod outage;
 mod rotation;

@@ -74,7 +74,7 @@ impl Plane {
         self.only_output(id).await
     }
 
-    async fn only_output(&self, id: &RunId) -> Value {
+    pub(crate) async fn only_output(&self, id: &RunId) -> Value {
         let RunView { run, result } = self.closed(id).await;
         assert!(matches!(run.phase, Phase::Completed { .. }), "{:?}", run.phase);
         serde_json::from_slice(&result.unwrap().open().unwrap()).unwrap()
@@ -89,7 +89,7 @@ impl Plane {
     }
 
     /// What is on record is what the definition asks for.
-    async fn fits(&self, id: &RunId) {
+    pub(crate) async fn fits(&self, id: &RunId) {
         let run = self.closed(id).await.run;
         let replayed = self.operator.replay_run(id, Against::Kept, None).await.unwrap();
         assert_eq!((replayed.diverged.as_slice(), replayed.incomplete.as_deref()), (&[][..], None));

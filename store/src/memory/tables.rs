@@ -46,14 +46,18 @@ impl Tables {
         self.cells.get(&cell)?.head
     }
 
-    /// The events of all cells, those of one only up to a position, and no rows.
+    /// The events of all cells, those of one only up to a position, and the rows that contain no more than these.
     pub(super) fn killed_at(&self, cut: CellId, head: Position) -> Self {
         let mut left = Self::default();
         for (&cell, of) in &self.cells {
             let epoch = of.head.map(|head| head.epoch);
-            left.cells.entry(cell).or_default().head =
-                epoch.map(|epoch| CellHead { epoch, ..CellHead::genesis(cell) });
+            let kept = left.cells.entry(cell).or_default();
+            kept.head = epoch.map(|epoch| CellHead { epoch, ..CellHead::genesis(cell) });
             let last = if cell == cut { head } else { Position::MAX };
+            if of.position <= last {
+                kept.position = of.position;
+                (kept.records, kept.due) = (of.records.clone(), of.due.clone());
+            }
             of.events.iter().filter(|stored| stored.seq <= last).cloned().for_each(|stored| {
                 left.push(stored);
             });
