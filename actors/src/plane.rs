@@ -56,10 +56,10 @@ pub use envelope::Envelope;
 pub use joining::{Enrollment, KeyProof, Registered};
 pub use operator::{
     AMEND_MAX, Against, Compared, DEAD_SCAN, DeadGroup, DeadGroups, DeadLetters, DeadRun,
-    DeadRunGroup, DeadRuns, Explanation, FailedAttempt, FailedStep, FunctionState, ModelsSeen,
-    NewRunStart, NewSubmit, Operator, Purge, Purged, Receipt, Replayed, ReplayedValue, RunFilter,
-    RunPage, RunStarted, RunView, SUBMIT_MAX, SUSPECTS_MAX, SchedulePage, ScheduleView, SinkSecret,
-    TaskView, TimelineEntry,
+    DeadRunGroup, DeadRuns, Explanation, FailedAttempt, FailedStep, FunctionOptions, FunctionState,
+    ModelsSeen, NewRunStart, NewSubmit, Operator, Purge, Purged, Receipt, Replayed, ReplayedValue,
+    RunFilter, RunPage, RunStarted, RunView, SUBMIT_MAX, SUSPECTS_MAX, SchedulePage, ScheduleView,
+    SinkSecret, TaskView, TimelineEntry,
 };
 pub use orgs::NewOperatorToken;
 pub use session::{

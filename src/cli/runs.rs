@@ -140,6 +140,8 @@ pub(crate) struct StartArgs {
     /// Instead: the name of a handler that is a durable function. A workflow of that one step is made for it.
     #[arg(long, value_name = "HANDLER", conflicts_with_all = ["workflow", "version"])]
     function: Option<String>,
+    #[command(flatten)]
+    options: FunctionArgs,
     /// What it is given: JSON, or `-` for standard input.
     #[arg(long, default_value = "null")]
     input: String,
@@ -152,6 +154,23 @@ pub(crate) struct StartArgs {
     /// Wait for its end and print its output.
     #[arg(long)]
     wait: bool,
+}
+
+/// How a function is run, where its workflow is to say otherwise for this run.
+#[derive(Args)]
+struct FunctionArgs {
+    /// Of a function: how often a failed attempt is tried again.
+    #[arg(long, requires = "function")]
+    retries: Option<u32>,
+    /// Of a function: the longest wait before the first retry: `5s`.
+    #[arg(long, requires = "function")]
+    retry_delay: Option<String>,
+    /// Of a function: how long one attempt may take: `10m`.
+    #[arg(long, requires = "function")]
+    timeout: Option<String>,
+    /// Of a function: the pool whose workers run it.
+    #[arg(long, requires = "function")]
+    pool: Option<String>,
 }
 
 #[derive(Args)]
@@ -289,10 +308,16 @@ impl DecideArgs {
 }
 
 async fn begin(args: StartArgs, client: &Client, output: print::Output) -> Result<(), Failed> {
-    let body = json!({
+    let mut body = json!({
         "workflow": args.workflow.unwrap_or_default(), "function": args.function,
         "version": args.version, "run_id": args.run_id, "input": read(&args.input)?,
     });
+    if args.function.is_some() {
+        let FunctionArgs { retries, retry_delay, timeout, pool } = args.options;
+        body["options"] = json!({
+            "retries": retries, "retry_delay": retry_delay, "timeout": timeout, "pool": pool,
+        });
+    }
     let started = client.post(RUNS, &body).await?;
     if !args.wait {
         return print::one(output, &started, &["run_id", "version", "repeated"]);

@@ -42,9 +42,9 @@ use crate::system::principals::KnownOrg;
 pub use alerts::SinkSecret;
 pub use remedies::{AMEND_MAX, DEAD_SCAN, DeadGroup, DeadGroups, DeadLetters, Explanation};
 pub use runs::{
-    Against, Compared, DeadRun, DeadRunGroup, DeadRuns, FailedAttempt, FailedStep, FunctionState,
-    NewRunStart, Purge, Purged, Replayed, ReplayedValue, RunFilter, RunPage, RunStarted, RunView,
-    TimelineEntry,
+    Against, Compared, DeadRun, DeadRunGroup, DeadRuns, FailedAttempt, FailedStep, FunctionOptions,
+    FunctionState, NewRunStart, Purge, Purged, Replayed, ReplayedValue, RunFilter, RunPage,
+    RunStarted, RunView, TimelineEntry,
 };
 pub use schedules::{SchedulePage, ScheduleView};
 pub use submit::{NewSubmit, Receipt, SUBMIT_MAX};

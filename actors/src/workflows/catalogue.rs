@@ -39,6 +39,8 @@ pub enum Message {
         definition: Arc<Definition>,
         /// Its hash.
         version: String,
+        /// Only runs that name this version get it.
+        aside: bool,
         /// Who, by which request.
         by: Cause,
         /// As it is then.
@@ -76,8 +78,8 @@ impl Actor for State {
 
     fn handle(&mut self, message: Message, cx: &mut Context<Message>) -> Result<(), Crash> {
         match message {
-            Message::Apply { definition, version, by, reply } => {
-                let event = self.applied(definition, version);
+            Message::Apply { definition, version, aside, by, reply } => {
+                let event = self.applied(definition, version, aside);
                 self.change(event, &by, reply, cx);
             }
             Message::Retire { name, by, reply } => {
@@ -106,6 +108,7 @@ impl State {
         &self,
         definition: Arc<Definition>,
         version: String,
+        aside: bool,
     ) -> Result<(String, Option<Event>), Refusal> {
         let name = definition.name.clone();
         let known = self.workflows.get(&name);
@@ -115,6 +118,9 @@ impl State {
                 return too_many(format!("an organisation has at most {WORKFLOWS_MAX} workflows"));
             }
             Some(known) if known.latest == version && !known.retired => return Ok((name, None)),
+            Some(known) if aside && known.versions.contains_key(&version) => {
+                return Ok((name, None));
+            }
             Some(known)
                 if known.versions.len() >= VERSIONS_MAX
                     && !known.versions.contains_key(&version) =>
@@ -123,7 +129,7 @@ impl State {
             }
             _ => {}
         }
-        Ok((name, Some(Event::Applied { version, definition })))
+        Ok((name, Some(Event::Applied { version, definition, aside })))
     }
 
     fn retired(&self, name: String) -> Result<(String, Option<Event>), Refusal> {

@@ -284,11 +284,13 @@ impl Definition {
         Self { name, description: None, routing: Routing::default(), nodes, output: None }
     }
 
-    /// Whether it is one step that is this handler, whatever else is said of it.
-    pub fn is_function(&self, handler: &str) -> bool {
-        match self.nodes.as_slice() {
-            [Node { kind: Kind::Step(step), .. }] => step.handler.as_deref() == Some(handler),
-            _ => false,
+    /// The step, where it is one step that is this handler, whatever else is said of it.
+    pub fn function(&mut self, handler: &str) -> Option<&mut Step> {
+        match self.nodes.as_mut_slice() {
+            [Node { kind: Kind::Step(step), .. }] if step.handler.as_deref() == Some(handler) => {
+                Some(step)
+            }
+            _ => None,
         }
     }
 

@@ -49,6 +49,9 @@ pub enum Event {
         version: String,
         /// What it says.
         definition: Arc<Definition>,
+        /// Only runs that name it get it: the newest is what it was.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        aside: bool,
     },
     /// No more runs of it are started.
     #[serde(rename = "workflow.retired")]
@@ -56,9 +59,13 @@ pub enum Event {
 }
 
 impl Workflow {
-    fn apply(&mut self, version: &str, definition: &Arc<Definition>, stamp: Stamp<'_>) {
+    fn keep(&mut self, version: &str, stamp: Stamp<'_>) {
         let applied = || Applied { seq: stamp.seq, at: stamp.at, by: stamp.by.to_owned() };
         self.versions.entry(version.to_owned()).or_insert_with(applied);
+    }
+
+    fn apply(&mut self, version: &str, definition: &Arc<Definition>, stamp: Stamp<'_>) {
+        self.keep(version, stamp);
         version.clone_into(&mut self.latest);
         self.definition = definition.clone();
         self.retired = false;
@@ -77,7 +84,7 @@ impl Fold for Workflow {
     }
 
     fn begin(event: &Event, stamp: Stamp<'_>) -> Option<Self> {
-        let Event::Applied { version, definition } = event else { return None };
+        let Event::Applied { version, definition, .. } = event else { return None };
         let mut workflow = Self {
             name: definition.name.clone(),
             latest: String::new(),
@@ -93,7 +100,8 @@ impl Fold for Workflow {
     fn evolve(&mut self, event: &Event, stamp: Stamp<'_>) {
         self.updated = stamp.seq;
         match event {
-            Event::Applied { version, definition } => self.apply(version, definition, stamp),
+            Event::Applied { version, aside: true, .. } => self.keep(version, stamp),
+            Event::Applied { version, definition, .. } => self.apply(version, definition, stamp),
             Event::Retired {} => self.retired = true,
         }
     }

@@ -7,15 +7,18 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use bytes::Bytes;
 use fleetward_actors::id::{BadRunId, RunId};
-use fleetward_actors::plane::{NewRunStart, Purge, Purged, RunFilter, RunStarted as Started};
+use fleetward_actors::plane::{
+    FunctionOptions, NewRunStart, Purge, Purged, RunFilter, RunStarted as Started,
+};
 use fleetward_actors::workflows::conductor::Remedy;
+use fleetward_actors::workflows::definition::document;
 use fleetward_actors::workflows::run::Wait;
 use fleetward_actors::workflows::timeline::{self, Moment};
 use fleetward_actors::{Operator, Refusal};
 use fleetward_wire::tasks::Reason;
 use fleetward_wire::workflows::{
-    GateDecision, RunFork, RunList, RunPurge, RunSignal, RunStart, RunStarted, RunTimeline,
-    RunView, RunWhy, RunsPurged,
+    self as wire, GateDecision, RunFork, RunList, RunPurge, RunSignal, RunStart, RunStarted,
+    RunTimeline, RunView, RunWhy, RunsPurged,
 };
 use fleetward_wire::{Raw, Secret};
 use serde::Deserialize;
@@ -46,17 +49,24 @@ pub(super) async fn start(
     let run_id = asked.run_id.as_deref().map(run_id).transpose()?;
     let input = asked.input.expose().stored("input")?;
     let (workflow, version) = (asked.workflow, asked.version);
-    let workflow = match asked.function {
+    if asked.options.is_some() && asked.function.is_none() {
+        let detail = "options are of a function; the steps of a workflow say theirs themselves";
+        return Err(Problem::unprocessable("invalid_body", detail));
+    }
+    let (workflow, version) = match asked.function {
         None if workflow.is_empty() => {
             let detail = "name a workflow, or a function";
             return Err(Problem::unprocessable("invalid_body", detail));
         }
-        None => workflow,
+        None => (workflow, version),
         Some(_) if !workflow.is_empty() || version.is_some() => {
             let detail = "name a workflow (and its version) or a function, not both";
             return Err(Problem::unprocessable("invalid_body", detail));
         }
-        Some(function) => operator.workflow_of_function(&function).await?,
+        Some(function) => {
+            let options = options(asked.options.unwrap_or_default())?;
+            operator.workflow_of_function(&function, &options).await?
+        }
     };
     let wait = wait("invalid_wait", asked_to.wait, Duration::ZERO)?;
     let new = NewRunStart { workflow, version, run_id, input, wait };
@@ -66,6 +76,19 @@ pub(super) async fn start(
     let (begun, run) = operator.run_to_end(new, edge.dismissed()).await?;
     let (status, Answer(answer)) = started(begun);
     Ok((status, Answer(RunStarted { run: Some(view(run)?), ..answer })))
+}
+
+fn options(asked: wire::FunctionOptions) -> Result<FunctionOptions, Refusal> {
+    let ms = |name: &str, text: Option<String>| {
+        let read = |text: String| {
+            document::duration_ms(&text)
+                .map_err(|wrong| Refusal::invalid("invalid_options", format!("{name}: {wrong}")))
+        };
+        text.map(read).transpose()
+    };
+    let wire::FunctionOptions { retries, retry_delay, timeout, pool } = asked;
+    let retry_delay_ms = ms("retry_delay", retry_delay)?;
+    Ok(FunctionOptions { retries, retry_delay_ms, timeout_ms: ms("timeout", timeout)?, pool })
 }
 
 /// Starts a run with what another one had done before a node.

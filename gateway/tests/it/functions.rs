@@ -169,3 +169,50 @@ fn checkpoint_that_is_not_the_newest_attempts_own_is_refused() {
         );
     });
 }
+
+#[test]
+fn start_of_a_function_says_how_it_is_run_for_itself_alone() {
+    with_server(async |server| {
+        let worker = worker(server, "w").await;
+        let begin = async |id: &str, options: Value| {
+            let body = json!({"function": "orders.ship", "run_id": id, "options": options});
+            server.admin.send("POST", RUNS, Some(&body)).await
+        };
+        let fails = async || {
+            let claimed = worker.take().await;
+            let failed = json!({"status": "failed", "error": "no lorry"});
+            assert_eq!(say(&worker, &claimed, "report", failed).await.status, 200);
+            claimed["run_id"].clone()
+        };
+
+        let tough = begin("o1", json!({"retries": 1, "retry_delay": "0s"})).await;
+        assert_eq!(tough.status, 201, "{}", tough.text);
+        let other = begin("o1", json!({"retries": 2})).await;
+        assert_eq!(other.problem(), (400, "run_id_reused"));
+        assert_eq!(fails().await, fails().await, "it is tried again");
+        assert_eq!(look(server, "o1").await["status"], "failed");
+
+        start(server, "o2").await;
+        fails().await;
+        assert_eq!(look(server, "o2").await["status"], "failed", "nobody said that of this one");
+        let listed = server.admin.send("GET", "/api/v1/workflows/orders-ship", None).await.json;
+        assert_eq!(listed["versions"].as_array().map(Vec::len), Some(3), "{listed}");
+        assert_ne!(listed["version"], tough.json["version"]);
+
+        let far = begin("o3", json!({"pool": "lorries", "timeout": "10m"})).await;
+        assert_eq!(far.status, 201, "{}", far.text);
+        let why = server.admin.send("GET", &format!("{RUNS}/o3/why"), None).await;
+        assert!(why.text.contains("lorries"), "{}", why.text);
+        for wrong in [json!({"retries": 100}), json!({"timeout": "soon"}), json!({"timeout": "0s"})]
+        {
+            assert_eq!(
+                begin("o4", wrong.clone()).await.problem(),
+                (400, "invalid_options"),
+                "{wrong}"
+            );
+        }
+        let body = json!({"workflow": "orders-ship", "options": {"retries": 1}});
+        let refused = server.admin.send("POST", RUNS, Some(&body)).await;
+        assert_eq!(refused.problem(), (422, "invalid_body"));
+    });
+}

@@ -74,6 +74,9 @@ pub struct RunStart<V = Raw> {
     /// Instead of a workflow: the handler that is a durable function. A workflow of that one step is made for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub function: Option<String>,
+    /// Of a function: how it is run, where its workflow is to say otherwise for this run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub options: Option<FunctionOptions>,
     /// Its version, or its first characters. Absent: the newest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
@@ -83,6 +86,24 @@ pub struct RunStart<V = Raw> {
     /// What it is given.
     #[serde(default)]
     pub input: Secret<V>,
+}
+
+/// What one start of a durable function says of its step, as steps say it in a document. Absent: as its workflow says.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FunctionOptions {
+    /// How often a failed attempt is tried again: 0 to 99.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<u32>,
+    /// Longest wait before the first retry: `5s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_delay: Option<String>,
+    /// How long one attempt may take: `10m`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<String>,
+    /// The pool whose workers run it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
 }
 
 /// The answer to [`RunStart`] and [`RunFork`]: 201, or 200 where it was started before.

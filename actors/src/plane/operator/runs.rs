@@ -34,7 +34,7 @@ use crate::workflows::run::{Inherited, Key, Place, Run, Wait, What};
 use crate::workflows::{plan, why};
 pub use dead::{DeadRun, DeadRunGroup, DeadRuns, FailedAttempt, FailedStep};
 pub use diff::Compared;
-pub use functions::FunctionState;
+pub use functions::{FunctionOptions, FunctionState};
 pub use list::{RunFilter, RunPage};
 pub use purge::{Purge, Purged};
 pub use replay::{Against, Replayed, ReplayedValue};

@@ -26,6 +26,15 @@ impl Operator {
     /// # Errors
     /// When it makes no sense.
     pub async fn apply_workflow(&self, definition: Definition) -> Result<Arc<Workflow>, Error> {
+        self.apply_version(definition, false).await
+    }
+
+    /// The same; or `aside`: for runs that name this version, and what others get stays what it was.
+    pub(super) async fn apply_version(
+        &self,
+        definition: Definition,
+        aside: bool,
+    ) -> Result<Arc<Workflow>, Error> {
         self.may(Role::Operator)?;
         definition.check().map_err(|wrong| {
             let said: Vec<_> = wrong.iter().map(ToString::to_string).collect();
@@ -34,7 +43,7 @@ impl Operator {
         let (version, by) = (definition.version(), self.by().clone());
         let bytes = serde_json::to_vec(&definition).map_or(0, |json| json.len());
         let definition = Arc::new(definition);
-        let apply = |reply| Message::Apply { definition, version, by, reply };
+        let apply = |reply| Message::Apply { definition, version, aside, by, reply };
         self.ask_catalogue(bytes, apply).await?
     }
 
