@@ -13,15 +13,17 @@ use super::error::Failed;
 use super::print;
 
 const FLEET: &str = "/api/v1/fleet";
-const FIELDS: [&str; 6] = ["paused", "paused_pools", "caps", "weights", "models", "anomaly"];
+const FIELDS: [&str; 7] =
+    ["paused", "paused_pools", "caps", "weights", "balancing", "models", "anomaly"];
 
 #[derive(Subcommand)]
 pub(crate) enum PolicyVerb {
-    /// Show caps, weights and pauses.
+    /// Show caps, weights, pauses, and who of several waiting workers gets a task.
     Get,
-    /// Replace caps, weights, names of models and thresholds by those of a file.
+    /// Replace caps, weights, balancing, names of models and thresholds by those of a file.
     Set {
-        /// JSON, as `{"caps": [{"pool": "gpu", "max": 4}], "weights": {"research": 3}}`; `-` is standard input.
+        /// JSON, as `{"caps": [{"pool": "gpu", "max": 4}], "weights": {"research": 3}, "balancing": {"gpu": "round_robin"}}`;
+        /// `-` is standard input.
         file: PathBuf,
     },
 }

@@ -3,6 +3,7 @@
 //! connections what they hold.
 
 mod agenda;
+mod balance;
 pub mod book;
 mod functions;
 mod gauges;

@@ -32,6 +32,8 @@ pub const CAPS_MAX: usize = 256;
 pub const OVERRIDES_MAX: usize = 1_024;
 /// Most weights of a policy.
 pub const WEIGHTS_MAX: usize = 1_024;
+/// Most pools that a policy balances in their own way.
+pub const BALANCED_MAX: usize = 256;
 /// Most attempts that may fail.
 pub const ATTEMPTS_MAX: u32 = 100;
 /// Longest wait between two attempts, in milliseconds: a day.
@@ -182,6 +184,8 @@ pub fn policy(policy: &Policy) -> Result<(), Refusal> {
             Capped::Worker(_) => {}
         }
     }
+    at_most("pools in balancing", policy.balancing.len(), BALANCED_MAX)?;
+    policy.balancing.keys().try_for_each(|pool| name("pool", pool))?;
     at_most("models", policy.models.len(), OVERRIDES_MAX)?;
     for (spelling, model) in &policy.models {
         name("model", spelling)?;

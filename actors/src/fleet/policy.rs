@@ -26,6 +26,9 @@ pub struct Policy {
     pub caps: Vec<Cap>,
     /// The shares of projects where workers serve several: a project without one has 1.
     pub weights: BTreeMap<String, u32>,
+    /// Who of several waiting workers of a pool gets a task: [`Balancing::LeastLoaded`] where nothing is said.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub balancing: BTreeMap<String, Balancing>,
     /// Its own names of models: they win over the rules and the table.
     pub models: Overrides,
     /// From where on workers are suspicious.
@@ -34,6 +37,19 @@ pub struct Policy {
     pub legacy_headers_off: bool,
     /// True as of this position.
     pub as_of: Position,
+}
+
+/// Who of several waiting workers gets a task.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Balancing {
+    /// The one with the smallest part of its seats taken; among equals the one that has waited longest.
+    #[default]
+    LeastLoaded,
+    /// Each in turn, however many seats it has.
+    RoundRobin,
+    /// The one that has waited longest, which gets as many tasks as it asks for.
+    LongestWaiting,
 }
 
 /// How many of these tasks may run at once.
@@ -103,7 +119,7 @@ pub enum Event {
 /// How somebody wants a policy changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// Caps, weights, names of models and thresholds are these; pauses stay.
+    /// Caps, weights, balancing, names of models and thresholds are these; pauses stay.
     Set(Box<Policy>),
     /// Nothing of the organisation starts, or may start again.
     Pause(bool),
@@ -119,9 +135,9 @@ impl Policy {
         let mut policy = self.clone();
         match change {
             Change::Set(new) => {
-                let Self { caps, weights, models, anomaly, .. } = *new;
+                let Self { caps, weights, balancing, models, anomaly, .. } = *new;
                 (policy.caps, policy.weights, policy.models) = (caps, weights, models);
-                policy.anomaly = anomaly;
+                (policy.balancing, policy.anomaly) = (balancing, anomaly);
             }
             Change::Pause(paused) => policy.paused = paused,
             Change::PausePool(pool, true) => drop(policy.paused_pools.insert(pool)),
@@ -129,6 +145,11 @@ impl Policy {
             Change::LegacyHeaders(allowed) => policy.legacy_headers_off = !allowed,
         }
         policy
+    }
+
+    /// Who of several waiting workers of this pool gets a task.
+    pub fn balancing(&self, pool: &str) -> Balancing {
+        self.balancing.get(pool).copied().unwrap_or_default()
     }
 
     /// What may keep tasks waiting, and how many it lets run.

@@ -5,7 +5,7 @@ use fleetward_actors::fleet::models::table_version;
 use fleetward_actors::fleet::policy::{self, Change, Policy};
 use fleetward_actors::{Operator, Refusal};
 use fleetward_wire::policy::{
-    Cap, Capped, ModelName, Pause, PolicyChange, PolicyPatch, PolicyView,
+    Balancing, Cap, Capped, ModelName, Pause, PolicyChange, PolicyPatch, PolicyView,
 };
 use serde::Deserialize;
 
@@ -26,9 +26,10 @@ pub(super) async fn put(
     Json { value: asked, .. }: Json<PolicyChange>,
 ) -> Result<Answer<PolicyView>, Problem> {
     let caps = asked.caps.iter().cloned().map(cap).collect::<Result<_, _>>()?;
-    let PolicyChange { weights, models, anomaly, .. } = asked;
+    let PolicyChange { weights, balancing, models, anomaly, .. } = asked;
     let anomaly = suspicions::thresholds(anomaly);
-    let policy = Policy { caps, weights, models, anomaly, ..Policy::default() };
+    let balancing = balancing.into_iter().map(|(pool, how)| (pool, balanced(how))).collect();
+    let policy = Policy { caps, weights, balancing, models, anomaly, ..Policy::default() };
     change(&operator, Change::Set(Box::new(policy))).await
 }
 
@@ -95,6 +96,22 @@ fn cap(asked: Cap) -> Result<policy::Cap, Refusal> {
     Ok(policy::Cap { of, max: asked.max })
 }
 
+fn balanced(how: Balancing) -> policy::Balancing {
+    match how {
+        Balancing::LeastLoaded => policy::Balancing::LeastLoaded,
+        Balancing::RoundRobin => policy::Balancing::RoundRobin,
+        Balancing::LongestWaiting => policy::Balancing::LongestWaiting,
+    }
+}
+
+fn balanced_view(how: policy::Balancing) -> Balancing {
+    match how {
+        policy::Balancing::LeastLoaded => Balancing::LeastLoaded,
+        policy::Balancing::RoundRobin => Balancing::RoundRobin,
+        policy::Balancing::LongestWaiting => Balancing::LongestWaiting,
+    }
+}
+
 fn view(policy: Policy) -> PolicyView {
     let cap = |cap: policy::Cap| Cap {
         of: match cap.of {
@@ -110,6 +127,9 @@ fn view(policy: Policy) -> PolicyView {
         paused_pools: policy.paused_pools,
         caps: policy.caps.into_iter().map(cap).collect(),
         weights: policy.weights,
+        balancing: (policy.balancing.into_iter())
+            .map(|(pool, how)| (pool, balanced_view(how)))
+            .collect(),
         models: policy.models,
         anomaly: suspicions::thresholds_view(&policy.anomaly),
         legacy_headers: !policy.legacy_headers_off,

@@ -86,6 +86,34 @@ fn failed_attempts_are_tried_again_after_a_wait_until_there_are_enough() {
 }
 
 #[test]
+fn policy_says_who_of_several_waiting_workers_gets_a_task() {
+    with_server(async |server| {
+        let admin = &server.admin;
+        let big = json!({"name": "big", "max_concurrent": 4});
+        let (big, small) = (server.worker_of(admin, big).await, server.worker("small").await);
+        // It has a task already, and has waited longer.
+        server.submit(json!(1)).await;
+        big.take().await;
+        let (of_big, of_small) = (big.park_one().await, small.park().await);
+        server.submit(json!(2)).await;
+        let claimed = of_small.await.unwrap().json;
+        assert_eq!(small.complete(&claimed, json!(1)).await.status, 200);
+
+        put_policy(admin, json!({"balancing": {"default": "longest_waiting"}})).await;
+        let view = admin.get("/policy").await.json;
+        assert_eq!(view["balancing"], json!({"default": "longest_waiting"}));
+        let of_small = small.park().await;
+        server.submit(json!(3)).await;
+        assert_eq!(of_big.await.unwrap().status, 200);
+
+        let unknown = json!({"balancing": {"default": "random"}});
+        let refused = admin.send("PUT", &format!("{FLEET}/policy"), Some(&unknown)).await;
+        assert_eq!(refused.problem(), (422, "invalid_body"));
+        of_small.abort();
+    });
+}
+
+#[test]
 fn failure_that_no_attempt_can_mend_is_final() {
     with_server(async |server| {
         let (admin, worker) = (&server.admin, server.worker("w").await);

@@ -263,8 +263,20 @@ impl Client {
     /// A poll that is parked for certain: a worker with one seat has one poll, so the first of two
     /// is sent away when the second is there.
     pub(crate) async fn park(&self) -> JoinHandle<Answer> {
-        let polls = [self.clone(), self.clone()]
-            .map(|worker| tokio::spawn(async move { worker.claim(60).await }));
+        self.park_with(json!({"poll_timeout": 60})).await
+    }
+
+    /// The same of a worker with more seats: of two polls of one claim the first is sent away.
+    pub(crate) async fn park_one(&self) -> JoinHandle<Answer> {
+        let name = uuid::Uuid::new_v4();
+        self.park_with(json!({"poll_timeout": 60, "claim_request_id": name})).await
+    }
+
+    async fn park_with(&self, claim: Value) -> JoinHandle<Answer> {
+        let polls =
+            [(self.clone(), claim.clone()), (self.clone(), claim)].map(|(worker, claim)| {
+                tokio::spawn(async move { worker.post("/claim", &claim).await })
+            });
         let [first, second] = polls;
         let (answer, parked) = match futures_util::future::select(first, second).await {
             futures_util::future::Either::Left((answer, parked))

@@ -19,6 +19,8 @@ pub struct PolicyView {
     pub caps: Vec<Cap>,
     /// The shares of projects where workers serve several: a project without one has 1.
     pub weights: BTreeMap<String, u32>,
+    /// Who of several waiting workers of a pool gets a task; a pool that is not named: `least_loaded`.
+    pub balancing: BTreeMap<String, Balancing>,
     /// The organisation's own names of models, and what they mean.
     pub models: BTreeMap<String, String>,
     /// From where on workers are suspicious.
@@ -32,7 +34,7 @@ fn yes() -> bool {
     true
 }
 
-/// `PUT /api/v1/fleet/policy`: all caps, weights, names of models and thresholds from now on. Pauses stay as they are.
+/// `PUT /api/v1/fleet/policy`: all caps, weights, balancing, names of models and thresholds from now on. Pauses stay as they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PolicyChange {
@@ -42,6 +44,9 @@ pub struct PolicyChange {
     /// The shares of projects, 1 to 1,000 each.
     #[serde(deserialize_with = "null_is_default")]
     pub weights: BTreeMap<String, u32>,
+    /// Who of several waiting workers of a pool gets a task. 256 pools at most.
+    #[serde(deserialize_with = "null_is_default")]
+    pub balancing: BTreeMap<String, Balancing>,
     /// The organisation's own names of models (in lower case, with `-` for gaps), and what they mean: they win over the
     /// built-in rules and aliases. 1,024 at most.
     #[serde(deserialize_with = "null_is_default")]
@@ -68,6 +73,19 @@ pub struct ModelName {
     pub canonical: String,
     /// The version of the built-in table of aliases.
     pub table: String,
+}
+
+/// Who of several waiting workers gets a task.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Balancing {
+    /// The one with the smallest part of its seats taken; among equals the one that has waited longest.
+    #[default]
+    LeastLoaded,
+    /// Each in turn, however many seats it has.
+    RoundRobin,
+    /// The one that has waited longest, which gets as many tasks as it asks for.
+    LongestWaiting,
 }
 
 /// How many tasks may run at once: those of one project, of one pool, that ask for one label, or of one worker.

@@ -1,6 +1,7 @@
 //! The dispatcher's memory: open tasks, who sits where, and the queues between them. Pure.
 
 mod census;
+mod serving;
 mod sitting;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
@@ -10,34 +11,19 @@ use std::time::Duration;
 use fleetward_store::Position;
 
 use super::agenda::{Agenda, avoids};
-use super::matcher::{Limit, Matcher, Order, Poll};
+use super::balance::Turns;
+use super::matcher::{Limit, Matcher, Order};
 use crate::fact::{Fold, Stamp};
 use crate::fleet::anomaly::rules::Tally;
 use crate::fleet::policy::{Capped, Policy};
 use crate::fleet::registry::Seat;
-use crate::fleet::task::{self, Phase, Profile, Requirement, Task};
+use crate::fleet::task::{self, Phase, Requirement, Task};
 use crate::id::{TaskId, WorkerId};
 use crate::seal::Sealed;
+use serving::move_poll;
+pub use serving::{Match, Served};
 use sitting::Sitting;
 pub use sitting::{Parked, Seated};
-
-/// Tasks found for a poll.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Match {
-    /// Where they go.
-    pub poll: Poll,
-    /// At least one, within the poll's own limit and the free seats.
-    pub tasks: Vec<TaskId>,
-}
-
-/// What became of the polls of a worker.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Served {
-    /// One has tasks: apply their claims, then ask again.
-    Match(Match),
-    /// None has, for now; these look once and are done.
-    Empty(Vec<u64>),
-}
 
 /// What the dispatcher knows.
 #[derive(Debug, Default)]
@@ -47,6 +33,7 @@ pub struct Book {
     /// Attempts of workers that have no sitting.
     orphans: HashMap<WorkerId, BTreeMap<TaskId, u32>>,
     matcher: Matcher,
+    turns: Turns,
     agenda: Agenda,
     policy: Policy,
     /// What a priority is worth, in microseconds of waiting.
@@ -97,10 +84,23 @@ impl Book {
         let running = self.tasks.values().filter(|task| task.lease().is_some());
         let running = running.map(|task| &*task.wants);
         self.matcher.govern(policy.gates(), &policy.weights, running);
+        self.turns.govern(&policy);
         self.policy = policy;
-        let caps = &self.policy;
         for (worker, sitting) in &mut self.sittings {
-            sitting.seats = caps.seats(*worker, sitting.declared, sitting.paused);
+            let seats = self.policy.seats(*worker, sitting.declared, sitting.paused);
+            let balancing = self.policy.balancing(&sitting.profile.pool);
+            if (seats, balancing) != (sitting.seats, sitting.balancing) {
+                (sitting.seats, sitting.balancing) = (seats, balancing);
+                for (poll, old) in std::mem::take(&mut sitting.parked) {
+                    move_poll(
+                        (poll, old.place),
+                        sitting,
+                        &mut self.matcher,
+                        &self.turns,
+                        &mut self.polls,
+                    );
+                }
+            }
         }
     }
 
@@ -147,17 +147,20 @@ impl Book {
         let Some(task) = self.tasks.get(&id) else { return };
         self.agenda.enter(task, stamp.at);
         let after = task.lease().map(|lease| (lease.worker, lease.number));
+        let mut unsettled = None;
         if let Some(sitting) = before.and_then(|worker| self.sittings.get_mut(&worker)) {
             sitting.leases.remove(&id);
             if census::count(&mut sitting.tally, event) {
                 self.noticed.extend(before);
             }
+            unsettled = before.filter(|_| after.is_none() && sitting.stands_by_load());
         }
         self.dead += u64::from(matches!(event, task::Event::Failed { .. }));
         match after {
             Some((worker, attempt)) => {
                 if let Some(sitting) = self.sittings.get_mut(&worker) {
                     sitting.leases.insert(id, attempt);
+                    unsettled = Some(worker).filter(|_| sitting.stands_by_load());
                 }
             }
             None if before.is_some() => self.matcher.ended(&task.wants),
@@ -166,6 +169,9 @@ impl Book {
         if task.is_closed() {
             self.closed.push_back((task.updated, id));
             self.take_payload(id);
+        }
+        if let Some(worker) = unsettled {
+            self.settle(worker);
         }
     }
 
@@ -227,20 +233,21 @@ impl Book {
         }
         // What is parked is offered again by its connection.
         self.set_polls(worker, &[]);
-        let (leases, tally) = match self.sittings.remove(&worker) {
+        let (leases, tally, turn) = match self.sittings.remove(&worker) {
             Some(sitting) => {
                 self.matcher.leave(&sitting.profile);
                 seat.lacking.iter_mut().for_each(|(model, since)| {
                     *since = sitting.lacking.get(model).map_or(*since, |known| *known.min(since));
                 });
-                (sitting.leases, sitting.tally)
+                (sitting.leases, sitting.tally, sitting.turn)
             }
-            None => (self.orphans.remove(&worker).unwrap_or_default(), Tally::default()),
+            None => (self.orphans.remove(&worker).unwrap_or_default(), Tally::default(), 0),
         };
         seat.profile.pinned = self.pinned.contains(&worker).then_some(worker);
         self.matcher.join(&seat.profile);
         let seats = self.policy.seats(worker, seat.seats, seat.paused);
-        let sitting = Sitting { tally, ..Sitting::new(seat, seats, leases) };
+        let balancing = self.policy.balancing(&seat.profile.pool);
+        let sitting = Sitting { tally, balancing, turn, ..Sitting::new(seat, seats, leases) };
         self.sittings.insert(worker, sitting);
         true
     }
@@ -288,71 +295,6 @@ impl Book {
         self.sittings.iter().filter(|(_, s)| !s.leases.is_empty()).map(|(worker, _)| *worker)
     }
 
-    /// Makes the polls of a worker those that its connection has. Polls that are gone leave the queues; new ones
-    /// wait for [`Book::serve`].
-    pub fn set_polls(&mut self, worker: WorkerId, polls: &[Parked]) {
-        let Some(sitting) = self.sittings.get_mut(&worker) else { return };
-        sitting.tally.polls += u64::from(!polls.is_empty());
-        let there = |poll: u64| polls.iter().any(|parked| parked.poll == poll);
-        let gone: Vec<u64> = sitting.parked.keys().copied().filter(|poll| !there(*poll)).collect();
-        for poll in gone {
-            if let Some(order) = sitting.parked.remove(&poll) {
-                self.matcher.unpark(&sitting.profile, order);
-            }
-        }
-        sitting.served.retain(|poll| there(*poll));
-        let fresh = |parked: &&Parked| {
-            !sitting.parked.contains_key(&parked.poll) && !sitting.served.contains(&parked.poll)
-        };
-        sitting.seatless = polls.iter().filter(fresh).cloned().collect();
-    }
-
-    /// Gives the polls of a worker that have a free seat a task, or a place in the queue. One match at a
-    /// time: its claim is applied before the next is looked for.
-    pub fn serve(&mut self, worker: WorkerId) -> Served {
-        let mut empty = Vec::new();
-        let Some(sitting) = self.sittings.get_mut(&worker) else { return Served::Empty(empty) };
-        while sitting.leases.len() + sitting.parked.len() < sitting.seats
-            && let Some(Parked { poll, request, once, max, origin }) = sitting.seatless.pop_front()
-        {
-            let poll = Poll { worker, poll, request, max, origin };
-            let tasks = sitting.fill(&poll, &mut self.matcher);
-            if !tasks.is_empty() {
-                sitting.served.insert(poll.poll);
-                // Nothing is lost in `empty`: a profile that found nothing finds nothing after it.
-                return Served::Match(Match { poll, tasks });
-            }
-            if once {
-                empty.push(poll.poll);
-                continue;
-            }
-            self.polls += 1;
-            sitting.parked.insert(poll.poll, self.polls);
-            self.matcher.park(&sitting.profile, self.polls, poll);
-        }
-        empty.extend(sitting.seatless.iter().filter(|parked| parked.once).map(|p| p.poll));
-        sitting.seatless.retain(|parked| !parked.once);
-        Served::Empty(empty)
-    }
-
-    /// The poll that gets a task of this kind at once, if one is parked.
-    pub fn poll_for(&mut self, wants: &Arc<Requirement>) -> Option<Poll> {
-        let poll = self.matcher.take_poll(wants)?;
-        if let Some(sitting) = self.sittings.get_mut(&poll.worker) {
-            sitting.parked.remove(&poll.poll);
-            sitting.served.insert(poll.poll);
-        }
-        Some(poll)
-    }
-
-    /// The parked poll that may take queued tasks of this kind, and what it takes.
-    pub fn match_for(&mut self, wants: &Arc<Requirement>) -> Option<Match> {
-        let poll = self.poll_for(wants)?;
-        let sitting = self.sittings.get(&poll.worker)?;
-        let tasks = sitting.fill(&poll, &mut self.matcher);
-        (!tasks.is_empty()).then_some(Match { poll, tasks })
-    }
-
     /// Puts a task that waits for work into its queue.
     pub fn queue(&mut self, id: TaskId, now: i64) {
         let Some(task) = self.tasks.get(&id).filter(|task| task.is_ready(now)) else { return };
@@ -365,21 +307,6 @@ impl Book {
         }
         self.matcher.queue_task(&wants, order, id);
         pin.into_iter().for_each(|worker| self.pin(worker));
-    }
-
-    /// Makes a worker a party of its own.
-    fn pin(&mut self, worker: WorkerId) {
-        let Some(sitting) = self.sittings.get_mut(&worker) else { return };
-        let old = sitting.profile.clone();
-        let profile = Profile { pinned: Some(worker), ..(*old).clone() };
-        self.matcher.join(&profile);
-        for order in sitting.parked.values() {
-            if let Some(poll) = self.matcher.unpark(&old, *order) {
-                self.matcher.park(&profile, *order, poll);
-            }
-        }
-        self.matcher.leave(&old);
-        sitting.profile = Arc::new(profile);
     }
 
     /// Requirements that a pause or a cap kept waiting and that may go on: polls may be parked for them.

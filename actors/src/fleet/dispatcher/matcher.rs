@@ -7,6 +7,9 @@
 //! say when it is not (it keeps the asker in `asleep`). So an operation pays only for hints that earlier
 //! operations left behind: amortised O(log n) in classes, parties and items.
 //!
+//! The polls of a party stand in lines, each a node of its own, because a hint must never be above the head: what is put into a
+//! queue in front of the others is found late. Which line, and so who of several waiting workers is served, is up to the caller.
+//!
 //! A class behind a gate that is shut (a pause, a cap) counts as empty. When a gate opens, every class behind it is
 //! looked at: the one cost that grows with classes. A task that shall not go to certain workers is passed over by
 //! those and keeps its place.
@@ -25,10 +28,10 @@ use crate::fleet::task::{Profile, Requirement};
 use crate::id::{TaskId, WorkerId};
 use gates::Gates;
 pub use gates::{Gate, Limit};
-pub use order::Order;
+pub use order::{Order, Place};
 use shares::Shares;
 pub use shares::WEIGHT_MAX;
-use sides::{Side, introduce, put, take, wake};
+use sides::{Side, introduce, present, put, take, wake};
 
 /// Classes without a task and parties without a worker that are kept for their next one; beyond it all
 /// of them are dropped (a tenant may make up labels for ever).
@@ -80,15 +83,19 @@ impl Matcher {
         let id = self.party(profile);
         let members = &mut self.parties.nodes[id].members;
         *members += 1;
-        self.idle -= usize::from(*members == 1);
+        if *members == 1 {
+            self.idle -= 1 + self.parties.nodes[id].lines.len();
+        }
     }
 
     /// One such worker less.
     pub fn leave(&mut self, profile: &Profile) {
         if let Some(&id) = self.parties.ids.get(profile) {
-            let members = &mut self.parties.nodes[id].members;
-            self.idle += usize::from(*members == 1);
-            *members = members.saturating_sub(1);
+            let party = &mut self.parties.nodes[id];
+            if party.members == 1 {
+                self.idle += 1 + party.lines.len();
+            }
+            party.members = party.members.saturating_sub(1);
             self.forget_idle();
         }
     }
@@ -122,16 +129,17 @@ impl Matcher {
         }
     }
 
-    /// Parks a poll; the lowest `order` is served first.
-    pub fn park(&mut self, profile: &Profile, order: u64, poll: Poll) {
-        let id = self.party(profile);
-        put(&mut self.parties, &mut self.classes, id, Order::by_age(order), poll);
+    /// Parks a poll; among all lines the lowest order is served first. In its line it must be the highest.
+    pub fn park(&mut self, profile: &Profile, place: Place, poll: Poll) {
+        let id = self.line(profile, place.line);
+        put(&mut self.parties, &mut self.classes, id, place.order, poll);
     }
 
     /// The poll is no longer there to be answered.
-    pub fn unpark(&mut self, profile: &Profile, order: u64) -> Option<Poll> {
-        let id = *self.parties.ids.get(profile)?;
-        self.parties.nodes[id].queue.remove(&Order::by_age(order))
+    pub fn unpark(&mut self, profile: &Profile, place: Place) -> Option<Poll> {
+        let party = *self.parties.ids.get(profile)?;
+        let id = self.line_of(party, place.line).ok()?;
+        self.parties.nodes[id].queue.remove(&place.order)
     }
 
     /// Takes the task that a worker of this profile should do next; it runs until [`Matcher::ended`].
@@ -153,7 +161,7 @@ impl Matcher {
         Some(task)
     }
 
-    /// Takes the poll that has waited longest among those that may be given such a task.
+    /// Takes the poll that comes first among those that may be given such a task.
     pub fn take_poll(&mut self, wants: &Arc<Requirement>) -> Option<Poll> {
         let class = self.class(wants);
         let node = &self.classes.nodes[class];
@@ -248,6 +256,19 @@ impl Matcher {
         self.gates.limits().iter().find(is).map_or(0, |limit| limit.running)
     }
 
+    /// How many tasks of a class wait, for each of the polls that one party has parked and one more.
+    pub fn queued_per_poll(&self, wants: &Arc<Requirement>, profile: &Profile) -> usize {
+        let class = self.classes.ids.get(wants);
+        let queued = class.map_or(0, |id| self.classes.nodes[*id].queue.len());
+        let party = self.parties.ids.get(profile).filter(|_| queued > 1);
+        let party = party.map(|id| &self.parties.nodes[*id]);
+        let polls = party.map_or(0, |party| {
+            let lines = party.lines.iter().map(|(_, id)| self.parties.nodes[*id].queue.len());
+            party.queue.len() + lines.sum::<usize>()
+        });
+        queued.div_ceil(polls + 1)
+    }
+
     /// Parked polls.
     pub fn parked(&self) -> usize {
         self.parties.nodes.iter().map(|node| node.queue.len()).sum()
@@ -282,9 +303,44 @@ impl Matcher {
         for &party in &lane.parties {
             if self.parties.nodes[party].key.fits(wants) {
                 introduce(&mut self.classes, id, &mut self.parties, party);
+                for at in 0..self.parties.nodes[party].lines.len() {
+                    let (_, line) = self.parties.nodes[party].lines[at];
+                    present(&mut self.classes, id, &mut self.parties, line);
+                }
             }
         }
         id
+    }
+
+    /// The node of a line of a party's polls: the first is the party's own.
+    fn line(&mut self, profile: &Profile, line: u8) -> usize {
+        let party = self.party(profile);
+        let place = match self.line_of(party, line) {
+            Ok(id) => return id,
+            Err(place) => place,
+        };
+        let id = self.parties.push(profile.clone(), 0, Vec::new());
+        let node = &mut self.parties.nodes[party];
+        node.lines.insert(place, (line, id));
+        self.idle += usize::from(node.members == 0);
+        for project in profile.projects() {
+            let lane = self.lanes.get(&(project.cloned(), profile.pool.clone()));
+            for &class in lane.into_iter().flat_map(|lane| &lane.classes) {
+                if profile.fits(&self.classes.nodes[class].key) {
+                    present(&mut self.classes, class, &mut self.parties, id);
+                }
+            }
+        }
+        id
+    }
+
+    /// The same where it is known, or where it is to be.
+    fn line_of(&self, party: usize, line: u8) -> Result<usize, usize> {
+        if line == 0 {
+            return Ok(party);
+        }
+        let lines = &self.parties.nodes[party].lines;
+        lines.binary_search_by_key(&line, |(line, _)| *line).map(|at| lines[at].1)
     }
 
     fn party(&mut self, profile: &Profile) -> usize {
@@ -317,11 +373,24 @@ impl Matcher {
         self.avoided = old.avoided;
         let woken: Vec<_> =
             old.woken.drain(..).map(|id| old.classes.nodes[id].key.clone()).collect();
-        for node in old.parties.nodes.into_iter().filter(|node| node.members > 0) {
-            let id = self.party(&node.key);
+        for at in 0..old.parties.nodes.len() {
+            let node = &mut old.parties.nodes[at];
+            if node.members == 0 {
+                continue;
+            }
+            let (queue, lines) = (std::mem::take(&mut node.queue), std::mem::take(&mut node.lines));
+            let (profile, members) = (node.key.clone(), node.members);
+            let id = self.party(&profile);
             self.idle -= 1;
-            self.parties.nodes[id].members = node.members;
-            self.parties.nodes[id].queue = node.queue;
+            self.parties.nodes[id].members = members;
+            self.parties.nodes[id].queue = queue;
+            for (line, of) in lines {
+                let queue = std::mem::take(&mut old.parties.nodes[of].queue);
+                if !queue.is_empty() {
+                    let id = self.line(&profile, line);
+                    self.parties.nodes[id].queue = queue;
+                }
+            }
         }
         for node in old.classes.nodes.into_iter().filter(|node| !node.queue.is_empty()) {
             for (order, task) in node.queue {

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use fleetward_store::{Origin, Position};
 
 use crate::fleet::anomaly::rules::Tally;
+use crate::fleet::dispatcher::balance::{Berth, TURNS, Turns, berth, free_slot};
 use crate::fleet::dispatcher::matcher::{Matcher, Poll};
+use crate::fleet::policy::Balancing;
 use crate::fleet::registry::Seat;
 use crate::fleet::task::Profile;
 use crate::id::{TaskId, WorkerId};
@@ -43,8 +45,12 @@ pub(super) struct Sitting {
     pub(super) as_of: Position,
     /// Attempts it holds.
     pub(super) leases: BTreeMap<TaskId, u32>,
-    /// Its polls that wait in the matcher, by number, with their order there.
-    pub(super) parked: BTreeMap<u64, u64>,
+    /// Its polls that wait in the matcher, by number.
+    pub(super) parked: BTreeMap<u64, Berth>,
+    /// How its pool chooses among those that wait.
+    pub(super) balancing: Balancing,
+    /// Its last turn, where they take turns.
+    pub(super) turn: u64,
     /// Its polls that wait for a free seat.
     pub(super) seatless: VecDeque<Parked>,
     /// Its polls that a task is on its way to.
@@ -87,6 +93,8 @@ impl Sitting {
             as_of,
             leases,
             parked: BTreeMap::new(),
+            balancing: Balancing::default(),
+            turn: 0,
             seatless: VecDeque::new(),
             served: BTreeSet::new(),
             tally: Tally::default(),
@@ -106,10 +114,43 @@ impl Sitting {
         }
     }
 
-    /// Takes tasks for a poll that is not parked: as many as wait, within its limit and the free seats.
-    pub(super) fn fill(&self, poll: &Poll, matcher: &mut Matcher) -> Vec<TaskId> {
+    /// Where a poll of it stands that parks now.
+    pub(super) fn berth(&self, turns: &Turns, seq: u64) -> Berth {
+        let (first, last) = match self.balancing {
+            Balancing::LongestWaiting => (0, 0),
+            Balancing::LeastLoaded => (self.leases.len() as u64, u64::MAX),
+            Balancing::RoundRobin => {
+                let now = turns.now(&self.profile.pool);
+                (now.max(self.turn + 1), now + TURNS - 1)
+            }
+        };
+        let taken: BTreeSet<_> = self.parked.values().map(|berth| berth.slot).collect();
+        berth(self.balancing, free_slot(first, &taken).min(last), self.seats, seq)
+    }
+
+    /// Whether its polls may stand for other seats than those that are free, once its load has changed.
+    pub(super) fn stands_by_load(&self) -> bool {
+        self.balancing == Balancing::LeastLoaded && !self.parked.is_empty()
+    }
+
+    /// One of its polls that stands for a seat which is taken, or for one behind another that is free; or at a turn that it
+    /// has had.
+    pub(super) fn misplaced(&self) -> Option<u64> {
+        let first = self.leases.len() as u64;
+        let free = first..first + self.parked.len() as u64;
+        let is_off = |(_, berth): &(&u64, &Berth)| match self.balancing {
+            Balancing::LongestWaiting => false,
+            Balancing::LeastLoaded => !free.contains(&berth.slot),
+            Balancing::RoundRobin => berth.place.order.rank.unsigned_abs() <= self.turn,
+        };
+        self.parked.iter().find(is_off).map(|(poll, _)| *poll)
+    }
+
+    /// Takes tasks for a poll that is not parked: as many as wait, within `most`, its own limit and the free seats.
+    pub(super) fn fill(&self, poll: &Poll, most: usize, matcher: &mut Matcher) -> Vec<TaskId> {
         let taken = self.leases.len() + self.parked.len();
-        let room = self.seats.saturating_sub(taken).clamp(1, poll.max.max(1));
+        let most = poll.max.min(most).max(1);
+        let room = self.seats.saturating_sub(taken).clamp(1, most);
         let next = || matcher.take_task(&self.profile, poll.worker);
         std::iter::from_fn(next).take(room).collect()
     }

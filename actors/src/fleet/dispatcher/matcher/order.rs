@@ -16,3 +16,20 @@ impl Order {
         Self { rank: 0, seq }
     }
 }
+
+/// Where a poll stands among those of its party. In one line, what is put later stands later, for ever: hints between
+/// classes and parties rest on that.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Which line of the party's polls.
+    pub line: u8,
+    /// Where in it, and among all polls.
+    pub order: Order,
+}
+
+impl Place {
+    /// Of polls that only their age tells apart.
+    pub fn by_age(seq: u64) -> Self {
+        Self { line: 0, order: Order::by_age(seq) }
+    }
+}

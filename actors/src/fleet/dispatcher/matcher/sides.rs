@@ -31,6 +31,8 @@ pub(super) struct Node<K, T> {
     pub(super) gates: Vec<usize>,
     /// Workers with this profile; unused by classes.
     pub(super) members: usize,
+    /// Of a party: the nodes of its further lines of polls, by number.
+    pub(super) lines: Vec<(u8, usize)>,
 }
 
 impl<K, T> Default for Side<K, T> {
@@ -41,8 +43,13 @@ impl<K, T> Default for Side<K, T> {
 
 impl<K: Clone + Eq + std::hash::Hash, T> Side<K, T> {
     pub(super) fn insert(&mut self, key: K, share: u32, gates: Vec<usize>) -> usize {
+        self.ids.insert(key.clone(), self.nodes.len());
+        self.push(key, share, gates)
+    }
+
+    /// A node that is found by no key of its own.
+    pub(super) fn push(&mut self, key: K, share: u32, gates: Vec<usize>) -> usize {
         let id = self.nodes.len();
-        self.ids.insert(key.clone(), id);
         self.nodes.push(Node {
             key,
             queue: BTreeMap::new(),
@@ -51,6 +58,7 @@ impl<K: Clone + Eq + std::hash::Hash, T> Side<K, T> {
             share,
             gates,
             members: 0,
+            lines: Vec::new(),
         });
         id
     }
@@ -70,21 +78,28 @@ impl<K, T> Node<K, T> {
     }
 }
 
-/// Two nodes that fit learn of each other: each gets a hint, or the promise of one.
+/// Two nodes that fit learn of each other.
 pub(super) fn introduce<A, T, B, U>(
     left: &mut Side<A, T>,
     left_id: usize,
     right: &mut Side<B, U>,
     right_id: usize,
 ) {
-    let (a, b) = (&mut left.nodes[left_id], &mut right.nodes[right_id]);
-    match b.head() {
-        Some(head) => a.hint(b.share, head, right_id),
-        None => b.asleep.push(left_id),
-    }
-    match a.head() {
-        Some(head) => b.hint(a.share, head, left_id),
-        None => a.asleep.push(right_id),
+    present(left, left_id, right, right_id);
+    present(right, right_id, left, left_id);
+}
+
+/// One node learns of another that fits: it gets a hint, or the promise of one.
+pub(super) fn present<A, T, B, U>(
+    to: &mut Side<A, T>,
+    to_id: usize,
+    of: &mut Side<B, U>,
+    of_id: usize,
+) {
+    let known = &mut of.nodes[of_id];
+    match known.head() {
+        Some(head) => to.nodes[to_id].hint(known.share, head, of_id),
+        None => known.asleep.push(to_id),
     }
 }
 

@@ -20,6 +20,10 @@ fn profile(pool: &str, labels: &[(&str, &str)]) -> Profile {
     }
 }
 
+fn in_line(line: u8, seq: u64) -> Place {
+    Place { line, order: Order { rank: i64::from(line), seq } }
+}
+
 fn poll(number: u64) -> Poll {
     Poll { worker: WorkerId::fresh(), poll: number, request: None, max: 1, origin: None }
 }
@@ -58,10 +62,10 @@ fn worker_without_the_label_is_never_offered_the_task() {
 fn longest_parked_poll_is_served_first_and_a_left_one_never() {
     let mut matcher = Matcher::default();
     let (one, two) = (profile("p", &[]), profile("p", &[("x", "y")]));
-    matcher.park(&one, 1, poll(1));
-    matcher.park(&two, 2, poll(2));
-    matcher.park(&one, 3, poll(3));
-    matcher.unpark(&one, 1);
+    matcher.park(&one, Place::by_age(1), poll(1));
+    matcher.park(&two, Place::by_age(2), poll(2));
+    matcher.park(&one, Place::by_age(3), poll(3));
+    matcher.unpark(&one, Place::by_age(1));
 
     let class = wants("p", None);
     let served: Vec<_> =
@@ -89,7 +93,10 @@ fn cost_of_a_match_grows_with_neither_classes_nor_profiles() {
         for (n, profile) in profiles.iter().enumerate() {
             match matcher.take_task(profile, ANYONE) {
                 Some(_) => matches += 1,
-                None => matcher.park(profile, round * 10_000 + n as u64, poll(n as u64)),
+                None => {
+                    let place = in_line((n % 4) as u8, round * 10_000 + n as u64);
+                    matcher.park(profile, place, poll(n as u64));
+                }
             }
         }
     }
@@ -130,8 +137,8 @@ fn worker_that_shall_not_have_a_task_gets_the_next_one_and_another_gets_it() {
     let (first, second) = (TaskId::fresh(), TaskId::fresh());
     matcher.avoid(first, &[left].into());
     matcher.queue_task(&class, Order::by_age(1), first);
-    matcher.park(&party, 1, Poll { worker: left, ..poll(1) });
-    matcher.park(&party, 2, Poll { worker: right, ..poll(2) });
+    matcher.park(&party, Place::by_age(1), Poll { worker: left, ..poll(1) });
+    matcher.park(&party, Place::by_age(2), Poll { worker: right, ..poll(2) });
 
     assert_eq!(matcher.take_poll(&class).map(|poll| poll.worker), Some(right));
 
@@ -154,7 +161,7 @@ fn cap_holds_tasks_back_until_one_of_them_ends() {
     assert!(matcher.take_task(&party, ANYONE).is_some());
     assert_eq!(matcher.take_task(&party, ANYONE), None);
     assert_eq!(matcher.shut(&class), [Limit { gate, most: 1, running: 1 }]);
-    matcher.park(&party, 1, poll(1));
+    matcher.park(&party, Place::by_age(1), poll(1));
     assert_eq!(matcher.take_poll(&class), None);
     assert_eq!(matcher.next_woken(), None);
 
@@ -222,16 +229,16 @@ mod properties {
     #[derive(Debug, Clone)]
     enum Op {
         Task(u8),
-        Poll(u8),
+        Poll(u8, u8),
         Leave(u8),
         Take(u8),
         Offer(u8),
     }
 
     fn ops() -> impl Strategy<Value = Vec<Op>> {
-        let op = (0..5_u8, 0..6_u8).prop_map(|(what, n)| match what {
+        let op = (0..5_u8, 0..6_u8, 0..4_u8).prop_map(|(what, n, line)| match what {
             0 => Op::Task(n),
-            1 => Op::Poll(n),
+            1 => Op::Poll(n, line),
             2 => Op::Leave(n),
             3 => Op::Take(n),
             _ => Op::Offer(n),
@@ -257,12 +264,12 @@ mod properties {
     }
 
     proptest! {
-        /// Against the obvious lists: whatever fits is found, and nothing else.
+        /// Against the obvious lists: what fits and comes first is found, and nothing else.
         #[test]
         fn finds_a_match_exactly_when_there_is_one(ops in ops()) {
             let mut matcher = Matcher::default();
             let mut tasks: Vec<(u64, TaskId, u8)> = Vec::new();
-            let mut polls: Vec<(u64, u8)> = Vec::new();
+            let mut polls: Vec<(Place, u8)> = Vec::new();
             for (order, op) in ops.into_iter().enumerate() {
                 let order = order as u64;
                 match op {
@@ -271,14 +278,16 @@ mod properties {
                         matcher.queue_task(&class_of(n), Order::by_age(order), task);
                         tasks.push((order, task, n));
                     }
-                    Op::Poll(n) => {
-                        matcher.park(&party_of(n), order, poll(order));
-                        polls.push((order, n));
+                    Op::Poll(n, line) => {
+                        let place = in_line(line, order);
+                        matcher.park(&party_of(n), place, poll(order));
+                        polls.push((place, n));
+                        polls.sort_by_key(|(place, _)| place.order);
                     }
                     Op::Leave(n) => {
                         if let Some(at) = polls.iter().position(|(_, party)| *party == n) {
-                            let (order, n) = polls.remove(at);
-                            matcher.unpark(&party_of(n), order);
+                            let (place, n) = polls.remove(at);
+                            prop_assert!(matcher.unpark(&party_of(n), place).is_some());
                         }
                     }
                     Op::Take(n) => {
@@ -290,7 +299,7 @@ mod properties {
                     Op::Offer(n) => {
                         let class = class_of(n);
                         let best = polls.iter().position(|(_, p)| party_of(*p).fits(&class));
-                        let expected = best.map(|at| polls.remove(at).0);
+                        let expected = best.map(|at| polls.remove(at).0.order.seq);
                         prop_assert_eq!(matcher.take_poll(&class).map(|p| p.poll), expected);
                     }
                 }
