@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 /// The version that bodies are written in. A reader takes its own version and every older one.
 const VERSION: u16 = 1;
+/// Room for the body of an event, in bytes: most have less.
+const BODY: usize = 256;
 
 /// When and where an event stands, and who caused it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,9 +88,16 @@ pub fn encode<F: Fold>(
         at,
         by,
         origin,
-        body: serde_json::to_vec(event).expect("events have string keys only").into(),
+        body: json(event, BODY).into(),
         sealed,
     }
+}
+
+/// As JSON, in a buffer of this size to begin with.
+pub(crate) fn json(value: &impl Serialize, bytes: usize) -> Vec<u8> {
+    let mut written = Vec::with_capacity(bytes);
+    serde_json::to_writer(&mut written, value).expect("facts have string keys only");
+    written
 }
 
 /// Decodes an event of `F`'s streams.

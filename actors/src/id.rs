@@ -168,3 +168,18 @@ fn from_digest(digest: &[u8; 32]) -> Uuid {
     bytes.copy_from_slice(&digest[..16]);
     uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_a_time_and_a_digest_sort_by_the_time_and_are_always_the_same() {
+        let id = |at, byte| TaskId::from_time_and_digest(at, &[byte; 32]);
+
+        assert_eq!(id(1_700_000_000_000_000, 7), id(1_700_000_000_000_999, 7));
+        assert_ne!(id(1_700_000_000_000_000, 7), id(1_700_000_000_000_000, 8));
+        assert!(id(1_700_000_000_000_000, 255) < id(1_700_000_000_001_000, 0));
+        assert_eq!(id(0, 7).0.get_version_num(), 8);
+    }
+}

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use sqlx::{Error, Row};
 
 use super::{
-    array::column,
+    array::{column, roomy},
     error::refusal,
     read::{self, heads_query},
     session::{Query, Session},
@@ -23,6 +23,12 @@ type Answer = Result<CellHead, AppendError>;
 /// A page has 8,192 bytes, of which header, line pointer, row header, two positions, the cell and
 /// the lengths take some 90. What is left over is room for a cell's remainder of a batch.
 const SEGMENT_BYTES: usize = 7_900;
+
+/// Columns of its statement that have a value for each cell, and for each segment.
+const OF_CELLS: usize = 6;
+const OF_SEGMENTS: usize = 5;
+/// Two of a cell are not numbers.
+const HASH_BYTES: usize = 32;
 
 /// How often a cell may be found neither moved nor written nor fenced. Once is a write of ours
 /// that was undone between two statements; more is something we do not understand.
@@ -130,15 +136,17 @@ fn append_query(parts: &[Part<'_>]) -> Query {
     let before: Vec<CellHead> =
         parts.iter().map(|part| part.attempt.head_after(part.from)).collect();
     let after: Vec<CellHead> = parts.iter().map(|part| part.attempt.head_after(part.to)).collect();
-    let query = sqlx::query(include_str!("../sql/postgres/append.sql"))
+    let rows: Vec<(CellId, Segment)> = parts.iter().flat_map(Part::rows).collect();
+    let hashes = 2 * HASH_BYTES * parts.len();
+    let bytes = hashes + rows.iter().map(|(_, segment)| segment.len()).sum::<usize>();
+    let values = OF_CELLS * parts.len() + OF_SEGMENTS * rows.len();
+    roomy(include_str!("../sql/postgres/append.sql"), OF_CELLS + OF_SEGMENTS, values, bytes)
         .bind(column(&before, |head| head.cell.0))
         .bind(column(&before, |head| signed(head.epoch)))
         .bind(column(&before, |head| signed(head.head)))
         .bind(column(&before, |head| &head.hash.as_bytes()[..]))
         .bind(column(&after, |head| signed(head.head)))
-        .bind(column(&after, |head| &head.hash.as_bytes()[..]));
-    let rows: Vec<(CellId, Segment)> = parts.iter().flat_map(Part::rows).collect();
-    query
+        .bind(column(&after, |head| &head.hash.as_bytes()[..]))
         .bind(column(&rows, |(cell, _)| cell.0))
         .bind(column(&rows, |(_, segment)| signed(segment.last)))
         .bind(column(&rows, |(_, segment)| signed(segment.first)))

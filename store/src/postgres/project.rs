@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use sqlx::{Error, Row};
 
 use super::{
-    array::column,
+    array::{column, roomy},
     error::refusal,
     read,
     session::{Query, Session},
@@ -18,6 +18,11 @@ use crate::{
 };
 
 type Answer = Result<(), ProjectError>;
+
+/// Columns of its statement that have a value for each cell, and for each row of one kind: those that are new, and those
+/// that are not.
+const OF_CELLS: usize = 3;
+const OF_ROWS: usize = 10;
 
 /// The answers in the order of `batch`; `Err` leaves every cell unknown.
 pub(super) async fn project(
@@ -83,11 +88,20 @@ fn project_query(projections: &[&Projection]) -> Query {
             rows.push(row);
         }
     }
-    let query = sqlx::query(include_str!("../sql/postgres/project.sql"))
+    let bytes = created.iter().chain(&changed).map(|row| bytes(row)).sum();
+    let values = OF_CELLS * projections.len() + OF_ROWS * (created.len() + changed.len());
+    let columns = OF_CELLS + 2 * OF_ROWS;
+    let query = roomy(include_str!("../sql/postgres/project.sql"), columns, values, bytes)
         .bind(column(projections, |projection| projection.cell.0))
         .bind(column(projections, |projection| signed(projection.from)))
         .bind(column(projections, |projection| signed(projection.to)));
     bind_rows(bind_rows(query, &created), &changed)
+}
+
+/// What a row takes besides its numbers.
+fn bytes(row: &Record) -> usize {
+    let sealed = row.sealed.as_ref().map_or(0, |sealed| sealed.len());
+    row.kind.len() + row.id.len() + row.status.len() + row.body.len() + sealed
 }
 
 fn bind_rows(query: Query, rows: &[&Record]) -> Query {
