@@ -1,6 +1,8 @@
 //! Records: rows for listing, each a fold of one stream, with the position they are folded to.
 
-use std::{borrow::Cow, collections::HashMap, fmt};
+use std::{borrow::Cow, fmt};
+
+use foldhash::{HashMap, HashMapExt as _};
 
 use async_trait::async_trait;
 use bytes::Bytes;

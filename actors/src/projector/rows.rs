@@ -1,9 +1,10 @@
 //! Rows brought into memory, and events applied to them: the projector's half of a fold and a starting cell's.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use fleetward_store::{CellId, Event, Record, Store, StoredEvent};
+use foldhash::{HashMap, HashMapExt as _};
 
 use super::live::Live;
 use crate::fact::{Unfoldable, split_stream};

@@ -1,6 +1,8 @@
 //! Cutting a run of events into segments. Pure.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
+
+use foldhash::{HashMap, HashMapExt as _};
 
 use bytes::Bytes;
 

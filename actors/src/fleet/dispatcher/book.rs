@@ -4,11 +4,12 @@ mod census;
 mod serving;
 mod sitting;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use fleetward_store::Position;
+use foldhash::HashMap;
 
 use super::agenda::{Agenda, avoids};
 use super::balance::Turns;

@@ -1,7 +1,9 @@
 //! Classes and parties as two sides of one structure, each a list of nodes with hints of the other. Pure.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap};
+
+use foldhash::{HashMap, HashMapExt as _};
 
 use super::order::Order;
 
