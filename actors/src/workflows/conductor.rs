@@ -203,6 +203,7 @@ impl Actor for State {
             cx.send(Message::TendDue);
         }
         state.tell_parent(cx);
+        state.end_orphans(cx);
         state.settle(cx);
         Ok(state)
     }
@@ -217,6 +218,7 @@ impl Actor for State {
             Message::StepEnded { ended } => self.step_ended(*ended, cx),
             Message::ChildEnded { ended, reply } => self.child_ended(*ended, reply, cx),
             Message::ParentTold { told } => self.parent_told(told, cx),
+            Message::OrphanTold { run, told } => self.orphan_told(run, told, cx),
             Message::Decide { decision, reply } => self.decide(decision, reply, cx),
             Message::Signal { name, payload, digest, by, reply } => {
                 self.signal(name, (payload, digest), &by, reply, cx);

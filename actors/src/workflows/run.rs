@@ -11,7 +11,7 @@ mod phase;
 mod place;
 mod stuck;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fleetward_store::Position;
 use serde::{Deserialize, Serialize};
@@ -85,6 +85,9 @@ pub struct Run {
     /// Of a closed child: whether the run above it has noted that.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub parent_told: bool,
+    /// Child runs that it does not want any more, and that have not been seen to be ended.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub orphans: BTreeSet<RunId>,
     /// Why it does not go on by itself, and since when that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stuck: Option<StuckSince>,
@@ -182,6 +185,14 @@ impl Wait {
             Self::Gate(gate) => gate.next_due(),
             Self::Signal { until, .. } => *until,
             Self::Child { .. } => None,
+        }
+    }
+
+    /// The other run that is waited for.
+    pub fn child(&self) -> Option<&RunId> {
+        match self {
+            Self::Child { run, .. } => Some(run),
+            Self::Timer { .. } | Self::Gate(_) | Self::Signal { .. } => None,
         }
     }
 
@@ -307,6 +318,7 @@ impl Fold for Run {
             signals: Vec::new(),
             rests: false,
             parent_told: false,
+            orphans: BTreeSet::new(),
             stuck: None,
             round: 0,
             events: 1,
@@ -358,6 +370,7 @@ impl Fold for Run {
                 self.end(key, outcome, stamp, Some(*seen));
             }
             Event::StepDropped { key } => {
+                self.orphans.extend(self.waits.get(key).and_then(Wait::child).cloned());
                 let outcome = Outcome::Failed { code: "cancelled".to_owned(), error: None };
                 self.end(key, outcome, stamp, None);
             }
@@ -412,6 +425,7 @@ impl Fold for Run {
                 self.end(key, Outcome::Failed { code: code.clone(), error }, stamp, None);
             }
             Event::ParentTold {} => self.parent_told = true,
+            Event::OrphanEnded { run } => drop(self.orphans.remove(run)),
             Event::Stuck { reason, why } => {
                 let (reason, why) = (*reason, why.clone());
                 self.stuck = Some(StuckSince { reason, why, since: stamp.at });
@@ -428,6 +442,7 @@ impl Fold for Run {
         if self.is_closed() {
             self.stuck = None;
             self.scheduled.clear();
+            self.orphans.extend(self.waits.values().filter_map(Wait::child).cloned());
             self.waits.clear();
             // A failed one may go on: what its functions have done stays done.
             if !matches!(self.phase, Phase::Failed { .. }) {
@@ -437,7 +452,8 @@ impl Fold for Run {
     }
 
     fn open(&self) -> bool {
-        if self.is_closed() { self.owes().is_some() } else { !self.rests }
+        let owes = self.owes().is_some() || !self.orphans.is_empty();
+        if self.is_closed() { owes } else { !self.rests }
     }
 
     fn wakes_at(&self) -> Option<i64> {

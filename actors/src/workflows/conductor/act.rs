@@ -363,7 +363,8 @@ impl State {
 fn only_begins_to_wait(run: &Run, acts: &[Act]) -> bool {
     let waits = |act: &Act| matches!(act, Act::Wait { child: None, .. } | Act::Gate { .. });
     let is_child = |wait: &Wait| matches!(wait, Wait::Child { .. });
-    run.scheduled.is_empty() && !run.waits.values().any(is_child) && acts.iter().all(waits)
+    let idle = run.scheduled.is_empty() && run.orphans.is_empty();
+    idle && !run.waits.values().any(is_child) && acts.iter().all(waits)
 }
 
 /// What stands for the request of a task that a run wants: its id says all of it.

@@ -35,7 +35,11 @@ impl State {
             let event = match stands {
                 Stands::Ended(ended) => self.of_step(*ended),
                 Stands::ChildEnded(ended) => self.of_child(*ended),
-                Stands::Open | Stands::Unclaimed | Stands::Absent(_) | Stands::NoChild => None,
+                Stands::Open
+                | Stands::Unclaimed
+                | Stands::Absent(_)
+                | Stands::NoChild
+                | Stands::Born(_) => None,
             };
             if let Some(event) = event {
                 self.note(&event, &by, None, &mut draft);
@@ -124,6 +128,7 @@ impl State {
             }
         };
         self.know_children(&found);
+        self.disown(&found, cx);
         self.watch_over(&found, cx);
         let absent: Vec<_> = found
             .iter()
@@ -143,6 +148,18 @@ impl State {
         let waits = self.run.iter().flat_map(|run| &run.waits);
         let mut children = waits.filter(|(_, wait)| matches!(wait, Wait::Child { .. }));
         self.children_known |= children.all(|(key, _)| open(key));
+    }
+
+    /// Ends children that began only after they were not wanted any more, and were not there to be told so.
+    fn disown(&self, found: &[(Key, Stands)], cx: &Context<Message>) {
+        let (Some(run), Some(runs)) = (&self.run, self.args.runs.get()) else { return };
+        for (key, stands) in found {
+            if let Stands::Born(child) = stands
+                && run.waits.get(key).and_then(Wait::child) != Some(child)
+            {
+                reading::cancel_child(runs.clone(), child.clone(), cx);
+            }
+        }
     }
 
     /// Looks at everything that it waits for and that is not in its own hands.
@@ -180,6 +197,7 @@ impl State {
     pub(super) fn tend(&mut self, cx: &Context<Message>) {
         self.tend = None;
         self.tell_parent(cx);
+        self.end_orphans(cx);
         self.ask(cx);
         if !self.asking {
             self.watch_over(&[], cx);

@@ -9,6 +9,7 @@ use fleetward_runtime::{Address, CallError, Context, Reply, StartError};
 use fleetward_store::Due;
 
 use super::message::Message;
+use super::reading::cancel_child;
 use super::{AGAIN, Runs, State};
 use crate::cause::Cause;
 use crate::error::Error;
@@ -100,6 +101,9 @@ impl State {
     /// Whether nothing is to be done, now or soon. Of a run that only waits this is put on record first.
     fn is_at_rest(&mut self, cx: &Context<Message>) -> bool {
         let Some(run) = &self.run else { return true };
+        if !run.orphans.is_empty() {
+            return false;
+        }
         if run.is_closed() {
             return run.owes().is_none();
         }
@@ -175,5 +179,27 @@ impl State {
             self.note(&Event::ParentTold {}, &Cause::system(), None, &mut draft);
             draft.submit();
         }
+    }
+
+    /// Ends the child runs that it does not want any more, until each is seen to be ended.
+    pub(super) fn end_orphans(&self, cx: &Context<Message>) {
+        let (Some(run), Some(runs)) = (&self.run, self.args.runs.get()) else { return };
+        for orphan in &run.orphans {
+            cancel_child(runs.clone(), orphan.clone(), cx);
+        }
+    }
+
+    pub(super) fn orphan_told(&mut self, run: RunId, told: bool, cx: &Context<Message>) {
+        if !self.run.as_ref().is_some_and(|known| known.orphans.contains(&run)) {
+            return;
+        }
+        if !told {
+            self.tend = Some(cx.after(AGAIN, Message::TendDue));
+            return;
+        }
+        let log = self.log.clone();
+        let mut draft = log.begin(cx.clock().wall_us());
+        self.note(&Event::OrphanEnded { run }, &Cause::system(), None, &mut draft);
+        draft.submit();
     }
 }

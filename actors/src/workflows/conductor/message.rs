@@ -160,6 +160,8 @@ pub enum Stands {
     ChildEnded(Box<ChildEnded>),
     /// There is no such child.
     NoChild,
+    /// The child has begun.
+    Born(RunId),
 }
 
 /// The protocol.
@@ -189,6 +191,13 @@ pub enum Message {
     /// From itself: the run above it was told of its end.
     ParentTold {
         /// Whether it has noted that.
+        told: bool,
+    },
+    /// From itself: a child run that it does not want any more was told so.
+    OrphanTold {
+        /// Which.
+        run: RunId,
+        /// Whether it is ended.
         told: bool,
     },
     /// From somebody at a gate.
@@ -285,6 +294,7 @@ impl Message {
             | Self::Watch { .. }
             | Self::Defined { .. } => false,
             Self::ParentTold { .. }
+            | Self::OrphanTold { .. }
             | Self::Submitted { .. }
             | Self::Found { .. }
             | Self::Read { .. }
@@ -300,6 +310,7 @@ impl Message {
             Self::Start { .. } => "Start",
             Self::StepEnded { .. } => "StepEnded",
             Self::ParentTold { .. } => "ParentTold",
+            Self::OrphanTold { .. } => "OrphanTold",
             Self::ChildEnded { .. } => "ChildEnded",
             Self::Decide { .. } => "Decide",
             Self::Signal { .. } => "Signal",

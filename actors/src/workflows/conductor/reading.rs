@@ -347,7 +347,7 @@ pub(super) async fn start_child(
     let start = Message::Start { new, by, reply };
     hand(runs, &id, start).await.map_err(|error| format!("the child is away: {error}"))?;
     match answered.await {
-        Ok(Ok(_)) => Ok(Vec::new()),
+        Ok(Ok(_)) => Ok(vec![(key.clone(), Stands::Born(id))]),
         Ok(Err(Error::Refused(refusal))) => child_failed(key, &id, refusal.code),
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err("the child is away".to_owned()),
@@ -356,16 +356,19 @@ pub(super) async fn start_child(
 
 /// Ends a child run that nobody wants any more.
 pub(super) fn cancel_child(runs: Runs, run: RunId, cx: &Context<Message>) {
+    let child = run.clone();
     let cancelled = async move {
         let remedy = Remedy::Cancel { reason: Some("the run above it goes on without it".into()) };
         let (reply, answered) = Reply::channel();
         let amend = Message::Amend { remedy, by: Cause::system(), reply };
-        hand(&runs, &run, amend).await.map_err(|error| error.to_string())?;
-        // Whether it was open or not: it is not now.
-        let _ = answered.await;
-        Ok(Vec::new())
+        hand(&runs, &child, amend).await.ok()?;
+        answered.await.ok()
     };
-    cx.spawn(cancelled, |found| Message::Found { found });
+    // Whether it was open, closed, or never there: it is not open now.
+    cx.spawn(cancelled, |said| Message::OrphanTold {
+        run,
+        told: matches!(said, Some(Ok(_) | Err(Error::Refused(_)))),
+    });
 }
 
 impl Outbox {

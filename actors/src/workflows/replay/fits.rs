@@ -42,6 +42,10 @@ pub(super) fn fits(run: &Run, event: &Event) -> Result<(), String> {
         Event::Rested {} => Err("the run does not only wait".to_owned()),
         Event::ParentTold {} if run.owes().is_some() => Ok(()),
         Event::ParentTold {} => Err("no run above it has yet to note its end".to_owned()),
+        Event::OrphanEnded { run: child } if run.orphans.contains(child) => Ok(()),
+        Event::OrphanEnded { run: child } => {
+            Err(format!("{child} is wanted, or is no child of it"))
+        }
         Event::Started { .. } => Err("the run has begun before".to_owned()),
         Event::Signalled { .. } => takes(Command::Signal),
         Event::Paused { .. } => takes(Command::Pause),

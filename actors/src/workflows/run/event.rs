@@ -262,6 +262,12 @@ pub enum Event {
     /// The run above it has noted its end.
     #[serde(rename = "run.parent_told")]
     ParentTold {},
+    /// A child run that it does not want any more is ended.
+    #[serde(rename = "run.orphan_ended")]
+    OrphanEnded {
+        /// Which.
+        run: RunId,
+    },
     /// It had failed, and goes on from there.
     #[serde(rename = "run.revived")]
     Revived {},
@@ -326,6 +332,7 @@ impl Event {
             Self::Stuck { .. } => "run.stuck",
             Self::Unstuck {} => "run.unstuck",
             Self::ParentTold {} => "run.parent_told",
+            Self::OrphanEnded { .. } => "run.orphan_ended",
             Self::Revived {} => "run.revived",
             Self::Discarded { .. } => "run.discarded",
         }

@@ -1,5 +1,6 @@
 //! Runs and the lives of servers: what one commit holds, and that whatever a killed server left leads to the same end.
 
+use fleetward_actors::plane::RunFilter;
 use fleetward_store::CellId;
 
 use super::*;
@@ -77,6 +78,36 @@ fn run_goes_on_to_the_same_end_from_every_prefix_of_the_journal() {
             // As long as what the first worker held was leased to it, and not until somebody looks by chance.
             let took = world.clock().now() - since;
             assert!(took < Duration::from_secs(55), "killed at {killed_at}: {took:?}");
+        });
+    }
+}
+
+/// A server that is killed after a run was cancelled, and before its child was; and a child that is told in vain.
+#[test]
+fn child_that_nobody_wants_any_more_ends_whatever_is_lost() {
+    for killed in [true, false] {
+        World::run(async |world| {
+            let store = Memory::new();
+            let mut plane = start(world, &store).await;
+            plane.apply("name: inner\nsteps:\n  - wait_signal: word\n").await;
+            plane.apply("name: outer\nsteps:\n  - child: call\n    workflow: inner\n").await;
+            let run = plane.begin("outer", "o", json!(1)).await;
+            world.pass(Duration::from_secs(30)).await;
+            let child = plane.operator.runs(&RunFilter::default(), None, 1).await.unwrap();
+            let child = child.runs[0].run.id.clone();
+            world.faults().drop_next(&format!("runs/{child}"), "Amend");
+
+            let cancel = Remedy::Cancel { reason: None };
+            let cancelled = plane.operator.amend_run(&run, cancel).await.unwrap();
+            if killed {
+                let left = store.killed_at(CellId(1), cancelled.updated);
+                plane.plane.drain(Duration::from_secs(5)).await;
+                plane = start(world, &left).await;
+            }
+            world.pass(Duration::from_secs(90)).await;
+
+            assert_eq!(plane.status(&child).await, "cancelled", "killed: {killed}");
+            plane.fits(&run).await;
         });
     }
 }
