@@ -98,6 +98,9 @@ async fn story(place: Place, sealed: bool) {
     ] {
         assert!(has(key, what), "{key} {what}: {spans:?}");
     }
+    let replayed = run(&server.base, &["run", "replay", RUN]);
+    let text = String::from_utf8_lossy(&replayed.stdout).into_owned();
+    assert!(replayed.status.success() && text.contains("nothing was changed"), "{replayed:?}");
     verify(&events(&place.url()).await);
 }
 

@@ -8,6 +8,7 @@ mod audit;
 // It takes a minute of doing nothing, and its name lets it begin first.
 mod calm;
 mod canaries;
+mod child_runs;
 mod crash;
 mod crowd;
 mod demo;

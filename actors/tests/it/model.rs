@@ -4,6 +4,7 @@
 //! A failing seed is printed and written to `actors/tests/proptest-regressions`; it belongs into the commit that repairs it.
 
 mod definitions;
+mod functions;
 mod moves;
 mod stage;
 
@@ -71,7 +72,7 @@ fn applied_once(events: &[StoredEvent], expected: &Reference) {
     for stored in events {
         let (stream, kind) = (stored.event.stream.to_string(), stored.event.kind.as_ref());
         match kind {
-            "task.completed" | "task.failed" | "task.cancelled" => {
+            "task.completed" | "task.failed" | "task.cancelled" | "task.suspended" => {
                 let before = results.insert(stream, (stored.seq, kind));
                 assert_eq!(before, None, "a task ends twice, last at {}", stored.seq);
             }

@@ -48,7 +48,7 @@ pub(super) fn payload(signal: &str) -> Value {
     json!({ "n": hash(&signal) % 1_000 })
 }
 
-fn hash(of: &impl Hash) -> u64 {
+pub(super) fn hash(of: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     of.hash(&mut hasher);
     hasher.finish()
