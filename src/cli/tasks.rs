@@ -120,6 +120,12 @@ pub(crate) struct SubmitArgs {
     /// A worker whose attempt failed or was lost does not get it next.
     #[arg(long)]
     spread: bool,
+    /// Tasks with the same key go to the worker that last had it, if it may have them soon.
+    #[arg(long, value_name = "KEY")]
+    affinity: Option<String>,
+    /// How long it waits for that worker; then anybody may have it [default: 5].
+    #[arg(long, value_name = "SECONDS", requires = "affinity")]
+    affinity_seconds: Option<f64>,
     /// The project.
     #[arg(long)]
     project: Option<String>,
@@ -209,7 +215,7 @@ async fn submit(args: SubmitArgs, asked: &ClientArgs) -> Result<(), Failed> {
         "handler": args.handler,
         "network": args.network, "worker_id": args.worker, "priority": args.priority,
         "not_before": args.not_before, "deadline": args.deadline, "retry": retry,
-        "spread": args.spread,
+        "spread": args.spread, "affinity": args.affinity, "affinity_seconds": args.affinity_seconds,
     });
     if let Some(fields) = body.as_object_mut() {
         fields.retain(|_, value| !value.is_null());

@@ -22,6 +22,7 @@ pub struct Builder<I, T> {
     name: String,
     description: Option<String>,
     routing: Routing,
+    sticky_ms: Option<u64>,
     body: Body<I, T>,
 }
 
@@ -303,8 +304,8 @@ impl<T> Branches<T> {
 
 impl<I, T> Builder<I, T> {
     fn with<O>(self, change: impl FnOnce(Body<I, T>) -> Body<I, O>) -> Builder<I, O> {
-        let Self { name, description, routing, body } = self;
-        Builder { name, description, routing, body: change(body) }
+        let Self { name, description, routing, sticky_ms, body } = self;
+        Builder { name, description, routing, sticky_ms, body: change(body) }
     }
 
     /// What it is for, in words.
@@ -319,17 +320,24 @@ impl<I, T> Builder<I, T> {
         self
     }
 
+    /// A step would rather go to the worker that had the run's last one, and waits for it so long, 5 minutes at most; then any
+    /// worker gets it.
+    pub fn sticky(mut self, wait: Duration) -> Self {
+        self.sticky_ms = Some(millis(wait));
+        self
+    }
+
     /// The workflow.
     ///
     /// # Errors
     /// Says everything that makes no sense: texts that are no expressions, names, references.
     pub fn build(self) -> Result<Workflow<I, T>, InvalidWorkflow> {
-        let Self { name, description, routing, body } = self;
+        let Self { name, description, routing, sticky_ms, body } = self;
         let Body { nodes, handlers, wrong, .. } = body;
         if !wrong.is_empty() {
             return Err(InvalidWorkflow(wrong));
         }
-        let definition = Definition { name, description, routing, nodes, output: None };
+        let definition = Definition { name, description, routing, sticky_ms, nodes, output: None };
         let invalid =
             |wrong: Vec<_>| InvalidWorkflow(wrong.iter().map(ToString::to_string).collect());
         definition.check().map_err(invalid)?;
@@ -340,7 +348,7 @@ impl<I, T> Builder<I, T> {
 impl<I> Builder<I, I> {
     pub(super) fn new(name: String) -> Self {
         let body = Body::empty(format!("{name}."));
-        Self { name, description: None, routing: Routing::default(), body }
+        Self { name, description: None, routing: Routing::default(), sticky_ms: None, body }
     }
 }
 
@@ -355,7 +363,7 @@ impl<I, O> Builder<I, O> {
     {
         let (name, description) = (name.to_owned(), None);
         let body = Body::empty(String::new()).step(&name, run);
-        Builder { name, description, routing: Routing::default(), body }
+        Builder { name, description, routing: Routing::default(), sticky_ms: None, body }
     }
 }
 

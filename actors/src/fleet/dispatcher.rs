@@ -7,6 +7,7 @@ mod balance;
 pub mod book;
 mod functions;
 mod gauges;
+mod kept;
 mod leases;
 pub mod matcher;
 mod message;
@@ -190,6 +191,7 @@ impl Actor for State {
             }
             Message::TendDue => self.tend(cx),
         }
+        self.place_released(cx);
         self.arm(cx);
         Ok(())
     }
@@ -263,11 +265,20 @@ impl State {
         let now = draft.at();
         ids.iter().for_each(|id| self.book.queue(*id, now));
         for id in ids {
-            while let Some(wants) = self.book.ready(*id, now).map(|task| task.wants.clone())
-                && let Some(found) = self.book.match_for(&wants)
-            {
+            while let Some(found) = self.book.match_task(*id, now) {
                 self.claim(found, draft);
             }
+        }
+    }
+
+    /// Places anew what was kept for a worker that may not have it any more.
+    fn place_released(&mut self, cx: &Context<Message>) {
+        let released = self.book.take_released();
+        if !released.is_empty() {
+            let log = self.log.clone();
+            let mut draft = log.begin(cx.clock().wall_us());
+            self.place(&released, &mut draft);
+            draft.submit();
         }
     }
 

@@ -38,6 +38,10 @@ pub const BALANCED_MAX: usize = 256;
 pub const ATTEMPTS_MAX: u32 = 100;
 /// Longest wait between two attempts, in milliseconds: a day.
 pub const BACKOFF_MAX_MS: u64 = 86_400_000;
+/// Longest key of tasks that belong together, in bytes.
+pub const AFFINITY_KEY_MAX: usize = 256;
+/// Longest time that a task waits for the worker that last had its key, in milliseconds.
+pub const AFFINITY_MAX_MS: u64 = 300_000;
 /// Most tasks that a worker runs at once.
 pub const SEATS_MAX: u32 = 1_024;
 /// Longest reason that an administrator gives, in characters.
@@ -140,9 +144,23 @@ fn condition(condition: &Condition) -> Result<(), Refusal> {
 /// # Errors
 /// Says what is wrong with it.
 pub fn handling(handling: &Handling, now: i64) -> Result<(), Refusal> {
-    let Handling { priority, not_before, deadline, retry, .. } = handling;
+    let Handling { priority, not_before, deadline, retry, affinity, .. } = handling;
+    if let Some(affinity) = affinity {
+        let key = &affinity.key;
+        printable("affinity", key, AFFINITY_KEY_MAX)?;
+        if key.is_empty() || key.len() > AFFINITY_KEY_MAX {
+            let detail = format!("affinity must have 1 to {AFFINITY_KEY_MAX} bytes");
+            return Err(Refusal::invalid("invalid_affinity", detail));
+        }
+    }
+    let waits = affinity.as_ref().map_or(1, |affinity| affinity.wait_ms);
     let from = not_before.map_or(now, |at| at.max(now));
     let rules = [
+        (
+            !(1..=AFFINITY_MAX_MS).contains(&waits),
+            "invalid_affinity",
+            "affinity_seconds must be more than 0, and 300 at most",
+        ),
         (*priority > PRIORITY_MAX, "invalid_priority", "priority must be between 0 and 9"),
         (
             deadline.is_some_and(|deadline| deadline <= from),

@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::fact::{Fold, Stamp};
 use crate::id::{TaskId, WorkerId};
-pub use handling::{Handling, PRIORITY_DEFAULT, PRIORITY_MAX, Retry};
+pub use handling::{
+    AFFINITY_DEFAULT_MS, Affinity, Handling, PRIORITY_DEFAULT, PRIORITY_MAX, Retry,
+};
 pub use history::Function;
 use history::{Entry, Pending};
 pub use phase::{Attempt, Ending, Failure, Phase, StepRef};

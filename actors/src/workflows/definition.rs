@@ -57,6 +57,9 @@ pub struct Definition {
     /// Where its steps run, unless they say otherwise.
     #[serde(default, skip_serializing_if = "Routing::is_default")]
     pub routing: Routing,
+    /// How long a step waits for the worker that had the run's last one, in milliseconds; none: it does not care.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sticky_ms: Option<u64>,
     /// Its nodes, one after the other.
     pub nodes: Vec<Node>,
     /// What a run results in; none: the output of the last node.
@@ -281,7 +284,8 @@ impl Definition {
         let step = Step { handler: Some(handler.to_owned()), ..Step::default() };
         let kind = Kind::Step(Box::new(step));
         let nodes = vec![Node { name: name.clone(), input: None, kind }];
-        Self { name, description: None, routing: Routing::default(), nodes, output: None }
+        let routing = Routing::default();
+        Self { name, description: None, routing, sticky_ms: None, nodes, output: None }
     }
 
     /// The step, where it is one step that is this handler, whatever else is said of it.

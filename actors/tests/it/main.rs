@@ -19,4 +19,5 @@ mod rotation;
 mod runs;
 mod schedules;
 mod sleepers;
+mod sticky;
 mod watchdog;

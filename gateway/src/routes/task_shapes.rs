@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use fleetward_actors::Refusal;
 use fleetward_actors::fleet::task::{
-    Condition, Failure, Handling, Network, Operator, PRIORITY_DEFAULT, Phase, Retry, Sandbox, Task,
+    AFFINITY_DEFAULT_MS, Affinity, Condition, Failure, Handling, Network, Operator, PRIORITY_DEFAULT, Phase, Retry, Sandbox, Task,
 };
 use fleetward_actors::id::WorkerId;
 use fleetward_actors::plane::{Envelope, NewSubmit, TaskView};
@@ -31,6 +31,7 @@ pub(super) fn new_submit(
         timeout_ms: asked.timeout_seconds.map(timeout).transpose()?,
         retry: asked.retry.map(retry).transpose()?.unwrap_or_default(),
         spread: asked.spread,
+        affinity: affinity(asked.affinity, asked.affinity_seconds)?,
     };
     Ok(NewSubmit {
         project: project.map(str::to_owned),
@@ -63,6 +64,20 @@ fn timeout(seconds: f64) -> Result<u64, Refusal> {
     }
     let detail = "timeout_seconds must be between 0.001 and 1000000000";
     Err(Refusal::invalid("invalid_timeout", detail))
+}
+
+fn affinity(key: Option<String>, seconds: Option<f64>) -> Result<Option<Box<Affinity>>, Refusal> {
+    let wait_ms = match seconds {
+        None => AFFINITY_DEFAULT_MS,
+        Some(seconds) if key.is_some() && (0.001..=300.0).contains(&seconds) => {
+            (seconds * 1_000.0) as u64
+        }
+        Some(_) => {
+            let detail = "affinity_seconds goes with affinity, and is more than 0 and 300 at most";
+            return Err(Refusal::invalid("invalid_affinity", detail));
+        }
+    };
+    Ok(key.map(|key| Box::new(Affinity { key, wait_ms })))
 }
 
 fn retry(asked: RetryPolicy) -> Result<Retry, Refusal> {

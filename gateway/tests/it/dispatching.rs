@@ -114,6 +114,43 @@ fn policy_says_who_of_several_waiting_workers_gets_a_task() {
 }
 
 #[test]
+fn task_with_an_affinity_waits_a_little_for_the_worker_that_had_its_key() {
+    with_server(async |server| {
+        let admin = &server.admin;
+        let (one, other) = (server.worker("one").await, server.worker("other").await);
+        let turn = || json!({"payload": 1, "affinity": "chat-7", "affinity_seconds": 3});
+        admin.submit(turn()).await;
+        let first = one.take().await;
+        let second = admin.submit(turn()).await;
+
+        assert_eq!(other.claim(0).await.status, 204);
+        let said = why(admin, &second).await;
+        let expected = format!("up to 3 s for worker {}, which", one.header("x-worker-id"));
+        assert!(said.contains(&expected), "{said}");
+        assert_eq!(one.complete(&first, json!(1)).await.status, 200);
+        assert_eq!(one.take().await["run_id"], second);
+
+        // It is busy now.
+        let third = admin.submit(turn()).await;
+        let parked = other.park().await;
+        advance(server, 3);
+        let claimed = parked.await.unwrap().json;
+        assert_eq!(claimed["run_id"], third);
+
+        for task in [
+            json!({"affinity": ""}),
+            json!({"affinity": "k".repeat(257)}),
+            json!({"affinity": "k", "affinity_seconds": 0}),
+            json!({"affinity": "k", "affinity_seconds": 301}),
+            json!({"affinity_seconds": 1}),
+        ] {
+            let refused = admin.post("/tasks", &task).await;
+            assert_eq!(refused.status, 400, "{task} {}", refused.text);
+        }
+    });
+}
+
+#[test]
 fn failure_that_no_attempt_can_mend_is_final() {
     with_server(async |server| {
         let (admin, worker) = (&server.admin, server.worker("w").await);

@@ -276,6 +276,12 @@ pub struct TaskSubmit<V = Value> {
     /// A worker whose attempt failed or was lost does not get it next, for five minutes.
     #[serde(deserialize_with = "null_is_default")]
     pub spread: bool,
+    /// Tasks with the same key, 1 to 256 bytes, go to the worker that last had it, if it may have them soon. Not a secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<String>,
+    /// How long it waits for that worker, 300 at most; then anybody may have it. Absent: 5.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub affinity_seconds: Option<f64>,
     /// What to do.
     #[serde(deserialize_with = "null_is_default")]
     pub payload: Secret<V>,

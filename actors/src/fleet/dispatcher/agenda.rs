@@ -1,5 +1,5 @@
 //! When which task must be looked at again: to be queued, to fail at its deadline, to lose an attempt that takes too long, to be
-//! given to anybody. Pure.
+//! given to anybody (because it avoided somebody, or waited for somebody). Pure.
 
 use std::collections::BTreeSet;
 
@@ -24,6 +24,15 @@ impl Agenda {
     /// Forgets the times of a task: to be called before it changes.
     pub(super) fn leave(&mut self, task: &Task) {
         for at in times(task) {
+            self.0.remove(&(at, task.id));
+        }
+    }
+
+    /// Remembers one more time of a task, or forgets it again.
+    pub(super) fn also(&mut self, task: &Task, at: i64, is_wanted: bool) {
+        if is_wanted {
+            self.0.insert((at, task.id));
+        } else if times(task).all(|own| own != at) {
             self.0.remove(&(at, task.id));
         }
     }

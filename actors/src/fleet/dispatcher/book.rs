@@ -13,6 +13,8 @@ use foldhash::HashMap;
 
 use super::agenda::{Agenda, avoids};
 use super::balance::Turns;
+pub use super::kept::Stay;
+use super::kept::{Homes, Kept};
 use super::matcher::{Limit, Matcher, Order};
 use crate::fact::{Fold, Stamp};
 use crate::fleet::anomaly::rules::Tally;
@@ -35,6 +37,10 @@ pub struct Book {
     orphans: HashMap<WorkerId, BTreeMap<TaskId, u32>>,
     matcher: Matcher,
     turns: Turns,
+    homes: Homes,
+    kept: Kept,
+    /// Tasks that are kept no more, to be placed anew.
+    released: Vec<TaskId>,
     agenda: Agenda,
     policy: Policy,
     /// What a priority is worth, in microseconds of waiting.
@@ -136,9 +142,16 @@ impl Book {
         let before = self.tasks.get(&id).and_then(Task::lease).map(|lease| lease.worker);
         match self.tasks.get_mut(&id) {
             Some(task) => {
-                if task.phase == Phase::Waiting && moves(event) {
-                    let order = order(task, self.priority_step);
-                    self.matcher.unqueue_task(&task.wants, order);
+                let moves = task.phase == Phase::Waiting && moves(event);
+                let may_be_kept = moves && task.handling.affinity.is_some();
+                let stay = if may_be_kept { self.kept.remove(id) } else { None };
+                match stay {
+                    Some(stay) => self.agenda.also(task, stay.until, false),
+                    None if moves => {
+                        let order = order(task, self.priority_step);
+                        self.matcher.unqueue_task(&task.wants, order);
+                    }
+                    None => {}
                 }
                 self.agenda.leave(task);
                 task.evolve(event, stamp);
@@ -147,6 +160,11 @@ impl Book {
         }
         let Some(task) = self.tasks.get(&id) else { return };
         self.agenda.enter(task, stamp.at);
+        match event {
+            task::Event::Claimed { worker, .. } => self.homes.claimed(task, *worker),
+            task::Event::Returned { worker, .. } => self.homes.returned(task, *worker),
+            _ => {}
+        }
         let after = task.lease().map(|lease| (lease.worker, lease.number));
         let mut unsettled = None;
         if let Some(sitting) = before.and_then(|worker| self.sittings.get_mut(&worker)) {
@@ -234,6 +252,7 @@ impl Book {
         }
         // What is parked is offered again by its connection.
         self.set_polls(worker, &[]);
+        self.release(worker);
         let (leases, tally, turn) = match self.sittings.remove(&worker) {
             Some(sitting) => {
                 self.matcher.leave(&sitting.profile);
@@ -259,6 +278,7 @@ impl Book {
             return Vec::new();
         }
         self.set_polls(worker, &[]);
+        self.release(worker);
         let Some(sitting) = self.sittings.remove(&worker) else { return Vec::new() };
         self.matcher.leave(&sitting.profile);
         sitting.leases.into_iter().collect()
@@ -296,8 +316,14 @@ impl Book {
         self.sittings.iter().filter(|(_, s)| !s.leases.is_empty()).map(|(worker, _)| *worker)
     }
 
-    /// Puts a task that waits for work into its queue.
+    /// Puts a task that waits for work into its queue, or keeps it for the worker that last had its key.
     pub fn queue(&mut self, id: TaskId, now: i64) {
+        if self.ready(id, now).is_some_and(|task| task.handling.affinity.is_some()) {
+            self.unkeep(id);
+            if self.keep(id, now) {
+                return;
+            }
+        }
         let Some(task) = self.tasks.get(&id).filter(|task| task.is_ready(now)) else { return };
         let (wants, order) = (task.wants.clone(), order(task, self.priority_step));
         let pin = wants.worker.filter(|worker| self.pinned.insert(*worker));
@@ -346,7 +372,8 @@ impl Book {
     pub fn depth(&self) -> Depth {
         let (waiting, heads) = self.matcher.waiting();
         let submitted = |id| self.tasks.get(&id).map(|task| task.submitted_at);
-        let oldest = heads.filter_map(submitted).min();
+        let oldest = heads.chain(self.kept.tasks()).filter_map(submitted).min();
+        let waiting = waiting + self.kept.len();
         let leased = self.sittings.values().map(|sitting| sitting.leases.len()).sum();
         let (paused, capped) = self.matcher.held();
         Depth { waiting, paused, capped, oldest, leased, parked: self.matcher.parked() }

@@ -191,6 +191,17 @@ impl Matcher {
         self.gates.start(&gates);
     }
 
+    /// The same, where the gates are open: false where they are not. It counts to the share of its project.
+    pub fn start(&mut self, wants: &Requirement) -> bool {
+        if self.gates.shut(wants).next().is_some() {
+            return false;
+        }
+        self.started(wants);
+        let share = self.shares.id(wants.project.as_ref());
+        self.shares.charge(share);
+        true
+    }
+
     /// A task runs no more. Classes that this lets go on wait for [`Matcher::next_woken`].
     pub fn ended(&mut self, wants: &Requirement) {
         let gates = self.gates.of(wants);

@@ -54,6 +54,13 @@ fn waiting(book: &Book, task: &Task, now: i64) -> Vec<String> {
             ),
         });
     }
+    if let Some(stay) = book.stay(task.id) {
+        let left = (stay.until - now).max(0).unsigned_abs().div_ceil(1_000_000);
+        let what = if task.step.is_some() { "its run" } else { "its affinity" };
+        let who = format!("worker {}, which had {what} before", stay.worker);
+        reasons.push(format!("it waits up to {left} s for {who}; then anybody may have it"));
+        return reasons;
+    }
     reasons.extend(book.shut(task).iter().map(limit));
     let workers: Vec<_> = book.sittings().collect();
     let fit: Vec<_> = workers.iter().filter(|seated| can_run(seated, &task.wants)).collect();

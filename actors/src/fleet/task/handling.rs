@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 pub const PRIORITY_MAX: u8 = 9;
 /// The priority of a task that names none.
 pub const PRIORITY_DEFAULT: u8 = 5;
+/// How long a task waits for the worker that last had its key, where nothing is said, in milliseconds.
+pub const AFFINITY_DEFAULT_MS: u64 = 5_000;
 
 /// What a submitter says of a task besides what it needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +31,25 @@ pub struct Handling {
     /// A worker whose attempt failed or was lost shall not get it next.
     #[serde(skip_serializing_if = "is_false")]
     pub spread: bool,
+    /// It would rather go to the worker that had its like before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<Box<Affinity>>,
+}
+
+/// What makes tasks go to one worker, where that can be had: a hint, which never keeps a task waiting for long.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Affinity {
+    /// Tasks with the same key belong together.
+    pub key: String,
+    /// How long such a task waits for the worker that last had the key, in milliseconds.
+    pub wait_ms: u64,
+}
+
+impl Affinity {
+    /// With the usual wait, five seconds.
+    pub fn to(key: impl Into<String>) -> Self {
+        Self { key: key.into(), wait_ms: AFFINITY_DEFAULT_MS }
+    }
 }
 
 /// How often a task is tried whose attempts are reported as failed. Attempts that are lost have a cap of their own.
@@ -54,6 +75,7 @@ impl Default for Handling {
             timeout_ms: None,
             retry: Retry::default(),
             spread: false,
+            affinity: None,
         }
     }
 }

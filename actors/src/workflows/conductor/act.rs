@@ -14,7 +14,7 @@ use crate::cause::Cause;
 use crate::fact::Fold;
 use crate::fleet::dispatcher::NewTask;
 use crate::fleet::fingerprint::fingerprint;
-use crate::fleet::task::{Handling, PRIORITY_DEFAULT, StepRef};
+use crate::fleet::task::{Affinity, Handling, PRIORITY_DEFAULT, StepRef};
 use crate::id::{RunId, TaskId};
 use crate::journal::Draft;
 use crate::seal::{Purpose, Sealed};
@@ -159,7 +159,7 @@ impl State {
         let task = Box::new(NewTask {
             id,
             wants: Arc::new(wants),
-            handling: handling(step),
+            handling: handling(step, definition, run),
             digest: self.known.key.digest(&payload),
             payload_bytes: payload.len() as u64,
             payload: sealed,
@@ -374,8 +374,10 @@ fn fail(key: Option<Key>, code: &str, text: String) -> Act {
     Act::Fail { failure: Failure { key, code: code.to_owned(), text: Some(text), error: None } }
 }
 
-fn handling(step: &Step) -> Handling {
+fn handling(step: &Step, definition: &Definition, run: &Run) -> Handling {
+    let affinity = |wait_ms| Box::new(Affinity { key: run.id.as_str().to_owned(), wait_ms });
     Handling {
+        affinity: definition.sticky_ms.map(affinity),
         priority: step.priority.unwrap_or(PRIORITY_DEFAULT),
         retry: step.retry.clone(),
         timeout_ms: step.timeout_ms,

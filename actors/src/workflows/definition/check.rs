@@ -6,7 +6,7 @@ use super::{
     Approval, Approvers, BRANCHES_MAX, CASES_MAX, DEPTH_MAX, DESCRIPTION_MAX, Definition, Kind,
     NAME_MAX, NODES_MAX, Node, PEOPLE_MAX, Routing, Step, TIMES_MAX, WAIT_MAX_MS,
 };
-use crate::fleet::input;
+use crate::fleet::input::{self, AFFINITY_MAX_MS};
 use crate::fleet::task::{PRIORITY_MAX, Retry};
 use crate::workflows::expression::{Expression, meant};
 
@@ -35,6 +35,9 @@ impl Definition {
             checker.wrong("description", format!("it is longer than {DESCRIPTION_MAX} characters"));
         }
         checker.routing("", &self.routing);
+        let longest = format!("a step waits for its worker for 1ms to {}s", AFFINITY_MAX_MS / 1_000);
+        let is_off = self.sticky_ms.is_some_and(|ms| !(1..=AFFINITY_MAX_MS).contains(&ms));
+        checker.rule(is_off, "", "sticky", longest);
         checker.nodes(&self.nodes, "steps", 1);
         checker.expressions.extend(self.output.iter().map(|output| ("output".to_owned(), output)));
         checker.references();

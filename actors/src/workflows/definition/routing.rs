@@ -113,6 +113,7 @@ mod tests {
             name: "w".into(),
             description: None,
             routing: base,
+            sticky_ms: None,
             nodes: Vec::new(),
             output: None,
         };

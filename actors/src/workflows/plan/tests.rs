@@ -279,7 +279,7 @@ pub(in crate::workflows) fn defined(kinds: Vec<Kind>) -> Definition {
     let mut next = 0;
     let nodes = kinds.into_iter().map(|kind| named(kind, &mut next)).collect();
     let (name, routing) = ("w".into(), Routing::default());
-    Definition { name, description: None, routing, nodes, output: None }
+    Definition { name, description: None, routing, sticky_ms: None, nodes, output: None }
 }
 
 /// Gives every node a name of its own.

@@ -235,7 +235,7 @@ fn defined(name: &str, kinds: Vec<Kind>) -> Definition {
     let mut next = 0;
     let nodes = kinds.into_iter().map(|kind| named(kind, &mut next)).collect();
     let (name, routing) = (name.to_owned(), Routing::default());
-    Definition { name, description: None, routing, nodes, output: None }
+    Definition { name, description: None, routing, sticky_ms: None, nodes, output: None }
 }
 
 /// Gives every node a name of its own, and every signal that of its node.

@@ -3,12 +3,16 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::Book;
+use foldhash::HashMap;
+
 use super::sitting::{Parked, Sitting};
+use super::{Book, order};
+use crate::fleet::dispatcher::agenda::avoids;
 use crate::fleet::dispatcher::balance::Turns;
+use crate::fleet::dispatcher::kept::{Kept, Stay};
 use crate::fleet::dispatcher::matcher::{Matcher, Place, Poll};
 use crate::fleet::policy::Balancing;
-use crate::fleet::task::{Profile, Requirement};
+use crate::fleet::task::{Profile, Requirement, Task};
 use crate::id::{TaskId, WorkerId};
 
 /// Tasks found for a poll.
@@ -58,7 +62,10 @@ impl Book {
             && let Some(Parked { poll, request, once, max, origin }) = sitting.seatless.pop_front()
         {
             let poll = Poll { worker, poll, request, max, origin };
-            let tasks = sitting.fill(&poll, usize::MAX, &mut self.matcher);
+            let room = sitting.room(&poll, usize::MAX);
+            let mut tasks = take_kept(worker, room, &self.kept, &self.tasks, &mut self.matcher);
+            let next = || self.matcher.take_task(&sitting.profile, worker);
+            tasks.extend(std::iter::from_fn(next).take(room - tasks.len()));
             if !tasks.is_empty() {
                 sitting.served.insert(poll.poll);
                 if sitting.balancing == Balancing::RoundRobin {
@@ -88,7 +95,9 @@ impl Book {
         if let Some(sitting) = self.sittings.get_mut(&poll.worker) {
             let berth = sitting.parked.remove(&poll.poll);
             sitting.served.insert(poll.poll);
-            self.had_turn(poll.worker, berth.map_or(0, |berth| berth.slot));
+            if sitting.balancing == Balancing::RoundRobin {
+                self.had_turn(poll.worker, berth.map_or(0, |berth| berth.slot));
+            }
         }
         Some(poll)
     }
@@ -113,8 +122,87 @@ impl Book {
             Balancing::LongestWaiting => usize::MAX,
             _ => self.matcher.queued_per_poll(wants, &sitting.profile),
         };
-        let tasks = sitting.fill(&poll, most, &mut self.matcher);
+        let room = sitting.room(&poll, most);
+        let next = || self.matcher.take_task(&sitting.profile, poll.worker);
+        let tasks: Vec<_> = std::iter::from_fn(next).take(room).collect();
         (!tasks.is_empty()).then_some(Match { poll, tasks })
+    }
+
+    /// The parked poll that takes a task which waits for work, and what it takes.
+    pub fn match_task(&mut self, id: TaskId, now: i64) -> Option<Match> {
+        let wants = self.ready(id, now)?.wants.clone();
+        match self.kept.get(id) {
+            Some(stay) => self.match_kept(stay.worker),
+            None => self.match_for(&wants),
+        }
+    }
+
+    /// The poll of a worker that takes what is kept for it.
+    fn match_kept(&mut self, worker: WorkerId) -> Option<Match> {
+        let sitting = self.sittings.get_mut(&worker)?;
+        let first = sitting.parked.iter().min_by_key(|(_, berth)| berth.slot);
+        let (number, berth) = first.map(|(number, berth)| (*number, *berth))?;
+        let poll = self.matcher.unpark(&sitting.profile, berth.place)?;
+        sitting.parked.remove(&number);
+        let room = sitting.room(&poll, usize::MAX);
+        let tasks = take_kept(worker, room, &self.kept, &self.tasks, &mut self.matcher);
+        if tasks.is_empty() {
+            // Nobody saw that it was away.
+            sitting.parked.insert(number, berth);
+            self.matcher.park(&sitting.profile, berth.place, poll);
+            return None;
+        }
+        sitting.served.insert(number);
+        self.had_turn(worker, berth.slot);
+        Some(Match { poll, tasks })
+    }
+
+    /// Keeps a task for the worker that last had its key, if that may have it soon.
+    pub(super) fn keep(&mut self, id: TaskId, now: i64) -> bool {
+        let Some(task) = self.tasks.get(&id) else { return false };
+        let Some(affinity) = &task.handling.affinity else { return false };
+        let wait = affinity.wait_ms.saturating_mul(1_000);
+        let since = task.ready_at.map_or(task.submitted_at, |at| at.max(task.submitted_at));
+        let until = since.saturating_add_unsigned(wait);
+        let Some(worker) = self.homes.of(task).filter(|_| until > now) else { return false };
+        let avoided = avoids(task, now) && task.avoid.contains(&worker);
+        let able = |sitting: &Sitting| sitting.seats > 0 && sitting.profile.fits(&task.wants);
+        let is_able = self.sittings.get(&worker).is_some_and(able);
+        if avoided || !is_able || !self.matcher.shut(&task.wants).is_empty() {
+            return false;
+        }
+        let order = order(task, self.priority_step);
+        if !self.kept.keep(id, Stay { worker, until, order }) {
+            return false;
+        }
+        self.matcher.unqueue_task(&task.wants, order);
+        self.agenda.also(task, until, true);
+        true
+    }
+
+    /// Keeps it no more.
+    pub(super) fn unkeep(&mut self, id: TaskId) {
+        let stay = self.kept.remove(id);
+        if let (Some(stay), Some(task)) = (stay, self.tasks.get(&id)) {
+            self.agenda.also(task, stay.until, false);
+        }
+    }
+
+    /// A worker is no more what it was: what is kept for it is looked at again.
+    pub(super) fn release(&mut self, worker: WorkerId) {
+        let kept: Vec<_> = self.kept.of(worker).collect();
+        kept.iter().for_each(|id| self.unkeep(*id));
+        self.released.extend(kept);
+    }
+
+    /// Tasks that were kept and must be placed anew.
+    pub fn take_released(&mut self) -> Vec<TaskId> {
+        std::mem::take(&mut self.released)
+    }
+
+    /// For whom a task is kept.
+    pub fn stay(&self, id: TaskId) -> Option<&Stay> {
+        self.kept.get(id)
     }
 
     /// Makes a worker a party of its own.
@@ -142,6 +230,18 @@ impl Book {
             move_poll((poll, old.place), sitting, &mut self.matcher, &self.turns, &mut self.polls);
         }
     }
+}
+
+/// What is kept for a worker and may start now: these tasks run as soon as their claims are applied.
+fn take_kept(
+    worker: WorkerId,
+    room: usize,
+    kept: &Kept,
+    tasks: &HashMap<TaskId, Task>,
+    matcher: &mut Matcher,
+) -> Vec<TaskId> {
+    let starts = |id: &TaskId| tasks.get(id).is_some_and(|task| matcher.start(&task.wants));
+    kept.of(worker).filter(starts).take(room).collect()
 }
 
 /// Gives a poll that stood somewhere the place that it has now; at the end of its line, where it comes to another.

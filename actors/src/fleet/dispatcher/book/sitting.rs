@@ -7,7 +7,7 @@ use fleetward_store::{Origin, Position};
 
 use crate::fleet::anomaly::rules::Tally;
 use crate::fleet::dispatcher::balance::{Berth, TURNS, Turns, berth, free_slot};
-use crate::fleet::dispatcher::matcher::{Matcher, Poll};
+use crate::fleet::dispatcher::matcher::Poll;
 use crate::fleet::policy::Balancing;
 use crate::fleet::registry::Seat;
 use crate::fleet::task::Profile;
@@ -146,12 +146,10 @@ impl Sitting {
         self.parked.iter().find(is_off).map(|(poll, _)| *poll)
     }
 
-    /// Takes tasks for a poll that is not parked: as many as wait, within `most`, its own limit and the free seats.
-    pub(super) fn fill(&self, poll: &Poll, most: usize, matcher: &mut Matcher) -> Vec<TaskId> {
+    /// How many tasks a poll that is not parked may take: within `most`, its own limit and the free seats.
+    pub(super) fn room(&self, poll: &Poll, most: usize) -> usize {
         let taken = self.leases.len() + self.parked.len();
         let most = poll.max.min(most).max(1);
-        let room = self.seats.saturating_sub(taken).clamp(1, most);
-        let next = || matcher.take_task(&self.profile, poll.worker);
-        std::iter::from_fn(next).take(room).collect()
+        self.seats.saturating_sub(taken).clamp(1, most)
     }
 }

@@ -20,6 +20,8 @@ pub(super) enum Type {
     Number(u64, u64),
     /// True or false.
     Boolean,
+    /// True, false or a duration.
+    Switch,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// A list of texts.
@@ -68,6 +70,12 @@ const fn required(name: &'static str, holds: Type, about: &'static str) -> Key {
 pub(super) const DOCUMENT: &[Key] = &[
     required("name", Type::Name, "The name of the workflow."),
     key("description", Type::Text, "What it is for."),
+    key(
+        "sticky",
+        Type::Switch,
+        "Whether a step would rather go to the worker that had the run's last one, and how long it waits for it: `true` is \
+         `5s`, `5m` the most. After that, or where that worker is gone, any worker gets it.",
+    ),
     required("steps", Type::Nodes, "Its nodes, one after the other."),
     key(
         "output",

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::keys::{self, SHAPES, Shape};
 use super::reader::{Fields, Found, Reader};
 use super::tree::Kind as Tree;
-use crate::fleet::task::{Condition, Retry};
+use crate::fleet::task::{AFFINITY_DEFAULT_MS, Condition, Retry};
 use crate::workflows::definition::{
     Approval, Approvers, Case, DEPTH_MAX, Definition, Kind, NODES_MAX, Node, OnExpiry, OnFailure,
     Routing, Step,
@@ -26,10 +26,14 @@ impl<'t> Reader<'t> {
         let name = fields.get("name").and_then(|found| self.text(found));
         let description = fields.get("description").and_then(|found| self.text(found));
         let routing = self.routing(&fields);
+        let sticky_ms = self.optional(&fields, "sticky", |reader, found| {
+            reader.switch(found, AFFINITY_DEFAULT_MS)
+        });
         self.model = routing.as_ref().and_then(|routing| routing.model.clone());
         let nodes = self.nodes_of(&fields, "steps", 1);
         let output = fields.get("output").and_then(|found| self.expressions(found));
-        Some(Definition { name: name?, description, routing: routing?, nodes: nodes?, output })
+        let (routing, sticky_ms) = (routing?, sticky_ms?.flatten());
+        Some(Definition { name: name?, description, routing, sticky_ms, nodes: nodes?, output })
     }
 
     fn nodes_of(&mut self, fields: &Fields<'t>, key: &str, depth: usize) -> Option<Vec<Node>> {

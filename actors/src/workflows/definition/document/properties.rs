@@ -180,10 +180,12 @@ fn name(nodes: &mut [Node], count: &mut u32) {
 fn definition() -> impl Strategy<Value = Definition> {
     let text = prop::option::of(word());
     let nodes = prop::collection::vec(node(), 1..4);
-    (text, routing(), nodes, prop::option::of(expression())).prop_map(
-        |(description, routing, mut nodes, output)| {
+    let sticky = prop::option::of(1_u64..=300_000);
+    (text, routing(), nodes, prop::option::of(expression()), sticky).prop_map(
+        |(description, routing, mut nodes, output, sticky_ms)| {
             name(&mut nodes, &mut 0);
-            Definition { name: "random".to_owned(), description, routing, nodes, output }
+            let name = "random".to_owned();
+            Definition { name, description, routing, sticky_ms, nodes, output }
         },
     )
 }

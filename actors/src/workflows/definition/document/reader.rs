@@ -200,6 +200,16 @@ impl<'t> Reader<'t> {
         }
     }
 
+    /// A duration; true stands for `usual`, and false for none.
+    pub(super) fn switch(&mut self, found: Found<'t>, usual: u64) -> Option<Option<u64>> {
+        match Self::plain(&found) {
+            Some(text) if !text.starts_with(|c: char| c.is_ascii_digit()) => {
+                self.boolean(found).map(|wanted| wanted.then_some(usual))
+            }
+            _ => self.duration(found).map(Some),
+        }
+    }
+
     /// One of a set of words, as serde reads it.
     pub(super) fn choice<T: serde::de::DeserializeOwned>(
         &mut self,

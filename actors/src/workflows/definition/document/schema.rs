@@ -92,6 +92,9 @@ fn holds(holds: Type) -> Value {
         }
         Type::Number(least, most) => json!({ "type": "number", "minimum": least, "maximum": most }),
         Type::Boolean => json!({ "type": "boolean" }),
+        Type::Switch => {
+            json!({ "anyOf": [{ "type": "boolean" }, { "$ref": "#/$defs/duration" }] })
+        }
         Type::Choice(words) => json!({ "enum": words }),
         Type::Texts => json!({ "type": "array", "items": { "$ref": "#/$defs/text" } }),
         Type::Labels => {

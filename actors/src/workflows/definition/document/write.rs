@@ -12,11 +12,12 @@ use crate::workflows::expression::Expression;
 
 /// A definition as a document in JSON. What `agent` and `command` were short for is written as steps.
 pub fn written(definition: &Definition) -> Value {
-    let Definition { name, description, routing, nodes: steps, output } = definition;
+    let Definition { name, description, routing, sticky_ms, nodes: steps, output } = definition;
     let mut keys = Keys::default();
     keys.set("name", name);
     keys.some("description", description.as_ref());
     keys.routing(routing);
+    keys.duration("sticky", *sticky_ms);
     keys.nodes("steps", steps);
     keys.expression("output", output.as_ref());
     Value::Object(keys.0)
