@@ -90,6 +90,9 @@ pub(crate) struct SubmitArgs {
     /// The least isolation that it needs: `process`, `container` or `vm`.
     #[arg(long, value_name = "LEVEL")]
     sandbox: Option<String>,
+    /// How it is executed: `bare`, or `sandboxed`, which is `process` or more.
+    #[arg(long)]
+    mode: Option<String>,
     /// The sandbox image that its worker must be able to run.
     #[arg(long)]
     image: Option<String>,
@@ -211,7 +214,7 @@ async fn submit(args: SubmitArgs, asked: &ClientArgs) -> Result<(), Failed> {
     });
     let mut body = json!({
         "payload": payload, "pool": args.pool, "model": args.model, "labels": labels,
-        "selector": args.conditions, "sandbox": args.sandbox, "image": args.image,
+        "selector": args.conditions, "sandbox": args.sandbox, "mode": args.mode, "image": args.image,
         "handler": args.handler,
         "network": args.network, "worker_id": args.worker, "priority": args.priority,
         "not_before": args.not_before, "deadline": args.deadline, "retry": retry,

@@ -2,6 +2,7 @@
 
 mod handling;
 pub mod history;
+mod mode;
 mod phase;
 mod requirement;
 
@@ -18,6 +19,7 @@ pub use handling::{
 };
 pub use history::Function;
 use history::{Entry, Pending};
+pub use mode::Mode;
 pub use phase::{Attempt, Ending, Failure, Phase, StepRef};
 pub use requirement::{Condition, Network, Operator, Profile, Requirement, Sandbox};
 

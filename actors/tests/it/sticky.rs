@@ -13,7 +13,8 @@ use serde_json::json;
 
 use crate::fixture::*;
 
-const CHAT: &str = "name: chat\nsticky: true\nsteps:\n  - step: one\n  - step: two\n    retries: 1\n";
+const CHAT: &str =
+    "name: chat\nsticky: true\nsteps:\n  - step: one\n  - step: two\n    retries: 1\n";
 const AT_ONCE: Duration = Duration::from_millis(500);
 
 /// Takes a step and says its run and key.

@@ -3,13 +3,14 @@
 use bytes::Bytes;
 use fleetward_actors::Refusal;
 use fleetward_actors::fleet::task::{
-    AFFINITY_DEFAULT_MS, Affinity, Condition, Failure, Handling, Network, Operator, PRIORITY_DEFAULT, Phase, Retry, Sandbox, Task,
+    AFFINITY_DEFAULT_MS, Affinity, Condition, Failure, Handling, Mode, Network, Operator,
+    PRIORITY_DEFAULT, Phase, Retry, Sandbox, Task,
 };
 use fleetward_actors::id::WorkerId;
 use fleetward_actors::plane::{Envelope, NewSubmit, TaskView};
 use fleetward_wire::tasks::{
-    ClaimedStep, LabelCondition, LabelOperator, ProgressView, RetryPolicy, TaskStatus, TaskSubmit,
-    TaskView as Wire,
+    ClaimedStep, ExecutionMode, LabelCondition, LabelOperator, ProgressView, RetryPolicy,
+    TaskStatus, TaskSubmit, TaskView as Wire,
 };
 use fleetward_wire::workers::{NetworkPolicy, SandboxLevel};
 use fleetward_wire::{Raw, Secret};
@@ -33,13 +34,18 @@ pub(super) fn new_submit(
         spread: asked.spread,
         affinity: affinity(asked.affinity, asked.affinity_seconds)?,
     };
+    let (said, mode) = (asked.sandbox.map(sandbox), asked.mode.map(mode));
+    if let Some(wrong) = mode.and_then(|mode| mode.wrong(said)) {
+        return Err(Refusal::invalid("invalid_mode", wrong));
+    }
     Ok(NewSubmit {
         project: project.map(str::to_owned),
         pool: asked.pool,
         model: asked.model,
         labels: asked.labels,
         selector: asked.selector.into_iter().map(condition).collect(),
-        sandbox: asked.sandbox.map(sandbox).unwrap_or_default(),
+        sandbox: said.unwrap_or_default(),
+        mode,
         image: asked.image,
         handler: asked.handler,
         network: asked.network.map(network),
@@ -102,6 +108,16 @@ fn condition(asked: LabelCondition) -> Condition {
         LabelOperator::NotExists => Operator::NotExists,
     };
     Condition { key: asked.key, operator, values: asked.values.into_iter().collect() }
+}
+
+fn mode(asked: ExecutionMode) -> Mode {
+    match asked {
+        ExecutionMode::Bare => Mode::Bare,
+        ExecutionMode::Sandboxed => Mode::Sandboxed,
+        ExecutionMode::Identity => Mode::Identity,
+        ExecutionMode::Agent => Mode::Agent,
+        ExecutionMode::AgentJit => Mode::AgentJit,
+    }
 }
 
 /// A level of isolation, as the control plane knows it.

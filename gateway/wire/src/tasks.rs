@@ -228,6 +228,22 @@ impl Default for RetryPolicy {
     }
 }
 
+/// How something is executed. What needs secrets that are lent to sandboxes is refused: those do not exist yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExecutionMode {
+    /// By the worker, without isolation.
+    Bare,
+    /// At least as `sandbox: process` says.
+    Sandboxed,
+    /// Refused: in a sandbox with an identity of its own.
+    Identity,
+    /// Refused: in a sandbox with credentials of an agent.
+    Agent,
+    /// Refused: in a sandbox with credentials that are made for the attempt.
+    AgentJit,
+}
+
 /// `POST /api/v1/fleet/tasks`: work to be done once.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(bound(deserialize = "V: Deserialize<'de> + Default"))]
@@ -246,6 +262,9 @@ pub struct TaskSubmit<V = Value> {
     /// The least isolation that it needs. Absent: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sandbox: Option<SandboxLevel>,
+    /// How it is executed, in one word. Absent: `bare`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<ExecutionMode>,
     /// The sandbox image that its worker must be able to run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,

@@ -15,7 +15,7 @@ use crate::fleet::cell::OrgCell;
 use crate::fleet::dispatcher::{self, NewTask, Submitted, same_request};
 use crate::fleet::input;
 use crate::fleet::models::ModelNames;
-use crate::fleet::task::{Condition, Handling, Network, Requirement, Sandbox, Task};
+use crate::fleet::task::{Condition, Handling, Mode, Network, Requirement, Sandbox, Task};
 use crate::id::{TaskId, WorkerId};
 use crate::plane::reading::{away, state};
 use crate::seal::Purpose;
@@ -43,6 +43,8 @@ pub struct NewSubmit {
     pub selector: BTreeSet<Condition>,
     /// The least isolation that it needs.
     pub sandbox: Sandbox,
+    /// How it is executed, in one word: with the level above, the least isolation.
+    pub mode: Option<Mode>,
     /// The sandbox image that its worker must be able to run.
     pub image: Option<String>,
     /// The network policy that its worker must be able to enforce.
@@ -212,13 +214,17 @@ impl Operator {
     }
 
     fn prepare(&self, new: NewSubmit, models: &ModelNames) -> Result<Prepared, Refusal> {
+        let said = Some(new.sandbox).filter(|sandbox| !sandbox.is_none());
+        if let Some(wrong) = new.mode.and_then(|mode| mode.wrong(said)) {
+            return Err(Refusal::invalid("invalid_mode", wrong));
+        }
         let wants = Requirement {
             project: new.project,
             pool: new.pool.unwrap_or_else(|| "default".to_owned()),
             model: new.model.as_deref().map(|name| models.canonical(name)),
             labels: new.labels,
             selector: new.selector,
-            sandbox: new.sandbox,
+            sandbox: new.mode.map_or(new.sandbox, |mode| mode.least(new.sandbox)),
             image: new.image,
             network: new.network,
             worker: new.worker,

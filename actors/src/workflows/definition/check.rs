@@ -35,7 +35,8 @@ impl Definition {
             checker.wrong("description", format!("it is longer than {DESCRIPTION_MAX} characters"));
         }
         checker.routing("", &self.routing);
-        let longest = format!("a step waits for its worker for 1ms to {}s", AFFINITY_MAX_MS / 1_000);
+        let longest =
+            format!("a step waits for its worker for 1ms to {}s", AFFINITY_MAX_MS / 1_000);
         let is_off = self.sticky_ms.is_some_and(|ms| !(1..=AFFINITY_MAX_MS).contains(&ms));
         checker.rule(is_off, "", "sticky", longest);
         checker.nodes(&self.nodes, "steps", 1);
@@ -196,7 +197,11 @@ impl<'a> Checker<'a> {
     }
 
     fn routing(&mut self, path: &str, routing: &Routing) {
-        let Routing { project, pool, model, labels, selector, image, .. } = routing;
+        let Routing { project, pool, model, labels, selector, image, mode, sandbox, .. } = routing;
+        // Whether `none` was written nobody can say here.
+        let said = Some(*sandbox).filter(|sandbox| !sandbox.is_none());
+        let wrong = mode.and_then(|mode| mode.wrong(said));
+        self.rule(wrong.is_some(), path, "mode", wrong.unwrap_or_default());
         let named = [("project", project), ("pool", pool), ("model", model)];
         for (key, text) in named {
             let refused = text.as_ref().and_then(|text| input::name(key, text).err());

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Definition, Step};
 use crate::fleet::models::{self, Overrides};
-use crate::fleet::task::{Condition, Network, Requirement, Sandbox};
+use crate::fleet::task::{Condition, Mode, Network, Requirement, Sandbox};
 
 /// The pool of a step whose workflow names none either.
 pub(super) const POOL_DEFAULT: &str = "default";
@@ -33,6 +33,9 @@ pub struct Routing {
     /// The least isolation.
     #[serde(skip_serializing_if = "Sandbox::is_none")]
     pub sandbox: Sandbox,
+    /// How it is executed, in one word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
     /// The sandbox image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
@@ -59,7 +62,13 @@ impl Routing {
             model: either(&self.model, &base.model),
             labels,
             selector: self.selector.union(&base.selector).cloned().collect(),
-            sandbox: if self.sandbox.is_none() { base.sandbox } else { self.sandbox },
+            sandbox: match self.mode {
+                // What the workflow asks of its steps, this one does not need.
+                Some(Mode::Bare) => self.sandbox,
+                _ if self.sandbox.is_none() => base.sandbox,
+                _ => self.sandbox,
+            },
+            mode: self.mode.or(base.mode),
             image: either(&self.image, &base.image),
             network: self.network.or(base.network),
         }
@@ -76,7 +85,7 @@ impl Definition {
             model: routing.model.map(|model| models::canonical(&model, names)),
             labels: routing.labels,
             selector: routing.selector,
-            sandbox: routing.sandbox,
+            sandbox: routing.mode.map_or(routing.sandbox, |mode| mode.least(routing.sandbox)),
             image: routing.image,
             network: routing.network,
             worker: None,
@@ -123,5 +132,35 @@ mod tests {
         assert_eq!((wants.pool.as_str(), wants.model.as_deref()), ("fast", Some("gpt-4o")));
         assert_eq!(wants.labels, labels(&[("zone", "eu"), ("gpu", "h100")]));
         assert_eq!(wants.sandbox, Sandbox::Container);
+    }
+
+    #[test]
+    fn mode_of_a_step_counts_before_that_of_its_workflow() {
+        use Mode::{Bare, Sandboxed};
+        let of = |mode, sandbox| Routing { mode, sandbox, ..Routing::default() };
+        let (none, process, vm) = (Sandbox::None, Sandbox::Process, Sandbox::Vm);
+        let table = [
+            // of the workflow, of the step, what is asked
+            (of(Some(Sandboxed), none), of(None, none), process),
+            (of(Some(Sandboxed), none), of(Some(Bare), none), none),
+            (of(Some(Sandboxed), vm), of(Some(Bare), none), none),
+            (of(Some(Sandboxed), none), of(None, vm), vm),
+            (of(Some(Bare), none), of(Some(Sandboxed), none), process),
+            (of(Some(Bare), none), of(None, vm), vm),
+            (of(None, vm), of(Some(Sandboxed), none), vm),
+        ];
+        for (base, routing, expected) in table {
+            let definition = Definition {
+                name: "w".into(),
+                description: None,
+                routing: base.clone(),
+                sticky_ms: None,
+                nodes: Vec::new(),
+                output: None,
+            };
+            let step = Step { routing: routing.clone(), ..Step::default() };
+            let wants = definition.requirement(&step, &Overrides::default());
+            assert_eq!(wants.sandbox, expected, "{base:?} {routing:?}");
+        }
     }
 }

@@ -8,9 +8,7 @@ use super::*;
 use crate::fact::Stamp;
 use crate::fleet::dispatcher::book::{Book, Match, Parked, Served};
 use crate::fleet::registry::Seat;
-use crate::fleet::task::{
-    Affinity, Ending, Event, Handling, Phase, Profile, Requirement, sample,
-};
+use crate::fleet::task::{Affinity, Ending, Event, Handling, Phase, Profile, Requirement, sample};
 
 fn of(key: &str) -> Task {
     let affinity = Some(Box::new(Affinity::to(key)));
@@ -193,11 +191,15 @@ impl Desk {
                 self.book.set_polls(worker, &polls.clone());
                 self.serve(worker);
             }
-            Op::Finish(at) => self.end(at, |attempt, worker| {
-                Event::Completed { attempt, worker, digest: String::new() }
+            Op::Finish(at) => self.end(at, |attempt, worker| Event::Completed {
+                attempt,
+                worker,
+                digest: String::new(),
             }),
-            Op::Lose(at) => self.end(at, |attempt, worker| {
-                Event::Returned { attempt, worker, why: Ending::HandedBack }
+            Op::Lose(at) => self.end(at, |attempt, worker| Event::Returned {
+                attempt,
+                worker,
+                why: Ending::HandedBack,
             }),
             Op::Join(at) => self.join(at),
             Op::Leave(at) => {

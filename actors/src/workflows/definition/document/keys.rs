@@ -92,6 +92,11 @@ pub(super) const ROUTING: &[Key] = &[
     key("labels", Type::Labels, "Labels that the worker must have."),
     key("selector", Type::Items(CONDITION), "More that must hold for the worker's labels."),
     key("sandbox", Type::Choice(&["none", "process", "container", "vm"]), "The least isolation."),
+    key(
+        "mode",
+        Type::Choice(&["bare", "sandboxed"]),
+        "How it is executed: `bare`, the default, or `sandboxed`: isolated at least as `sandbox: process` says.",
+    ),
     key("image", Type::Text, "The sandbox image."),
     key("network", Type::Choice(&["none", "restricted", "open"]), "The network policy."),
 ];

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::keys::{self, SHAPES, Shape};
 use super::reader::{Fields, Found, Reader};
 use super::tree::Kind as Tree;
-use crate::fleet::task::{AFFINITY_DEFAULT_MS, Condition, Retry};
+use crate::fleet::task::{AFFINITY_DEFAULT_MS, Condition, Mode, Retry, Sandbox};
 use crate::workflows::definition::{
     Approval, Approvers, Case, DEPTH_MAX, Definition, Kind, NODES_MAX, Node, OnExpiry, OnFailure,
     Routing, Step,
@@ -26,9 +26,8 @@ impl<'t> Reader<'t> {
         let name = fields.get("name").and_then(|found| self.text(found));
         let description = fields.get("description").and_then(|found| self.text(found));
         let routing = self.routing(&fields);
-        let sticky_ms = self.optional(&fields, "sticky", |reader, found| {
-            reader.switch(found, AFFINITY_DEFAULT_MS)
-        });
+        let sticky_ms = self
+            .optional(&fields, "sticky", |reader, found| reader.switch(found, AFFINITY_DEFAULT_MS));
         self.model = routing.as_ref().and_then(|routing| routing.model.clone());
         let nodes = self.nodes_of(&fields, "steps", 1);
         let output = fields.get("output").and_then(|found| self.expressions(found));
@@ -203,8 +202,9 @@ impl<'t> Reader<'t> {
         let labels = self.optional(fields, "labels", Self::labels);
         let selector = self.optional(fields, "selector", Self::selector);
         let sandbox = self.optional(fields, "sandbox", |reader, found| {
-            reader.choice(found, &["none", "process", "container", "vm"])
+            reader.choice::<Sandbox>(found, &["none", "process", "container", "vm"])
         });
+        let mode = self.mode(fields, sandbox);
         let image = self.optional(fields, "image", Self::text);
         let network = self.optional(fields, "network", |reader, found| {
             reader.choice(found, &["none", "restricted", "open"])
@@ -216,9 +216,28 @@ impl<'t> Reader<'t> {
             labels: labels?.unwrap_or_default(),
             selector: selector?.unwrap_or_default(),
             sandbox: sandbox?.unwrap_or_default(),
+            mode: mode?,
             image: image?,
             network: network?,
         })
+    }
+
+    /// How it is executed. What contradicts a sandbox that is written as `none` is seen nowhere else.
+    fn mode(
+        &mut self,
+        fields: &Fields<'t>,
+        sandbox: Option<Option<Sandbox>>,
+    ) -> Option<Option<Mode>> {
+        let mode = self.optional(fields, "mode", |reader, found| {
+            reader.choice::<Mode>(found, &["bare", "sandboxed"])
+        })?;
+        let said = sandbox.flatten().filter(|sandbox| sandbox.is_none());
+        match (fields.get("mode"), mode.and_then(|mode| mode.wrong(said))) {
+            (Some((tree, path)), Some(message)) if said.is_some() => {
+                self.wrong(tree.at, &path, message)
+            }
+            _ => Some(mode),
+        }
     }
 
     fn selector(&mut self, found: Found<'t>) -> Option<BTreeSet<Condition>> {

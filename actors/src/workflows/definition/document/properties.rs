@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::{parse, read, written};
-use crate::fleet::task::{Condition, Network, Operator, Retry, Sandbox};
+use crate::fleet::task::{Condition, Mode, Network, Operator, Retry, Sandbox};
 use crate::workflows::definition::{
     Approval, Approver, Approvers, Case, Definition, Kind, Node, OnExpiry, OnFailure, Routing, Step,
 };
@@ -60,7 +60,8 @@ fn routing() -> impl Strategy<Value = Routing> {
         |((pool, model, image, network), labels, selector, sandbox)| {
             let labels: BTreeMap<String, String> = labels;
             let project = model.clone();
-            Routing { project, pool, model, labels, selector, sandbox, image, network }
+            let mode = (!sandbox.is_none()).then_some(Mode::Sandboxed);
+            Routing { project, pool, model, labels, selector, sandbox, mode, image, network }
         },
     )
 }

@@ -418,3 +418,28 @@ fn schema_knows_what_can_be_read() {
         }
     }
 }
+
+#[test]
+fn sticky_is_yes_no_or_how_long_and_a_mode_is_what_there_is() {
+    let sticky = |said: &str| {
+        let document = format!("name: w\nsticky: {said}\nmode: sandboxed\nsteps: [{{step: a}}]");
+        parse(&document).map(|definition| definition.sticky_ms).map_err(|wrong| wrong.to_string())
+    };
+    assert_eq!((sticky("true"), sticky("false")), (Ok(Some(5_000)), Ok(None)));
+    assert_eq!(sticky("10s"), Ok(Some(10_000)));
+    assert!(sticky("yes").unwrap_err().starts_with("2:9: sticky: "));
+
+    check(
+        "name: w\nsticky: 10m\nmode: agent\nsteps:\n  - step: a\n    mode: bare\n    sandbox: vm\n",
+        expect![[r#"
+            2:9: sticky: a step waits for its worker for 1ms to 300s
+            3:7: mode: the mode `agent` needs secrets that are lent to sandboxes, which do not exist yet; write `sandboxed`, and let the worker hold the credentials
+            6:11: steps[0].mode: `bare` asks for no sandbox, and `sandbox` for one; leave one of them out"#]],
+    );
+    check(
+        "name: w\nsteps:\n  - step: a\n    mode: sandboxed\n    sandbox: none\n  - step: b\n    mode: fast\n",
+        expect![[r#"
+            4:11: steps[0].mode: `sandboxed` asks for a sandbox, and `sandbox` for none; leave one of them out
+            7:11: steps[1].mode: `fast` is none of `bare`, `sandboxed`"#]],
+    );
+}
