@@ -198,7 +198,11 @@ impl<'w> Stage<'w> {
     /// Everything that can be done is done, and some time passes.
     async fn settle(&mut self) {
         for worker in 0..self.workers.len() {
-            while self.report_all(worker).await && self.claim(worker, false).await {}
+            let mut claims = 0;
+            while self.report_all(worker).await && self.claim(worker, false).await {
+                claims += 1;
+                assert!(claims < 1_000, "work that leads nowhere: {:?}", self.workers[worker].held);
+            }
         }
         // What is left of a run that has ended is not helped on.
         if self.look().await.is_some_and(|run| !run.is_closed()) {
