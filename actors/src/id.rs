@@ -81,6 +81,12 @@ impl RunId {
         Self::made(&format!("{workflow}-{}", Uuid::now_v7().simple()))
     }
 
+    /// The one that a child run always has, by the time at which the run above it began, in microseconds UTC, and a
+    /// digest of its place there; see [`TaskId::from_time_and_digest`].
+    pub(crate) fn of_child(at: i64, digest: &[u8; 32]) -> Self {
+        Self::made(&format!("child-{}", from_time_and_digest(at, digest).simple()))
+    }
+
     /// One that was put together here.
     pub(crate) fn made(text: &str) -> Self {
         Self(text.into())
@@ -156,11 +162,15 @@ impl TaskId {
     /// The id that a digest and a time, in microseconds UTC, always give. Like those of version 7 it begins with the
     /// milliseconds, so ids of what begins later sort later and their rows and index entries are written side by side.
     pub fn from_time_and_digest(at: i64, digest: &[u8; 32]) -> Self {
-        let mut bytes = [0; 16];
-        bytes[..6].copy_from_slice(&(at / 1_000).to_be_bytes()[2..]);
-        bytes[6..].copy_from_slice(&digest[..10]);
-        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+        Self(from_time_and_digest(at, digest))
     }
+}
+
+fn from_time_and_digest(at: i64, digest: &[u8; 32]) -> Uuid {
+    let mut bytes = [0; 16];
+    bytes[..6].copy_from_slice(&(at / 1_000).to_be_bytes()[2..]);
+    bytes[6..].copy_from_slice(&digest[..10]);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }
 
 fn from_digest(digest: &[u8; 32]) -> Uuid {

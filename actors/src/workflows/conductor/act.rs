@@ -233,9 +233,7 @@ impl State {
 
     fn child_of(&self, key: &Key, run: &Run) -> RunId {
         let parts = [run.id.as_str().as_bytes(), key.as_str().as_bytes(), &run.round.to_be_bytes()];
-        let digest = self.known.key.mac("run child", &parts);
-        let id = TaskId::from_time_and_digest(run.started_at, &digest);
-        RunId::made(&format!("child-{}", id.0.simple()))
+        RunId::of_child(run.started_at, &self.known.key.mac("run child", &parts))
     }
 
     /// What a plan begins, where its events are on record already.
