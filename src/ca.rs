@@ -219,7 +219,8 @@ impl Authority {
         Ok(Made { certificate: certificate.to_owned(), key: None, issued })
     }
 
-    /// Revokes a certificate (a file, or a serial) and signs the list. Harmless twice.
+    /// Revokes a certificate (a file, or a serial) with those that it was renewed from, which have its key, and signs the
+    /// list. Harmless twice.
     ///
     /// # Errors
     /// When this authority does not know it.
@@ -282,6 +283,7 @@ impl Authority {
         let issued = Issued {
             serial: hex::encode(serial.to_bytes()),
             subject,
+            key: Some(Pin::of_key(&key.subject_public_key_info()).to_string()),
             issued_at: now,
             expires_at: now + valid,
             revoked_at: None,

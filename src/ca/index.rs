@@ -18,6 +18,9 @@ pub struct Issued {
     pub serial: String,
     /// Whose it is.
     pub subject: String,
+    /// The pin of its key, which a certificate that was renewed has in common with those before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// Since when.
     pub issued_at: DateTime<Utc>,
     /// Until when.
@@ -54,8 +57,13 @@ impl Index {
         self.issued.push(issued);
     }
 
+    /// Revokes a certificate, and those with the same key: whoever took the key may have taken one of them with it.
     pub(super) fn revoke(&mut self, serial: &str, now: DateTime<Utc>) {
-        for issued in self.issued.iter_mut().filter(|issued| issued.serial == serial) {
+        let named = self.issued.iter().find(|issued| issued.serial == serial);
+        let key = named.and_then(|issued| issued.key.clone());
+        let has_key = |issued: &Issued| key.is_some() && issued.key == key;
+        let meant = |issued: &&mut Issued| issued.serial == serial || has_key(issued);
+        for issued in self.issued.iter_mut().filter(meant) {
             issued.revoked_at.get_or_insert(now);
         }
     }
@@ -78,6 +86,7 @@ mod tests {
         let issued = |serial: &str, hours: i64| Issued {
             serial: serial.to_owned(),
             subject: "w".to_owned(),
+            key: None,
             issued_at: now,
             expires_at: now + TimeDelta::hours(hours),
             revoked_at: None,
@@ -95,5 +104,26 @@ mod tests {
         assert_eq!(index.revoked(now + TimeDelta::hours(2)), [(vec![2], now)]);
         index.add(issued("04", 24), now + TimeDelta::days(40));
         assert_eq!(index.issued.len(), 1, "what expired long ago is forgotten");
+    }
+
+    #[test]
+    fn renewed_certificate_is_revoked_with_those_before_it() {
+        let now = DateTime::<Utc>::from_timestamp(1_800_000_000, 0).unwrap();
+        let mut index = Index::default();
+        for (serial, key) in [("01", "old"), ("02", "old"), ("03", "new")] {
+            let issued = Issued {
+                serial: serial.to_owned(),
+                subject: "w".to_owned(),
+                key: Some(key.to_owned()),
+                issued_at: now,
+                expires_at: now + TimeDelta::hours(24),
+                revoked_at: None,
+            };
+            index.add(issued, now);
+        }
+
+        index.revoke("02", now);
+
+        assert_eq!(index.revoked(now), [(vec![1], now), (vec![2], now)]);
     }
 }
