@@ -117,7 +117,7 @@ fn place_files(place: &Place) -> Vec<std::path::PathBuf> {
 }
 
 /// A provider of a few lines, and what it was asked.
-async fn provider() -> (String, Arc<Mutex<Vec<String>>>) {
+pub(crate) async fn provider() -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     let asked = Arc::new(Mutex::new(Vec::new()));
