@@ -402,6 +402,8 @@ async fn boot(
         cells: cells.clone(),
         principals: principals.clone(),
         directory: directory.clone(),
+        notifier: notifier.clone(),
+        config: config.clone(),
     };
     let tree = SupervisorSpec::new(Strategy::RestForOne)
         .budget(config.budget)

@@ -11,19 +11,19 @@ use crate::fixture::*;
 const FLEET: &str = "/api/v1/fleet";
 
 /// What came in, and what to answer.
-struct Received {
+pub(crate) struct Received {
     headers: Vec<(String, String)>,
     body: Vec<u8>,
-    answer: oneshot::Sender<u16>,
+    pub(crate) answer: oneshot::Sender<u16>,
 }
 
 impl Received {
-    fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
     }
 
     /// What it says, after its signature was checked by the receiver's own copy of the secret.
-    fn checked(&self, secret: &str) -> Value {
+    pub(crate) fn checked(&self, secret: &str) -> Value {
         let timestamp: i64 = self.header("webhook-timestamp").parse().unwrap();
         let age = chrono::Utc::now().timestamp() - timestamp;
         assert!(age.abs() < 300, "{age} s old");
@@ -34,7 +34,7 @@ impl Received {
 }
 
 /// A webhook that asks the story what to answer.
-async fn receiver() -> (String, mpsc::Receiver<Received>) {
+pub(crate) async fn receiver() -> (String, mpsc::Receiver<Received>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/hooks/canary-4711", listener.local_addr().unwrap());
     let (told, received) = mpsc::channel(16);
@@ -83,7 +83,7 @@ async fn alert_reaches_its_webhook_through_a_crash_on_postgres() {
     story(Place::postgres().await).await;
 }
 
-async fn next(received: &mut mpsc::Receiver<Received>) -> Received {
+pub(crate) async fn next(received: &mut mpsc::Receiver<Received>) -> Received {
     tokio::time::timeout(PATIENCE, received.recv()).await.expect("a message comes").unwrap()
 }
 

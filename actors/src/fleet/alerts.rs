@@ -4,6 +4,7 @@
 pub mod courier;
 mod message;
 pub mod notifier;
+mod sinks;
 pub mod webhook;
 
 use std::collections::BTreeMap;

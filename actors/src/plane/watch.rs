@@ -158,8 +158,8 @@ impl ControlPlane {
         self.accepting()?;
         let within = self.shared.config.answer_within;
         if cell == SYSTEM_CELL {
-            let say = |reply: Reply<()>| directory::Message::Note { event, by, reply };
-            return Ok(self.shared.directory.call(within, say).await?);
+            let say = |reply| directory::Message::Note { event, by, reply };
+            return Ok(self.shared.directory.call(within, say).await.map(drop)?);
         }
         let gone = || Error::Unavailable("the organisation is not here".to_owned());
         let known = self.shared.principals.org_of(cell).ok_or_else(gone)?;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleetward_runtime::{Actor, Context, Crash, Reply, StartError};
+use fleetward_store::Position;
 
 use super::org::{Org, OrgEvent, Role, Token, TokenEvent};
 use super::payload_key::{PayloadKey, PayloadKeyEvent};
@@ -134,8 +135,8 @@ pub enum Message {
         event: access::Event,
         /// Who, by which request.
         by: Cause,
-        /// It is durable.
-        reply: Reply<()>,
+        /// It is durable, at this position.
+        reply: Reply<Position>,
     },
     /// From an administrator. A token of the same text is made once.
     CreateToken {
@@ -260,8 +261,8 @@ impl Actor for State {
             }
             Message::Note { event, by, reply } => {
                 let mut draft = self.log.begin(cx.clock().wall_us());
-                draft.push::<Access>(ACCESS_ID, &event, &by, None);
-                draft.allow(Effect::Answer(reply.with(())));
+                let at = draft.push::<Access>(ACCESS_ID, &event, &by, None).seq;
+                draft.allow(Effect::Answer(reply.with(at)));
                 draft.submit();
             }
             Message::EnsureSigner { signer, sealed, reply } => {

@@ -1,15 +1,16 @@
-//! A cell that stays down is on the record of the system.
+//! A cell that stays down is on the record of the system, and its organisation's sinks hear of it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleetward_actors::ControlPlane;
 use fleetward_actors::plane::{AuditQuery, Start};
+use fleetward_actors::{Config, ControlPlane, Options};
 use fleetward_runtime::testkit::World;
 use fleetward_store::memory::Memory;
 use fleetward_store::{CellAppend, CellId, Codec, Event, Journal};
 
 use crate::fixture::*;
+use crate::notifying::Wire;
 
 /// Puts an event into a cell that no build knows.
 async fn spoil(store: &Memory, cell: CellId) {
@@ -59,5 +60,67 @@ fn organisation_that_is_down_is_on_the_record_of_the_system_and_concerns_no_othe
         plane.readiness().await.unwrap();
         let others = plane.operator(&caller, Some(other.id)).await.unwrap();
         others.submit(new_task("theirs")).await.unwrap();
+    });
+}
+
+/// A life of a control plane in which the first organisation halts.
+async fn halted(world: &World, store: &Memory, wire: &Arc<Wire>) -> ControlPlane {
+    world.expect_crash("cells/1/keeper");
+    let config = Config { notify_for: Duration::from_secs(3_600), ..Config::default() };
+    let options = Options { config, outbound: Some(wire.clone()), ..options(world) };
+    let plane = ControlPlane::start(Arc::new(store.clone()), options).await.unwrap();
+    world.adopt(plane.system());
+    plane
+}
+
+/// Two sinks of an organisation that is not down yet.
+async fn with_sinks(world: &World, store: &Memory, wire: &Arc<Wire>) {
+    let plane = start_sending(world, store, Config::default(), wire.clone()).await;
+    for name in ["pager", "chat"] {
+        plane.operator.create_sink(name, "https://example.com/x").await.unwrap();
+    }
+    let (removed, _) = plane.operator.create_sink("old", "https://example.com/x").await.unwrap();
+    plane.operator.remove_sink(removed.id).await.unwrap();
+    plane.plane.drain(Duration::from_secs(5)).await;
+    spoil(store, CellId(1)).await;
+}
+
+#[test]
+fn organisation_that_is_down_is_told_to_each_of_its_sinks_and_again_in_the_next_life() {
+    World::run(async |world| {
+        let (store, wire) = (Memory::new(), Arc::new(Wire::default()));
+        with_sinks(world, &store, &wire).await;
+        wire.broken(true);
+        let plane = halted(world, &store, &wire).await;
+        world.pass(Duration::from_secs(60)).await;
+        assert!(wire.kinds().is_empty());
+        wire.broken(false);
+        world.pass(Duration::from_secs(1_000)).await;
+        assert_eq!(wire.kinds(), ["cell.halted", "cell.halted"]);
+        assert_eq!(wire.ids()[0], wire.ids()[1], "one alert at two sinks");
+        world.pass(Duration::from_secs(10_000)).await;
+        assert_eq!(wire.kinds().len(), 2, "once is enough");
+
+        plane.drain(Duration::from_secs(5)).await;
+        let _plane = halted(world, &store, &wire).await;
+        world.pass(Duration::from_secs(60)).await;
+
+        assert_eq!(wire.kinds().len(), 4);
+        assert_ne!(wire.ids()[1], wire.ids()[2], "it is another life");
+    });
+}
+
+#[test]
+fn nobody_is_told_for_ever_that_an_organisation_is_down() {
+    World::run(async |world| {
+        let (store, wire) = (Memory::new(), Arc::new(Wire::default()));
+        with_sinks(world, &store, &wire).await;
+        wire.broken(true);
+        let _plane = halted(world, &store, &wire).await;
+        world.pass(Duration::from_secs(2 * 3_600)).await;
+        wire.broken(false);
+        world.pass(Duration::from_secs(2 * 3_600)).await;
+
+        assert!(wire.kinds().is_empty(), "{:?}", wire.kinds());
     });
 }

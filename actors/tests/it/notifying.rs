@@ -15,7 +15,7 @@ use crate::fixture::*;
 
 /// What was sent, and whether it is taken.
 #[derive(Default)]
-struct Wire {
+pub(crate) struct Wire {
     sent: Mutex<Vec<(String, String)>>,
     broken: Mutex<bool>,
 }
@@ -41,15 +41,15 @@ impl Outbound for Wire {
 }
 
 impl Wire {
-    fn kinds(&self) -> Vec<String> {
+    pub(crate) fn kinds(&self) -> Vec<String> {
         self.sent.lock().unwrap().iter().map(|(_, kind)| kind.clone()).collect()
     }
 
-    fn ids(&self) -> Vec<String> {
+    pub(crate) fn ids(&self) -> Vec<String> {
         self.sent.lock().unwrap().iter().map(|(id, _)| id.clone()).collect()
     }
 
-    fn broken(&self, broken: bool) {
+    pub(crate) fn broken(&self, broken: bool) {
         *self.broken.lock().unwrap() = broken;
     }
 }

@@ -3,16 +3,17 @@
 //!
 //! Address and secrets are read from the sink's row each time: what is sealed there may have been sealed anew meanwhile.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use fleetward_runtime::Clock;
 use fleetward_store::{CellId, Record, Store};
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use serde::{Deserialize, Serialize};
 
-use super::{Errand, webhook};
+use super::{Errand, sinks, webhook};
 use crate::fact::Fold;
 use crate::fleet::alert::Alert;
 use crate::fleet::sink::Sink;
@@ -49,6 +50,9 @@ impl std::fmt::Debug for Outgoing {
         write!(f, "Outgoing({} bytes)", self.body.len())
     }
 }
+
+/// What became of a message at one of several sinks.
+pub type Told = (SinkId, Result<(), String>);
 
 /// What is secret of a sink.
 #[derive(Serialize, Deserialize)]
@@ -121,36 +125,76 @@ impl Notifier {
         self.send(cell, sink, ("alert.raised", &alert.id.to_string(), alert))
     }
 
+    /// Delivers an alert once to every sink of an organisation but these. For one that is down, where nobody can be asked
+    /// which sinks there are.
+    pub fn tell_all(
+        self: &Arc<Self>,
+        cell: CellId,
+        alert: Alert,
+        except: BTreeSet<SinkId>,
+    ) -> BoxFuture<'static, Result<Vec<Told>, String>> {
+        let notifier = self.clone();
+        async move {
+            let sinks = sinks::read(&notifier.store, cell).await?;
+            let left = sinks.into_iter().filter(|(sink, _)| !except.contains(&sink.id));
+            let sent = left.map(|(sink, row)| {
+                let what = ("alert.raised", &*alert.id.to_string(), &alert);
+                let sent = notifier.signed(cell, &sink, what);
+                async move { (sink.id, sent(Some(&row)).await) }
+            });
+            Ok(join_all(sent).await)
+        }
+        .boxed()
+    }
+
     /// Sends one message of this type. Its id is the same each time, so that receivers can tell a repeat.
     pub fn send(
         &self,
         cell: CellId,
         sink: &Sink,
-        (kind, id, alert): (&str, &str, &Alert),
+        (kind, id_text, alert): (&str, &str, &Alert),
     ) -> BoxFuture<'static, Result<(), String>> {
+        let (store, id) = (self.store.clone(), sink.id);
+        let signed = self.signed(cell, sink, (kind, id_text, alert));
+        async move {
+            let rows = store.get(cell, Sink::KIND, &[id.to_string()]).await;
+            let rows = rows.map_err(|error| error.to_string())?;
+            signed(rows.first()).await
+        }
+        .boxed()
+    }
+
+    /// A message that waits for the sink's row, which has its address and secrets.
+    fn signed(
+        &self,
+        cell: CellId,
+        sink: &Sink,
+        (kind, id, alert): (&str, &str, &Alert),
+    ) -> impl FnOnce(Option<&Record>) -> BoxFuture<'static, Result<(), String>> + Send + use<> {
         let (outbound, known) = (self.outbound.clone(), self.principals.org_of(cell));
-        let (store, now) = (self.store.clone(), self.clock.wall_us());
+        let now = self.clock.wall_us();
         let (sink, old) = (sink.id, sink.old_until.is_some_and(|until| now < until));
         let name = known.as_ref().map(|known| known.org.name.as_str());
         let (body, id) = (body(kind, name, now, alert), id.to_owned());
-        async move {
-            let outbound = outbound.ok_or_else(no_outbound)?;
-            let known = known.ok_or("the organisation is starting")?;
-            let rows = store.get(cell, Sink::KIND, &[sink.to_string()]).await;
-            let rows = rows.map_err(|error| error.to_string())?;
-            let Confidential { url, secret, old_secret } =
-                Confidential::open(&known.ring, sink, rows.first())?;
-            let secrets = std::iter::once(&secret).chain(old_secret.iter().filter(|_| old));
-            let timestamp = now / 1_000_000;
-            let signature = webhook::signatures(secrets.map(String::as_str), &id, timestamp, &body);
-            let headers = vec![
-                ("webhook-id", id),
-                ("webhook-timestamp", timestamp.to_string()),
-                ("webhook-signature", signature),
-            ];
-            outbound.post(Outgoing { url, headers, body }).await
+        move |row| {
+            let outgoing = || {
+                let outbound = outbound.ok_or_else(no_outbound)?;
+                let known = known.ok_or("the organisation is starting")?;
+                let Confidential { url, secret, old_secret } =
+                    Confidential::open(&known.ring, sink, row)?;
+                let secrets = std::iter::once(&secret).chain(old_secret.iter().filter(|_| old));
+                let secrets = secrets.map(String::as_str);
+                let timestamp = now / 1_000_000;
+                let headers = vec![
+                    ("webhook-signature", webhook::signatures(secrets, &id, timestamp, &body)),
+                    ("webhook-id", id),
+                    ("webhook-timestamp", timestamp.to_string()),
+                ];
+                Ok(outbound.post(Outgoing { url, headers, body }))
+            };
+            let posted: Result<_, String> = outgoing();
+            async move { posted?.await }.boxed()
         }
-        .boxed()
     }
 }
 
