@@ -28,6 +28,7 @@ mod org_keys;
 mod orgs;
 mod policy;
 mod print;
+mod retention;
 mod runs;
 mod schedules;
 mod serve;
@@ -110,6 +111,9 @@ enum Verb {
     /// How many tasks may run at once, and the shares of projects.
     #[command(subcommand)]
     Policy(policy::PolicyVerb),
+    /// How long what is over is kept.
+    #[command(subcommand)]
+    Retention(retention::RetentionVerb),
     /// Let no task start: of the organisation, of a pool, or at a worker. What runs already runs on.
     Pause(policy::PauseArgs),
     /// Let tasks start again.
@@ -205,6 +209,7 @@ async fn run(cli: Cli) -> Result<(), Failed> {
         Verb::Schedule(verb) => schedules::run(verb, &cli.client).await,
         Verb::Model(verb) => models::run(verb, &cli.client).await,
         Verb::Policy(verb) => policy::run(verb, &cli.client).await,
+        Verb::Retention(verb) => retention::run(verb, &cli.client).await,
         Verb::Pause(args) => policy::pause("pause", args, &cli.client).await,
         Verb::Resume(args) => policy::pause("resume", args, &cli.client).await,
         Verb::Org(verb) => orgs::run(verb, &cli.client).await,

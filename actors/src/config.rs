@@ -68,6 +68,8 @@ pub struct Config {
     pub stuck_after: Duration,
     /// How often the anomaly detector looks at every worker. Its windows span ten looks.
     pub sweep: Duration,
+    /// How often it is looked for what is over for longer than its organisation keeps it.
+    pub retention_every: Duration,
     /// How long it is tried to deliver an alert to a sink, counted from when it was raised.
     pub notify_for: Duration,
     /// Pause before another attempt to deliver an alert.
@@ -107,6 +109,7 @@ impl Default for Config {
             projector_pause: Duration::from_millis(250),
             projector_cache: 65_536,
             sweep: Duration::from_secs(60),
+            retention_every: Duration::from_secs(600),
             notify_for: Duration::from_secs(12 * 3600),
             notify_backoff: Backoff {
                 first: Duration::from_secs(5),
@@ -139,6 +142,7 @@ impl Config {
             (self.start_lease <= self.heartbeat, "the start lease must outlast a heartbeat"),
             (self.lease < self.start_lease, "the lease must be at least the start lease"),
             (self.sweep.is_zero(), "the anomaly detector must look at times"),
+            (self.retention_every.is_zero(), "retention must pause between two rounds"),
             (self.attempt_cap == 0, "the attempt cap must be at least 1"),
             (self.admit_per_second == 0, "at least one worker must be let in per second"),
             (

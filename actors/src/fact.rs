@@ -48,6 +48,10 @@ pub trait Fold: Serialize + DeserializeOwned + Clone + Send + 'static {
     fn wakes_at(&self) -> Option<i64> {
         None
     }
+    /// Whether it was deleted: its row goes, and its stream may begin anew.
+    fn is_deleted(&self) -> bool {
+        false
+    }
     /// The word that lists filter by.
     fn status(&self) -> &'static str;
     /// Whether the record keeps the sealed part of `event`.

@@ -10,6 +10,7 @@ pub mod credentials;
 pub mod dispatcher;
 pub mod fingerprint;
 pub mod input;
+pub mod janitor;
 pub mod key;
 pub mod models;
 pub mod policy;

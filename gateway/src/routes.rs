@@ -9,6 +9,7 @@ mod payload_keys;
 mod policy;
 mod probes;
 mod remedies;
+mod retention;
 mod run_diff;
 mod run_replay;
 mod run_shapes;
@@ -113,7 +114,7 @@ pub(crate) fn router(edge: Edge) -> Router {
         .route("/api/v1/runs/{id}/failure", get(dead_runs::get))
         .route("/api/v1/runs", get(runs::list).post(runs::start))
         .route("/api/v1/runs/purge", post(runs::purge))
-        .route("/api/v1/runs/{id}", get(runs::get))
+        .route("/api/v1/runs/{id}", get(runs::get).delete(retention::delete_run))
         .route("/api/v1/runs/{id}/input", get(runs::input))
         .route("/api/v1/runs/{id}/why", get(runs::why))
         .route("/api/v1/runs/{id}/timeline", get(runs::timeline))
@@ -161,7 +162,7 @@ fn fleet() -> Router<Edge> {
         .route("/reports", post(worker_protocol::reports))
         .route("/tasks", get(tasks::list).post(tasks::submit))
         .route("/tasks/batch", post(tasks::submit_many))
-        .route("/tasks/{id}", get(tasks::get))
+        .route("/tasks/{id}", get(tasks::get).delete(retention::delete_task))
         .route("/tasks/{id}/complete", post(worker_protocol::complete))
         .route("/tasks/{id}/fail", post(worker_protocol::fail))
         .route("/tasks/{id}/release", post(worker_protocol::release))
@@ -178,6 +179,8 @@ fn fleet() -> Router<Edge> {
         .route("/dead-letters/retry", post(remedies::retry_many))
         .route("/dead-letters/discard", post(remedies::discard_many))
         .route("/policy", get(policy::get).put(policy::put).patch(policy::patch))
+        .route("/retention", get(retention::get).put(retention::put))
+        .route("/retention/sweep", post(retention::sweep))
         .route("/models/normalize", get(policy::model))
         .route("/pause", post(policy::pause))
         .route("/resume", post(policy::resume))

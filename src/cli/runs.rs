@@ -113,6 +113,11 @@ pub(crate) enum RunVerb {
         #[arg(long)]
         reason: Option<String>,
     },
+    /// Delete a run that has ended, with its tasks; its events stay in the journal, and its id may be used again.
+    Delete {
+        /// Its id.
+        id: String,
+    },
     /// Runs that failed for good.
     #[command(subcommand)]
     Dead(dead::DeadVerb),
@@ -263,6 +268,10 @@ pub(crate) async fn run(verb: RunVerb, args: &ClientArgs) -> Result<(), Failed> 
         RunVerb::Cancel(why) => post(&why.id, "cancel", json!({ "reason": why.reason })).await,
         RunVerb::Retry { id } => post(&id, "retry", json!({})).await,
         RunVerb::Discard(why) => post(&why.id, "discard", json!({ "reason": why.reason })).await,
+        RunVerb::Delete { id } => {
+            let gone = client.delete(&format!("{RUNS}/{}", segment(&id))).await?;
+            print::one(output, &gone, &["run_id", "status"])
+        }
         RunVerb::Purge { older_than, workflow, group, reason } => {
             let mut body = json!({
                 "older_than_seconds": older_than.as_secs(), "workflow": workflow, "group": group,

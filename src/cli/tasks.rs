@@ -47,6 +47,11 @@ pub(crate) enum TaskVerb {
     },
     /// Let a task go that failed for good.
     Discard(ReasonArgs),
+    /// Delete a task that is over; its events stay in the journal.
+    Delete {
+        /// Its id.
+        id: String,
+    },
     /// List tasks, newest first.
     List {
         /// Only `pending`, `claimed`, `completed`, `failed`, `cancelled` or `discarded` ones.
@@ -168,6 +173,10 @@ pub(crate) async fn run(verb: TaskVerb, client: &ClientArgs) -> Result<(), Faile
         TaskVerb::Cancel(args) => remedy(&args.id, "cancel", args.reason, client).await,
         TaskVerb::Retry { id } => remedy(&id, "retry", None, client).await,
         TaskVerb::Discard(args) => remedy(&args.id, "discard", args.reason, client).await,
+        TaskVerb::Delete { id } => {
+            let gone = client.client()?.delete(&format!("{TASKS}/{}", segment(&id))).await?;
+            print::one(client.output, &gone, &["run_id", "status"])
+        }
         TaskVerb::List { status, limit } => {
             let status = status.map(|status| format!("&status={}", segment(&status)));
             let path = format!("{TASKS}?limit={limit}{}", status.unwrap_or_default());

@@ -207,6 +207,7 @@ impl<O: DeserializeOwned> RunHandle<O> {
                 }
                 Phase::Cancelled { .. } => return Err(RunError::Ended("cancelled")),
                 Phase::Discarded { .. } => return Err(RunError::Ended("discarded")),
+                Phase::Deleted => return Err(RunError::Ended("deleted")),
             }
         }
     }

@@ -62,6 +62,6 @@ pub use event::{
     CellId, Codec, EVENT_LIMIT_BYTES, Event, NAME_LIMIT_BYTES, Origin, Position, StoredEvent,
 };
 pub use journal::{CellAppend, CellHead, Journal, ReadLimit};
-pub use records::{Due, DueQuery, Projection, Query, Record, Records};
+pub use records::{Due, DueQuery, Projection, Query, Record, Records, Walk};
 pub use sealing::{Resealed, ResealedRow, SealedPage, SealedRow, Sealing};
 pub use store::{Store, connect};

@@ -18,7 +18,7 @@ use crate::{
     error::{AppendError, ProjectError, ReadError, Unavailable},
     event::{CellId, Position, StoredEvent},
     journal::{CellAppend, CellHead, Journal, ReadLimit},
-    records::{Due, DueQuery, Projection, Query, Record, Records},
+    records::{Due, DueQuery, Projection, Query, Record, Records, Walk},
     sealing::{Resealed, ResealedRow, SealedPage, SealedRow, Sealing},
     store::Store,
 };
@@ -164,6 +164,10 @@ impl Records for Memory {
 
     async fn list(&self, query: Query) -> Result<Vec<Record>, Unavailable> {
         Ok(self.reach()?.list(&query))
+    }
+
+    async fn walk(&self, walk: Walk) -> Result<Vec<Record>, Unavailable> {
+        Ok(self.reach()?.walk(&walk))
     }
 
     async fn open_page(

@@ -30,7 +30,7 @@ use crate::{
     error::{AppendError, ConnectError, ProjectError, ReadError, Unavailable},
     event::{CellId, Position, StoredEvent},
     journal::{CellAppend, CellHead, Journal, ReadLimit},
-    records::{Due, DueQuery, Projection, Record, Records},
+    records::{Due, DueQuery, Projection, Record, Records, Walk},
     segment::{Page, Segment, Wanted},
     store::Store,
 };
@@ -171,6 +171,10 @@ impl Records for Postgres {
 
     async fn list(&self, query: crate::Query) -> Result<Vec<Record>, Unavailable> {
         read::records(&self.readers.page(|| read::list_query(&query)).await?)
+    }
+
+    async fn walk(&self, walk: Walk) -> Result<Vec<Record>, Unavailable> {
+        read::records(&self.readers.page(|| read::walk_query(&walk)).await?)
     }
 
     async fn open_page(

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt};
 
-use foldhash::{HashMap, HashMapExt as _};
+use foldhash::{HashMap, HashMapExt as _, HashSet};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -71,8 +71,20 @@ pub struct Projection {
     /// Where it stands afterwards.
     pub to: Position,
     /// Whole new rows. Where one appears twice, the later one counts. One created after `from` is new: no step before
-    /// this one can have written it.
+    /// this one can have written it, unless it is among `removals` too: then it takes the place of one that was.
     pub upserts: Vec<Record>,
+    /// Rows that are to be gone, by kind and id, where they are not among `upserts`. One that is not there is no error.
+    pub removals: Vec<(Cow<'static, str>, String)>,
+}
+
+/// What a projection does to rows.
+pub(crate) struct Changes<'a> {
+    /// These were not there.
+    pub(crate) created: Vec<&'a Record>,
+    /// These may have been there.
+    pub(crate) changed: Vec<&'a Record>,
+    /// Kind and id of those that are to be gone.
+    pub(crate) removed: HashSet<(&'a str, &'a str)>,
 }
 
 /// Which rows to list, newest first.
@@ -86,6 +98,21 @@ pub struct Query {
     pub status: Option<String>,
     /// created before this position: `created` of the last row of the page before.
     pub before: Option<Position>,
+    /// At most this many.
+    pub limit: usize,
+}
+
+/// Which rows to go through, oldest first.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Walk {
+    /// Rows of this cell,
+    pub cell: CellId,
+    /// of this kind,
+    pub kind: Cow<'static, str>,
+    /// with this status,
+    pub status: Cow<'static, str>,
+    /// created after this position: `created` of the last row of the page before, 0 to begin with.
+    pub after: Position,
     /// At most this many.
     pub limit: usize,
 }
@@ -133,6 +160,12 @@ pub trait Records: Send + Sync + 'static {
     /// `Unavailable`: try again.
     async fn list(&self, query: Query) -> Result<Vec<Record>, Unavailable>;
 
+    /// One page of rows, oldest first.
+    ///
+    /// # Errors
+    /// `Unavailable`: try again.
+    async fn walk(&self, walk: Walk) -> Result<Vec<Record>, Unavailable>;
+
     /// The first `limit` open rows of a cell that were created after a position, by `created`: page by page, from 0
     /// on, all of them. Each page is of its own moment. Whoever asks for `position` first and then applies the events
     /// after it to what the pages hold has missed nothing: a row says itself which of them it contains.
@@ -173,7 +206,7 @@ impl DueQuery {
 
 impl Projection {
     /// The rows as they stand after this step: one per (kind, id), the latest, in first-seen order.
-    pub(crate) fn latest(&self) -> Vec<&Record> {
+    fn latest(&self) -> Vec<&Record> {
         let mut rows: Vec<&Record> = Vec::with_capacity(self.upserts.len());
         let mut seen: HashMap<(&str, &str), usize> = HashMap::with_capacity(self.upserts.len());
         for row in &self.upserts {
@@ -184,6 +217,20 @@ impl Projection {
             }
         }
         rows
+    }
+
+    /// What this step does to which row, each once.
+    pub(crate) fn changes(&self) -> Changes<'_> {
+        let mut removed: HashSet<(&str, &str)> =
+            self.removals.iter().map(|(kind, id)| (&**kind, id.as_str())).collect();
+        let (mut created, mut changed) = (Vec::new(), Vec::new());
+        for row in self.latest() {
+            let replaces = removed.remove(&(&*row.kind, row.id.as_str()));
+            let rows =
+                if row.created > self.from && !replaces { &mut created } else { &mut changed };
+            rows.push(row);
+        }
+        Changes { created, changed, removed }
     }
 
     /// Why no backend can ever store this projection; `None` is the normal case.

@@ -22,7 +22,7 @@ use crate::{
     error::{AppendError, ConnectError, ProjectError, ReadError, Unavailable},
     event::{CellId, Position, StoredEvent},
     journal::{CellAppend, CellHead, Journal, ReadLimit},
-    records::{Due, DueQuery, Projection, Query, Record, Records},
+    records::{Due, DueQuery, Projection, Query, Record, Records, Walk},
     segment::Wanted,
     store::Store,
 };
@@ -134,6 +134,10 @@ impl Records for Sqlite {
 
     async fn list(&self, query: Query) -> Result<Vec<Record>, Unavailable> {
         self.readers.run(move |reader| reader.list(&query)).await
+    }
+
+    async fn walk(&self, walk: Walk) -> Result<Vec<Record>, Unavailable> {
+        self.readers.run(move |reader| reader.walk(&walk)).await
     }
 
     async fn open_page(

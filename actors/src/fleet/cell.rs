@@ -15,7 +15,7 @@ use super::anomaly;
 use super::connection::{self, Connections};
 use super::credentials::Credentials;
 use super::models::ModelNames;
-use super::{dispatcher, registry};
+use super::{dispatcher, janitor, registry};
 use crate::config::Config;
 use crate::id::{RunId, WorkerId};
 use crate::journal::{self, Positions};
@@ -67,6 +67,8 @@ pub struct OrgCell {
     pub models: Arc<ModelNames>,
     /// Workflows and their runs.
     pub workflows: Workflows,
+    /// Deletes what is kept long enough.
+    pub janitor: Address<janitor::Message>,
     /// How far it has come.
     pub positions: Arc<Positions>,
 }
@@ -164,6 +166,17 @@ impl Ground {
         let alerts_args = alerts::Args { keeper: alerts_keeper, courier: courier.clone() };
         let courier_args = self.courier(cell, &alerts);
         let keeper_args = self.keeper(cell, &positions, Some(alerts.clone()));
+        let janitor = Address::new(format!("cell {cell} janitor"));
+        let janitor_args = janitor::Args {
+            cell,
+            keeper: alerts_args.keeper.clone(),
+            registry: registry.clone(),
+            dispatcher: dispatcher.clone(),
+            runs: workflows.runs.clone(),
+            store: self.store.clone(),
+            projector: self.projector.clone(),
+            config: self.config.clone(),
+        };
         let spec = self
             .supervisor(Strategy::OneForAll)
             .child(ChildSpec::actor::<keeper::State>("keeper", keeper_address, keeper_args))
@@ -178,7 +191,9 @@ impl Ground {
             .children(staff)
             .child(ChildSpec::supervisor(
                 "watch",
-                self.watch((anomaly, anomaly_args), (courier, courier_args)),
+                self.watch((anomaly, anomaly_args), (courier, courier_args)).child(
+                    ChildSpec::actor::<janitor::State>("janitor", janitor.clone(), janitor_args),
+                ),
             ));
         let handle = OrgCell {
             cell,
@@ -189,6 +204,7 @@ impl Ground {
             credentials,
             models,
             workflows,
+            janitor,
             positions,
         };
         (handle, ChildSpec::supervisor(cell.to_string(), spec))

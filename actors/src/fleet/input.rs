@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::error::{Kind, Refusal};
 use crate::fleet::dispatcher::matcher::WEIGHT_MAX;
 use crate::fleet::models;
-use crate::fleet::policy::{Capped, Policy};
+use crate::fleet::policy::{Capped, Policy, Retention};
 use crate::fleet::task::{Condition, Handling, Operator, PRIORITY_MAX, Requirement};
 
 /// Longest name of anything, in characters.
@@ -34,6 +34,8 @@ pub const OVERRIDES_MAX: usize = 1_024;
 pub const WEIGHTS_MAX: usize = 1_024;
 /// Most pools that a policy balances in their own way.
 pub const BALANCED_MAX: usize = 256;
+/// How long what is over may be kept, in seconds: from a minute to a hundred years.
+pub const RETENTION_SECONDS: std::ops::RangeInclusive<u64> = 60..=3_155_760_000;
 /// Most attempts that may fail.
 pub const ATTEMPTS_MAX: u32 = 100;
 /// Longest wait between two attempts, in milliseconds: a day.
@@ -222,6 +224,23 @@ pub fn policy(policy: &Policy) -> Result<(), Refusal> {
         if !(1..=WEIGHT_MAX).contains(weight) {
             let detail = format!("a weight must be between 1 and {WEIGHT_MAX}");
             return Err(Refusal::invalid("invalid_weight", detail));
+        }
+    }
+    Ok(())
+}
+
+/// How long what is over is kept.
+///
+/// # Errors
+/// When it is too short or too long to be meant.
+pub fn retention(retention: &Retention) -> Result<(), Refusal> {
+    let terms =
+        [("tasks", retention.tasks), ("runs", retention.runs), ("failed", retention.failed)];
+    for (field, seconds) in terms {
+        if seconds.is_some_and(|seconds| !RETENTION_SECONDS.contains(&seconds)) {
+            let (least, most) = (RETENTION_SECONDS.start(), RETENTION_SECONDS.end());
+            let detail = format!("{field} must be {least} to {most} seconds, or absent: for ever");
+            return Err(Refusal::invalid("invalid_retention", detail));
         }
     }
     Ok(())

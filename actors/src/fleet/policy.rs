@@ -1,4 +1,5 @@
-//! What an organisation lets run: pauses, caps, and the shares of its projects; and what it calls models. Pure.
+//! What an organisation lets run: pauses, caps, and the shares of its projects; what it calls models, and how long it keeps
+//! what is over. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,10 +34,37 @@ pub struct Policy {
     pub models: Overrides,
     /// From where on workers are suspicious.
     pub anomaly: Thresholds,
+    /// How long what is over is kept.
+    #[serde(skip_serializing_if = "Retention::is_for_ever")]
+    pub retention: Retention,
     /// Workers must have a key pair: neither an id with a secret nor a registration without a public key is good.
     pub legacy_headers_off: bool,
     /// True as of this position.
     pub as_of: Position,
+}
+
+/// How long what is over is kept, in seconds after its end. Where nothing is said it is for ever.
+///
+/// What belongs to something goes with it, and not before: the tasks of a run, and the runs that are its children.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retention {
+    /// Tasks that are completed, cancelled or discarded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tasks: Option<u64>,
+    /// Runs that are completed, cancelled or discarded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runs: Option<u64>,
+    /// Dead letters: tasks and runs that failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed: Option<u64>,
+}
+
+impl Retention {
+    /// Whether all is kept.
+    pub fn is_for_ever(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Who of several waiting workers gets a task.
@@ -119,7 +147,7 @@ pub enum Event {
 /// How somebody wants a policy changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// Caps, weights, balancing, names of models and thresholds are these; pauses stay.
+    /// Caps, weights, balancing, names of models and thresholds are these; pauses and retention stay.
     Set(Box<Policy>),
     /// Nothing of the organisation starts, or may start again.
     Pause(bool),
@@ -127,6 +155,8 @@ pub enum Change {
     PausePool(String, bool),
     /// Workers may prove themselves by id and secret, or only by key pair.
     LegacyHeaders(bool),
+    /// What is over is kept so long.
+    Retain(Retention),
 }
 
 impl Policy {
@@ -143,6 +173,7 @@ impl Policy {
             Change::PausePool(pool, true) => drop(policy.paused_pools.insert(pool)),
             Change::PausePool(pool, false) => drop(policy.paused_pools.remove(&pool)),
             Change::LegacyHeaders(allowed) => policy.legacy_headers_off = !allowed,
+            Change::Retain(retention) => policy.retention = retention,
         }
         policy
     }

@@ -242,6 +242,9 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
+    /// It was over, and its row goes: by the organisation's retention, or because somebody wants it.
+    #[serde(rename = "task.deleted")]
+    Deleted {},
     /// A worker that had lost its attempt reported on it, and was refused.
     #[serde(rename = "task.report_refused")]
     ReportRefused {
@@ -329,6 +332,7 @@ impl Fold for Task {
             Event::Cancelled { .. } => "task.cancelled",
             Event::Revived {} => "task.revived",
             Event::Discarded { .. } => "task.discarded",
+            Event::Deleted {} => "task.deleted",
             Event::ReportRefused { .. } => "task.report_refused",
             Event::Failed { .. } => "task.failed",
         }
@@ -430,12 +434,17 @@ impl Fold for Task {
             }
             Event::Cancelled { .. } => self.phase = Phase::Cancelled { at: stamp.at },
             Event::Discarded { .. } => self.phase = Phase::Discarded { at: stamp.at },
+            Event::Deleted {} => self.phase = Phase::Deleted,
             Event::Revived {} => self.start_over(),
         }
     }
 
     fn open(&self) -> bool {
         !self.is_closed()
+    }
+
+    fn is_deleted(&self) -> bool {
+        self.phase == Phase::Deleted
     }
 
     fn status(&self) -> &'static str {
@@ -447,6 +456,7 @@ impl Fold for Task {
             Phase::Suspended { .. } => "suspended",
             Phase::Cancelled { .. } => "cancelled",
             Phase::Discarded { .. } => "discarded",
+            Phase::Deleted => "deleted",
         }
     }
 

@@ -2,6 +2,7 @@
 //! decide about workers and what runs ([`governing`]).
 
 mod alerts;
+mod deletion;
 mod governing;
 mod remedies;
 mod ring;

@@ -6,7 +6,7 @@ use fleetward_store::{
     CellId, Event, Hash, Position, ProjectError, Projection, ReadLimit, Store, StoredEvent,
 };
 
-use super::rows::{Rows, RowsError};
+use super::rows::{Rows, RowsError, Touched};
 
 /// Most events that one batch reads of one cell: a task whose events are all in one batch is written once.
 const EVENTS: usize = 32_768;
@@ -58,7 +58,7 @@ impl Batch {
         for work in std::mem::take(&mut self.work) {
             let cell = work.cell;
             match self.fold(work).await {
-                Ok(done) if done.projection.upserts.is_empty() => {
+                Ok(done) if done.projection.from == done.projection.to => {
                     let to = done.projection.to;
                     outcomes.push((cell, Outcome::Passed { to, more: done.more }));
                 }
@@ -110,11 +110,13 @@ impl Batch {
         };
         let (events, more) = self.events(&work, from).await?;
         let to = events.last().map_or(from, |event| event.seq);
-        let upserts = self.rows.apply(work.cell, &events).await.map_err(|error| match error {
+        let touched = self.rows.apply(work.cell, &events).await.map_err(|error| match error {
             RowsError::Away(why) => Outcome::Away(why),
             RowsError::Unfoldable(error) => Outcome::Halted(error.to_string()),
         })?;
-        Ok(Folded { projection: Projection { cell: work.cell, from, to, upserts }, more })
+        let Touched { upserts, removals } = touched;
+        let projection = Projection { cell: work.cell, from, to, upserts, removals };
+        Ok(Folded { projection, more })
     }
 
     /// The events after `from`: those that were heard of where they follow on, else the store's.

@@ -45,6 +45,7 @@ trait Folding: Any + Send + Sync {
     fn apply(&mut self, stored: &StoredEvent) -> Result<(), Unfoldable>;
     fn kind(&self) -> &'static str;
     fn is_open(&self) -> bool;
+    fn is_deleted(&self) -> bool;
     fn row(&self) -> Record;
 }
 
@@ -140,6 +141,11 @@ impl Live {
         self.0.is_open()
     }
 
+    /// Whether its row is to go, and its stream may begin anew.
+    pub fn is_deleted(&self) -> bool {
+        self.0.is_deleted()
+    }
+
     /// The row to be written.
     pub fn row(&self) -> Record {
         self.0.row()
@@ -198,6 +204,10 @@ impl<F: Fold + Sync> Folding for Known<F> {
 
     fn is_open(&self) -> bool {
         self.state.open()
+    }
+
+    fn is_deleted(&self) -> bool {
+        self.state.is_deleted()
     }
 
     fn row(&self) -> Record {

@@ -1,5 +1,6 @@
 //! Rows brought into memory, and events applied to them: the projector's half of a fold and a starting cell's.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
@@ -21,6 +22,14 @@ pub struct Rows {
 enum Held {
     Stored(Record),
     Live(Live),
+}
+
+/// What events did to rows.
+pub struct Touched {
+    /// These are as here.
+    pub upserts: Vec<Record>,
+    /// These, by kind and id, were deleted; one that came again since is among the others too.
+    pub removals: Vec<(Cow<'static, str>, String)>,
 }
 
 /// Why events could not be applied.
@@ -90,7 +99,7 @@ impl Rows {
         self.held.into_values().map(read).collect()
     }
 
-    /// Applies events of one cell, in order, and answers the rows they touched.
+    /// Applies events of one cell, in order, and answers what becomes of the rows they touched.
     ///
     /// # Errors
     /// When a row cannot be read or an event does not fold.
@@ -98,9 +107,10 @@ impl Rows {
         &mut self,
         cell: CellId,
         events: &[StoredEvent],
-    ) -> Result<Vec<Record>, RowsError> {
+    ) -> Result<Touched, RowsError> {
         self.load(cell, events).await?;
         let mut touched = HashSet::new();
+        let mut deleted = Vec::new();
         for stored in events {
             let stream = &stored.event.stream;
             let at = (cell, stream.clone());
@@ -108,10 +118,16 @@ impl Rows {
                 None => Live::begin(stored)?,
                 Some(held) => held.after(stored)?,
             };
-            self.held.insert(at, Held::Live(live));
+            if live.is_deleted() {
+                let id = split_stream(stream).1.to_owned();
+                deleted.push((Cow::Borrowed(live.kind()), id));
+            } else {
+                self.held.insert(at, Held::Live(live));
+            }
             touched.insert(stream);
         }
-        Ok(touched.into_iter().filter_map(|stream| self.row(cell, stream)).collect())
+        let upserts = touched.into_iter().filter_map(|stream| self.row(cell, stream)).collect();
+        Ok(Touched { upserts, removals: deleted })
     }
 
     /// The row of a stream that events were applied to. One that is not open is hardly touched again: it leaves.

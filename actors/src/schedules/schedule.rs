@@ -87,6 +87,9 @@ pub struct Occasion {
     /// Why it has no run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<Refused>,
+    /// Its run was deleted: it began, and shall not begin again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deleted: bool,
 }
 
 /// Why a tick has no run.
@@ -196,6 +199,12 @@ pub enum Event {
         #[serde(flatten)]
         why: Refused,
     },
+    /// A run that it had wanted was over, and is about to be deleted.
+    #[serde(rename = "schedule.run_deleted")]
+    RunDeleted {
+        /// Which.
+        run: RunId,
+    },
     /// Nothing happens to it any more.
     #[serde(rename = "schedule.deleted")]
     Deleted {},
@@ -211,9 +220,10 @@ impl Schedule {
         RunId::made(&format!("{}-{}-{digest}", self.name, time.format("%Y%m%dT%H%M%SZ")))
     }
 
-    /// Runs that it wanted, among its newest ticks, oldest first.
+    /// Runs that it wanted, among its newest ticks, oldest first; not those that were deleted since.
     pub fn runs(&self) -> impl DoubleEndedIterator<Item = (&Occasion, &RunId)> {
-        let wanted = self.recent.iter().filter(|occasion| occasion.refused.is_none());
+        let wanted = |of: &&Occasion| of.refused.is_none() && !of.deleted;
+        let wanted = self.recent.iter().filter(wanted);
         wanted.filter_map(|occasion| Some((occasion, occasion.run.as_ref()?)))
     }
 
@@ -250,6 +260,7 @@ impl Schedule {
             manual: false,
             input_at: self.input_at,
             refused: Some(why.clone()),
+            deleted: false,
         });
     }
 }
@@ -268,6 +279,7 @@ impl Fold for Schedule {
             Event::Buffered { .. } => "schedule.buffered",
             Event::Skipped { .. } => "schedule.skipped",
             Event::Refused { .. } => "schedule.refused",
+            Event::RunDeleted { .. } => "schedule.run_deleted",
             Event::Deleted {} => "schedule.deleted",
         }
     }
@@ -328,6 +340,7 @@ impl Fold for Schedule {
                     manual: *manual,
                     input_at: if *own_input { stamp.seq } else { self.input_at },
                     refused: None,
+                    deleted: false,
                 });
             }
             Event::Buffered { tick } => {
@@ -340,6 +353,10 @@ impl Fold for Schedule {
                     self.buffered = None;
                 }
                 self.refused(*tick, run.as_ref(), why, stamp);
+            }
+            Event::RunDeleted { run } => {
+                let of_run = self.recent.iter_mut().filter(|of| of.run.as_ref() == Some(run));
+                of_run.for_each(|occasion| occasion.deleted = true);
             }
             Event::Deleted {} => self.deleted = true,
         }

@@ -98,6 +98,9 @@ impl Actor for State {
             Message::Amend { name, change, by, reply } => {
                 self.amend(&name, change, &by, reply, cx);
             }
+            Message::RunDeleted { schedule, run, reply } => {
+                self.run_deleted(schedule, run, reply, cx);
+            }
             Message::RunNow { wanted, by, reply } => self.run_now(wanted, &by, reply, cx),
             Message::Look { name, reply } => {
                 let found = self.names.get(&name).and_then(|id| self.entries.get(id));
@@ -135,6 +138,27 @@ impl Actor for State {
 }
 
 impl State {
+    /// Remembers that a run had begun, which is about to be no more.
+    fn run_deleted(
+        &mut self,
+        schedule: ScheduleId,
+        run: RunId,
+        reply: Reply<()>,
+        cx: &Context<Message>,
+    ) {
+        let log = self.log.clone();
+        let entry = self.entries.get_mut(&schedule);
+        let Some(entry) = entry.filter(|entry| entry.schedule.runs().any(|(_, of)| *of == run))
+        else {
+            return log.answer(reply, ());
+        };
+        let mut draft = log.begin(cx.clock().wall_us());
+        entry.starting.remove(&run);
+        entry.note(&Event::RunDeleted { run }, &Cause::system(), None, &mut draft);
+        draft.allow(Effect::Answer(reply.with(())));
+        draft.submit();
+    }
+
     fn put(
         &mut self,
         put: Put,

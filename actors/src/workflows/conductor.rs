@@ -7,6 +7,7 @@
 
 mod act;
 mod commands;
+mod deleting;
 mod ended;
 mod leaving;
 mod message;
@@ -39,7 +40,7 @@ use crate::seal::Sealed;
 use crate::system::principals::{KnownOrg, Principals};
 pub(crate) use act::value_of;
 pub(crate) use leaving::{ask, hand};
-pub use message::{Begun, Decision, Ended, Message, NewRun, Remedy, StepEnded, View};
+pub use message::{Begun, Decision, Deletion, Ended, Message, NewRun, Remedy, StepEnded, View};
 use outbox::Outbox;
 pub(crate) use reading::read_values;
 
@@ -106,6 +107,8 @@ pub struct State {
     known: Arc<KnownOrg>,
     definition: Option<Arc<Definition>>,
     run: Option<Run>,
+    /// Position at which the run was deleted: there is none until it is started anew.
+    deleted: Position,
     values: Values,
     value_bytes: usize,
     /// Values that are being read.
@@ -171,6 +174,7 @@ impl Actor for State {
             known,
             definition: None,
             run,
+            deleted: 0,
             values: Values::new(),
             value_bytes: 0,
             reading: false,
@@ -224,6 +228,8 @@ impl Actor for State {
                 self.signal(name, (payload, digest), &by, reply, cx);
             }
             Message::Amend { remedy, by, reply } => self.amend(remedy, &by, reply, cx),
+            Message::Delete { deletion, reply } => self.delete(deletion, reply, cx),
+            Message::NotDeleted { reply } => self.not_deleted(reply),
             Message::Look { reply } => self.log.answer(reply, self.run.clone().map(Box::new)),
             Message::Watch { past, reply } => self.watch(past, reply),
             Message::Submitted { said } => self.submitted(&said, cx),

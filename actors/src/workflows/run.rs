@@ -437,7 +437,8 @@ impl Fold for Run {
             | Event::Cancelled { .. }
             | Event::Completed { .. }
             | Event::Failed { .. }
-            | Event::Discarded { .. } => self.phase = self.phase.after(event, stamp, &self.id),
+            | Event::Discarded { .. }
+            | Event::Deleted {} => self.phase = self.phase.after(event, stamp, &self.id),
         }
         if self.is_closed() {
             self.stuck = None;
@@ -458,6 +459,10 @@ impl Fold for Run {
 
     fn wakes_at(&self) -> Option<i64> {
         self.due().filter(|_| self.rests)
+    }
+
+    fn is_deleted(&self) -> bool {
+        self.phase == Phase::Deleted
     }
 
     fn status(&self) -> &'static str {

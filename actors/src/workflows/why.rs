@@ -17,6 +17,7 @@ pub fn explain(run: &Run) -> Vec<String> {
         Phase::Discarded { at } => {
             return vec![format!("it had failed, and was discarded at {}", time(*at))];
         }
+        Phase::Deleted => return vec!["it was deleted".to_owned()],
         Phase::Failed { at, key, code, .. } => {
             let node = key.as_ref().map_or(String::new(), |key| format!(" at node {key}"));
             return vec![format!(

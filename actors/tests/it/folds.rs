@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fleetward_actors::fleet::task::Task;
+use fleetward_actors::plane::NewSubmit;
 use fleetward_actors::projector::Live;
 use fleetward_runtime::testkit::World;
 use fleetward_store::memory::Memory;
@@ -24,6 +25,9 @@ enum Op {
     KillProjector,
     KillDispatcher,
     LoseAnswer,
+    /// Whatever is over, and is not there for the first time.
+    Delete(usize),
+    SubmitNamed(usize),
 }
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
@@ -36,6 +40,8 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => Just(Op::KillProjector),
         1 => Just(Op::KillDispatcher),
         1 => Just(Op::LoseAnswer),
+        2 => (0..3_usize).prop_map(Op::Delete),
+        3 => (0..3_usize).prop_map(Op::SubmitNamed),
     ];
     proptest::collection::vec(op, 1..40)
 }
@@ -60,6 +66,7 @@ fn play(store: &Memory, ops: Vec<Op>) {
         let plane = start_with(world, store, config).await;
         let workers = [plane.worker("a").await, plane.worker("b").await, plane.worker("c").await];
         let mut taken: [Vec<Taken>; 3] = Default::default();
+        let mut named = [None; 3];
         for op in ops {
             match op {
                 Op::Submit => drop(plane.operator.submit(new_task("x")).await),
@@ -77,6 +84,18 @@ fn play(store: &Memory, ops: Vec<Op>) {
                 Op::KillProjector => kill(world, "projector", "Folded"),
                 Op::KillDispatcher => kill(world, "cells/1/dispatcher", "Submit"),
                 Op::LoseAnswer => store.control().lose_answer_next(1),
+                Op::Delete(n) => {
+                    if let Some(task) = named[n] {
+                        drop(plane.operator.delete_task(task).await);
+                    }
+                }
+                Op::SubmitNamed(n) => {
+                    let idempotency_key = Some(format!("k{n}"));
+                    let new = NewSubmit { idempotency_key, ..new_task("named") };
+                    if let Ok(receipt) = plane.operator.submit(new).await {
+                        named[n] = Some(receipt.task);
+                    }
+                }
             }
         }
         // What was killed in vain must still be hit, or not be expected.
@@ -120,8 +139,14 @@ async fn check(store: &Memory) {
 
 fn fold(live: &mut BTreeMap<String, Live>, event: &StoredEvent) {
     let stream = event.event.stream.to_string();
-    match live.get_mut(&stream) {
-        Some(live) => live.apply(event).unwrap(),
-        None => drop(live.insert(stream, Live::begin(event).unwrap())),
+    let folded = match live.remove(&stream) {
+        Some(mut known) => {
+            known.apply(event).unwrap();
+            known
+        }
+        None => Live::begin(event).unwrap(),
+    };
+    if !folded.is_deleted() {
+        live.insert(stream, folded);
     }
 }

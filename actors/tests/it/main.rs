@@ -15,6 +15,7 @@ mod life;
 mod model;
 mod notifying;
 mod outage;
+mod retention;
 mod rotation;
 mod runs;
 mod schedules;

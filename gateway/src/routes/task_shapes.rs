@@ -196,6 +196,7 @@ pub(super) fn standing(task: &Task) -> (TaskStatus, Option<i64>) {
         Phase::Suspended { at } => (TaskStatus::Suspended, Some(at)),
         Phase::Cancelled { at } => (TaskStatus::Cancelled, Some(at)),
         Phase::Discarded { at } => (TaskStatus::Discarded, Some(at)),
+        Phase::Deleted => (TaskStatus::Deleted, None),
     }
 }
 
@@ -208,7 +209,7 @@ fn result_of(task: &Task, result: Option<Envelope>) -> Result<Ends, Problem> {
     Ok(match &task.phase {
         // The error of the attempt before, which failed and is tried again.
         Phase::Waiting | Phase::Leased => (None, text().map(Secret::new)),
-        Phase::Cancelled { .. } | Phase::Suspended { .. } => (None, None),
+        Phase::Cancelled { .. } | Phase::Suspended { .. } | Phase::Deleted => (None, None),
         Phase::Discarded { .. } => (None, text().map(Secret::new)),
         Phase::Completed { .. } => (opened.as_deref().map(Value::read).map(Secret::new), None),
         Phase::Failed { why: Failure::Reported, .. } => (None, text().map(Secret::new)),

@@ -13,6 +13,7 @@ pub mod orgs;
 pub mod payload_keys;
 pub mod policy;
 pub mod problem;
+pub mod retention;
 pub mod schedules;
 mod secret;
 pub mod signing_keys;

@@ -366,6 +366,8 @@ pub enum TaskStatus {
     Cancelled,
     /// Was a dead letter, and an operator let it go.
     Discarded,
+    /// Was over, and is being deleted.
+    Deleted,
     /// A status of a newer server that this build has no word for. The server never sends it.
     #[serde(other)]
     Unknown,

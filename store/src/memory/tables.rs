@@ -10,7 +10,7 @@ use crate::{
     error::ProjectError,
     event::{CellId, Position, StoredEvent},
     journal::{CellHead, ReadLimit},
-    records::{Due, DueQuery, Projection, Query, Record},
+    records::{Due, DueQuery, Projection, Query, Record, Walk},
     sealing::{Resealed, ResealedRow, SealedPage, SealedRow},
 };
 
@@ -130,6 +130,7 @@ impl Tables {
         if cell.position != projection.from {
             return Err(ProjectError::Moved { found: cell.position });
         }
+        projection.removals.iter().for_each(|(kind, id)| cell.remove(kind, id));
         projection.upserts.iter().for_each(|row| cell.put(row));
         cell.position = projection.to;
         Ok(())
@@ -150,6 +151,15 @@ impl Tables {
         });
         rows.sort_by_key(|row| std::cmp::Reverse(row.created));
         rows.truncate(query.limit);
+        rows
+    }
+
+    pub(super) fn walk(&self, walk: &Walk) -> Vec<Record> {
+        let mut rows = self.rows(walk.cell, |row| {
+            row.kind == walk.kind && row.status == walk.status && row.created > walk.after
+        });
+        rows.sort_by_key(|row| row.created);
+        rows.truncate(walk.limit);
         rows
     }
 
@@ -243,13 +253,22 @@ impl Tables {
 
 impl Cell {
     fn put(&mut self, row: &Record) {
-        let due = |row: &Record| Some((row.kind.to_string(), row.due?, row.id.clone()));
-        let before = self.records.insert((row.kind.to_string(), row.id.clone()), row.clone());
+        self.remove(&row.kind, &row.id);
+        self.due.extend(due(row));
+        self.records.insert((row.kind.to_string(), row.id.clone()), row.clone());
+    }
+
+    fn remove(&mut self, kind: &str, id: &str) {
+        let before = self.records.remove(&(kind.to_owned(), id.to_owned()));
         if let Some(gone) = before.as_ref().and_then(due) {
             self.due.remove(&gone);
         }
-        self.due.extend(due(row));
     }
+}
+
+/// Where a row stands among those that have a time.
+fn due(row: &Record) -> Option<(String, i64, String)> {
+    Some((row.kind.to_string(), row.due?, row.id.clone()))
 }
 
 /// As many as the limit allows, and always the first.

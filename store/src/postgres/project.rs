@@ -23,6 +23,8 @@ type Answer = Result<(), ProjectError>;
 /// that are not.
 const OF_CELLS: usize = 3;
 const OF_ROWS: usize = 10;
+/// And for each row that goes.
+const OF_REMOVED: usize = 3;
 
 /// The answers in the order of `batch`; `Err` leaves every cell unknown.
 pub(super) async fn project(
@@ -81,21 +83,27 @@ async fn write(
 }
 
 fn project_query(projections: &[&Projection]) -> Query {
-    let (mut created, mut changed) = (Vec::new(), Vec::new());
+    let (mut created, mut changed, mut removed) = (Vec::new(), Vec::new(), Vec::new());
     for projection in projections {
-        for row in projection.latest() {
-            let rows = if row.created > projection.from { &mut created } else { &mut changed };
-            rows.push(row);
-        }
+        let changes = projection.changes();
+        created.extend(changes.created);
+        changed.extend(changes.changed);
+        removed.extend(changes.removed.into_iter().map(|row| (projection.cell, row)));
     }
-    let bytes = created.iter().chain(&changed).map(|row| bytes(row)).sum();
-    let values = OF_CELLS * projections.len() + OF_ROWS * (created.len() + changed.len());
-    let columns = OF_CELLS + 2 * OF_ROWS;
+    let bytes = created.iter().chain(&changed).map(|row| bytes(row)).sum::<usize>()
+        + removed.iter().map(|(_, (kind, id))| kind.len() + id.len()).sum::<usize>();
+    let values = OF_CELLS * projections.len()
+        + OF_ROWS * (created.len() + changed.len())
+        + OF_REMOVED * removed.len();
+    let columns = OF_CELLS + 2 * OF_ROWS + OF_REMOVED;
     let query = roomy(include_str!("../sql/postgres/project.sql"), columns, values, bytes)
         .bind(column(projections, |projection| projection.cell.0))
         .bind(column(projections, |projection| signed(projection.from)))
         .bind(column(projections, |projection| signed(projection.to)));
     bind_rows(bind_rows(query, &created), &changed)
+        .bind(column(&removed, |(cell, _)| cell.0))
+        .bind(column(&removed, |(_, (kind, _))| *kind))
+        .bind(column(&removed, |(_, (_, id))| *id))
 }
 
 /// What a row takes besides its numbers.

@@ -10,7 +10,7 @@ use crate::{
     error::Unavailable,
     event::{CellId, Position},
     journal::{CellHead, ReadLimit},
-    records::{Due, DueQuery, Record},
+    records::{Due, DueQuery, Record, Walk},
     row::{self, cell_head, rows, signed, unsigned},
     segment::{Segment, Wanted},
 };
@@ -79,6 +79,15 @@ pub(super) fn positions_query(cells: &[CellId]) -> Query {
 
 pub(super) fn get_query(cell: CellId, kind: &str, ids: &[String]) -> Query {
     query(include_str!("../sql/postgres/get.sql")).bind(cell.0).bind(kind).bind(ids)
+}
+
+pub(super) fn walk_query(walk: &Walk) -> Query {
+    query(include_str!("../sql/postgres/walk.sql"))
+        .bind(walk.cell.0)
+        .bind(&*walk.kind)
+        .bind(&*walk.status)
+        .bind(signed(walk.after))
+        .bind(rows(walk.limit))
 }
 
 pub(super) fn open_page_query(cell: CellId, after: Position, limit: usize) -> Query {

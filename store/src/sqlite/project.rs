@@ -6,7 +6,7 @@ use super::connection::refusal;
 use crate::{
     counter::Statements,
     error::ProjectError,
-    records::{Projection, Record},
+    records::{Changes, Projection, Record},
     row::{signed, unsigned},
 };
 
@@ -49,7 +49,8 @@ fn write(
     count: &Statements,
 ) -> rusqlite::Result<()> {
     let mut upsert = connection.prepare_cached(include_str!("../sql/sqlite/upsert.sql"))?;
-    for row in projection.latest() {
+    let Changes { created, changed, removed } = projection.changes();
+    for row in created.into_iter().chain(changed) {
         let Record { cell, kind, id, created, updated, open, status, body, sealed, due } = row;
         count.count();
         upsert.execute(params![
@@ -64,6 +65,11 @@ fn write(
             sealed.as_deref(),
             due,
         ])?;
+    }
+    let mut remove = connection.prepare_cached(include_str!("../sql/sqlite/remove.sql"))?;
+    for (kind, id) in removed {
+        count.count();
+        remove.execute(params![projection.cell.0, kind, id])?;
     }
     count.count();
     connection

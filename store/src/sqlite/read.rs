@@ -7,7 +7,7 @@ use crate::{
     error::ReadError,
     event::{CellId, Position, StoredEvent},
     journal::ReadLimit,
-    records::{Due, DueQuery, Query, Record},
+    records::{Due, DueQuery, Query, Record, Walk},
     row::{self, rows, signed, unsigned},
     segment::{Page, Segment, Wanted},
 };
@@ -99,6 +99,12 @@ impl<'a> Reader<'a> {
                 self.all(sql, (cell, kind, before, limit, status), record)
             }
         }
+    }
+
+    pub(super) fn walk(&self, walk: &Walk) -> rusqlite::Result<Vec<Record>> {
+        let sql = include_str!("../sql/sqlite/walk.sql");
+        let Walk { cell, kind, status, after, limit } = walk;
+        self.all(sql, (cell.0, kind, status, signed(*after), rows(*limit)), record)
     }
 
     pub(super) fn open_page(

@@ -75,6 +75,7 @@ async fn row_that_the_database_refuses_hurts_no_other_cell() {
         from: 0,
         to: 1,
         upserts: vec![Record { cell: CellId(cell), ..row("a", 1, status) }],
+        removals: Vec::new(),
     };
 
     let answers = world.store.project(vec![of(1, "poison"), of(2, "queued")]).await;

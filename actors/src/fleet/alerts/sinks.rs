@@ -38,7 +38,7 @@ pub(super) async fn read(
         // What nobody can understand, and is why the organisation is down, is hardly a sink.
         events.retain(|stored| split_stream(&stored.event.stream).0 == Sink::KIND);
         let touched = rows.apply(cell, &events).await.map_err(|error| error.to_string())?;
-        known.extend(touched.into_iter().map(|row| (row.id.clone(), row)));
+        known.extend(touched.upserts.into_iter().map(|row| (row.id.clone(), row)));
     }
     let active = known.into_values().filter(|row| row.open);
     let understood = active.map(|row| Ok((serde_json::from_slice(&row.body)?, row)));

@@ -158,6 +158,12 @@ impl Book {
             }
             None => self.tasks.extend(Task::begin(event, stamp).map(|task| (id, task))),
         }
+        if *event == (task::Event::Deleted {}) {
+            // Whoever read its row before this looks again.
+            self.tasks.remove(&id);
+            self.forgotten = self.forgotten.max(stamp.seq);
+            return;
+        }
         let Some(task) = self.tasks.get(&id) else { return };
         self.agenda.enter(task, stamp.at);
         match event {

@@ -14,7 +14,7 @@ use crate::cause::Cause;
 use crate::effect::Effect;
 use crate::error::Error;
 use crate::fleet::policy::Policy;
-use crate::fleet::task::{Event, Failure, Task};
+use crate::fleet::task::{Event, Failure, Phase, Task};
 use crate::guard::guarded;
 use crate::id::{TaskId, WorkerId};
 use crate::journal::Draft;
@@ -33,8 +33,13 @@ impl State {
         let mut draft = log.begin(cx.clock().wall_us());
         let mut outcomes = Vec::with_capacity(subjects.len());
         let mut waiting = Vec::new();
-        for Subject { task, known } in subjects {
-            let outcome = match self.admit(task, known) {
+        // All before the first change: what is deleted makes every record that was read before that doubtful.
+        let admitted: Vec<_> = subjects
+            .into_iter()
+            .map(|Subject { task, known }| (task, self.admit(task, known)))
+            .collect();
+        for (task, admitted) in admitted {
+            let outcome = match admitted {
                 Ok(()) => self.amend_one(task, remedy.clone(), by, &mut draft, cx),
                 Err(instead) => Ok(instead),
             };
@@ -73,6 +78,8 @@ impl State {
         cx: &Context<Message>,
     ) -> Result<Amended, Error> {
         let Some(task) = self.book.task(id) else { return Ok(Amended::NotHere) };
+        let goes = matches!(remedy, Remedy::Delete { .. });
+        let deleted = goes.then(|| Task { phase: Phase::Deleted, ..task.clone() });
         let held = task.lease().map(|lease| (lease.worker, lease.number));
         let event = guarded(cx, "decide/remedy", || remedy::decide(task, remedy))?;
         if let Some(event) = event {
@@ -85,7 +92,7 @@ impl State {
                 self.closed(id, None, draft);
             }
         }
-        let task = self.book.task(id).cloned();
+        let task = self.book.task(id).cloned().or(deleted);
         Ok(task.map_or(Amended::NotHere, |task| Amended::Done(Box::new(task))))
     }
 
@@ -199,8 +206,8 @@ impl State {
         cx: &Context<Message>,
     ) {
         let id = known.task.id;
-        // What can be revived may have been; whatever else is closed stays so.
-        let may_differ = known.task.is_dead() && self.book.may_have_forgotten_since(known.as_of);
+        // It may have been revived or deleted since.
+        let may_differ = self.book.may_have_forgotten_since(known.as_of);
         if self.book.task(id).is_none() {
             if may_differ {
                 return;

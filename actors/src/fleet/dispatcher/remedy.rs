@@ -1,4 +1,4 @@
-//! What operators may do with a task: cancel it, try a dead one again, let it go. Pure.
+//! What operators may do with a task: cancel it, try a dead one again, let it go, delete what is left of it. Pure.
 
 use crate::error::{Kind, Refusal};
 use crate::fleet::task::{Event, Phase, Task};
@@ -17,6 +17,11 @@ pub enum Remedy {
     Discard {
         /// Why.
         reason: Option<String>,
+    },
+    /// It is over, and its row shall go.
+    Delete {
+        /// Only if that was before this time, in microseconds UTC.
+        closed_before: Option<i64>,
     },
 }
 
@@ -45,6 +50,17 @@ pub fn decide(task: &Task, remedy: Remedy) -> Result<Option<Event>, Refusal> {
         (Remedy::Retry, Phase::Failed { .. }) if task.step.is_some() => Err(of_run(task)),
         (Remedy::Retry, _) => dead().map(|()| Some(Event::Revived {})),
         (Remedy::Discard { reason }, _) => dead().map(|()| Some(Event::Discarded { reason })),
+        (Remedy::Delete { closed_before }, phase) => {
+            let open =
+                || conflict("task_open", "only a task that is over can be deleted; this one", task);
+            let closed_at = phase.closed_at().ok_or_else(open)?;
+            match closed_before {
+                Some(before) if closed_at >= before => {
+                    Err(conflict("not_old_enough", "it was closed a short while ago; it", task))
+                }
+                _ => Ok(Some(Event::Deleted {})),
+            }
+        }
     }
 }
 
@@ -103,6 +119,25 @@ mod tests {
             (
                 Remedy::Discard { reason: None },
                 ["not_dead", "not_dead", "not_dead", "done", "not_dead", "nothing"],
+            ),
+            (
+                Remedy::Delete { closed_before: None },
+                ["task_open", "task_open", "done", "done", "done", "done"],
+            ),
+            (
+                Remedy::Delete { closed_before: Some(2) },
+                ["task_open", "task_open", "done", "done", "done", "done"],
+            ),
+            (
+                Remedy::Delete { closed_before: Some(1) },
+                [
+                    "task_open",
+                    "task_open",
+                    "not_old_enough",
+                    "not_old_enough",
+                    "not_old_enough",
+                    "not_old_enough",
+                ],
             ),
         ];
         for (remedy, expected) in table {

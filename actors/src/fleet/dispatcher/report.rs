@@ -67,6 +67,7 @@ pub fn judge(task: &Task, claimant: Claimant, status: Status) -> Result<Judgemen
         Phase::Discarded { .. } => {
             return closed("task_closed", "the task had failed and was discarded");
         }
+        Phase::Deleted => return Err(Refusal::not_found("task")),
     };
     if said == status {
         return Ok(Judgement::Repeat);

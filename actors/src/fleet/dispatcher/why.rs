@@ -39,6 +39,7 @@ pub fn closed(task: &Task) -> Vec<String> {
         Phase::Discarded { at } => {
             vec![format!("it had failed and was discarded at {}", time(*at))]
         }
+        Phase::Deleted => vec!["it was deleted".to_owned()],
     }
 }
 

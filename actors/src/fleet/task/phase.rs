@@ -66,6 +66,8 @@ pub enum Phase {
         /// Microseconds UTC.
         at: i64,
     },
+    /// Nothing is left of it but its events.
+    Deleted,
 }
 
 /// Why a task failed for good.
@@ -83,6 +85,18 @@ pub enum Failure {
 }
 
 impl Phase {
+    /// Since when it is closed, in microseconds UTC.
+    pub fn closed_at(&self) -> Option<i64> {
+        match self {
+            Self::Waiting | Self::Leased | Self::Deleted => None,
+            Self::Completed { at }
+            | Self::Failed { at, .. }
+            | Self::Suspended { at }
+            | Self::Cancelled { at }
+            | Self::Discarded { at } => Some(*at),
+        }
+    }
+
     /// Why there is no result, as a word, of one that is closed without.
     pub fn failure(&self) -> Option<&'static str> {
         match self {
@@ -90,6 +104,7 @@ impl Phase {
             Self::Failed { why, .. } => Some(why.as_str()),
             Self::Cancelled { .. } => Some("cancelled"),
             Self::Discarded { .. } => Some("discarded"),
+            Self::Deleted => Some("deleted"),
         }
     }
 }

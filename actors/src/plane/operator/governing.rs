@@ -41,6 +41,10 @@ impl Operator {
             }
             Change::Pause(_) => self.may(Role::Operator)?,
             Change::LegacyHeaders(_) => self.may(Role::Admin)?,
+            Change::Retain(retention) => {
+                self.may(Role::Admin)?;
+                input::retention(retention)?;
+            }
         }
         let by = self.by().clone();
         self.ask_registry(0, |reply| Message::Govern { change, by, reply }).await

@@ -108,6 +108,15 @@ impl Operator {
         remedy: Remedy,
     ) -> Result<Vec<Result<Task, Error>>, Error> {
         self.may(Role::Operator)?;
+        self.amend_as(tasks, remedy).await
+    }
+
+    /// The same for whoever may do that.
+    pub(super) async fn amend_as(
+        &self,
+        tasks: &[TaskId],
+        remedy: Remedy,
+    ) -> Result<Vec<Result<Task, Error>>, Error> {
         input::at_most("tasks", tasks.len(), AMEND_MAX)?;
         if let Remedy::Cancel { reason: Some(reason) } | Remedy::Discard { reason: Some(reason) } =
             &remedy

@@ -132,6 +132,15 @@ pub enum Message {
         /// The run.
         run: RunId,
     },
+    /// From the conductor of a run that it wanted: that is about to be deleted.
+    RunDeleted {
+        /// The schedule.
+        schedule: ScheduleId,
+        /// The run.
+        run: RunId,
+        /// Once that is on the record: whoever finds no such run then knows why.
+        reply: Reply<()>,
+    },
     /// Timer: something may be due.
     Due,
     /// From itself: which of the runs that were asked after are open.
@@ -177,6 +186,7 @@ impl Message {
             Self::Look { .. } => "Look",
             Self::List { .. } => "List",
             Self::RunEnded { .. } => "RunEnded",
+            Self::RunDeleted { .. } => "RunDeleted",
             Self::Due => "Due",
             Self::Looked { .. } => "Looked",
             Self::Began { .. } => "Began",

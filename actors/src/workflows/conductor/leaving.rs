@@ -65,7 +65,8 @@ impl State {
             return;
         }
         let run = self.run.as_ref();
-        if run.is_some_and(|run| self.log.positions().projected() < run.updated) {
+        let last = run.map_or(self.deleted, |run| run.updated);
+        if self.log.positions().projected() < last {
             return;
         }
         if let Some(run) = run.filter(|run| run.rests) {

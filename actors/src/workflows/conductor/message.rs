@@ -139,6 +139,17 @@ pub enum Remedy {
     },
 }
 
+/// A run that is over shall be no more.
+#[derive(Debug)]
+pub struct Deletion {
+    /// Only if it ended before this time, in microseconds UTC.
+    pub closed_before: Option<i64>,
+    /// Whether the schedule that it is of knows: it would start it again where it finds none.
+    pub schedule_knows: bool,
+    /// Who, by which request.
+    pub by: Cause,
+}
+
 /// A run as it is now.
 pub type View = Option<Box<Run>>;
 
@@ -229,6 +240,18 @@ pub enum Message {
         /// The run as it is then.
         reply: Reply<Result<Box<Run>, Error>>,
     },
+    /// From an operator, or by the organisation's retention: what is over shall be no more.
+    Delete {
+        /// What.
+        deletion: Deletion,
+        /// There is none any more.
+        reply: Reply<Result<(), Error>>,
+    },
+    /// From itself: the schedule of a run that was to be deleted could not be told.
+    NotDeleted {
+        /// Nothing has happened.
+        reply: Reply<Result<(), Error>>,
+    },
     /// From a caller that asks for it.
     Look {
         /// As it is now; none: there is no such run.
@@ -290,6 +313,8 @@ impl Message {
             | Self::Decide { .. }
             | Self::Signal { .. }
             | Self::Amend { .. }
+            | Self::Delete { .. }
+            | Self::NotDeleted { .. }
             | Self::Look { .. }
             | Self::Watch { .. }
             | Self::Defined { .. } => false,
@@ -315,6 +340,8 @@ impl Message {
             Self::Decide { .. } => "Decide",
             Self::Signal { .. } => "Signal",
             Self::Amend { .. } => "Amend",
+            Self::Delete { .. } => "Delete",
+            Self::NotDeleted { .. } => "NotDeleted",
             Self::Look { .. } => "Look",
             Self::Watch { .. } => "Watch",
             Self::Submitted { .. } => "Submitted",

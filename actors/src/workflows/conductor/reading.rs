@@ -294,6 +294,7 @@ fn stands(key: Key, task: &Task) -> Stands {
         TaskPhase::Failed { why, .. } => Some(why.as_str().to_owned()),
         TaskPhase::Cancelled { .. } => Some("cancelled".to_owned()),
         TaskPhase::Discarded { .. } => Some("discarded".to_owned()),
+        TaskPhase::Deleted => Some("deleted".to_owned()),
     };
     let claimed_at = task.attempt.as_ref().map(|attempt| attempt.claimed_at);
     let seen = Seen { attempts: task.attempts(), claimed_at };
@@ -320,6 +321,7 @@ pub(super) fn ended(key: &Key, run: &Run) -> ChildEnded {
         }
         Phase::Cancelled { .. } => (Some("cancelled".to_owned()), None),
         Phase::Discarded { .. } => (Some("discarded".to_owned()), None),
+        Phase::Deleted => (Some("deleted".to_owned()), None),
     };
     ChildEnded { key: key.clone(), run: run.id.clone(), failed, at }
 }

@@ -53,6 +53,7 @@ pub(super) fn fits(run: &Run, event: &Event) -> Result<(), String> {
         Event::Cancelled { .. } => takes(Command::Cancel),
         Event::Revived {} => takes(Command::Retry),
         Event::Discarded { .. } => takes(Command::Discard),
+        Event::Deleted {} => takes(Command::Delete),
         // These are held against the plan.
         Event::Scheduled { .. }
         | Event::Waiting { .. }

@@ -278,6 +278,9 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
+    /// It had ended, and its row goes: by the organisation's retention, or because somebody wants it.
+    #[serde(rename = "run.deleted")]
+    Deleted {},
 }
 
 /// A step that became a task.
@@ -335,6 +338,7 @@ impl Event {
             Self::OrphanEnded { .. } => "run.orphan_ended",
             Self::Revived {} => "run.revived",
             Self::Discarded { .. } => "run.discarded",
+            Self::Deleted {} => "run.deleted",
         }
     }
 }

@@ -48,6 +48,8 @@ pub enum Phase {
         /// Since when, in microseconds UTC.
         at: i64,
     },
+    /// Nothing is left of it but its events: there is no such run any more.
+    Deleted,
 }
 
 /// What is asked of a run.
@@ -69,6 +71,8 @@ pub enum Command {
     Retry,
     /// To be let go.
     Discard,
+    /// To be no more.
+    Delete,
 }
 
 /// What becomes of a command.
@@ -94,6 +98,7 @@ pub const TRANSITIONS: &[(&str, Command, Verdict)] = &[
     ("running",    Command::Cancel,   Verdict::Taken),     // cancelled
     ("running",    Command::Retry,    Verdict::Refused),
     ("running",    Command::Discard,  Verdict::Refused),
+    ("running",    Command::Delete,   Verdict::Refused),
     ("paused",     Command::Advance,  Verdict::Taken),     // paused: ends are noted, nothing new begins
     ("paused",     Command::Decide,   Verdict::Taken),     // paused
     ("paused",     Command::Signal,   Verdict::Taken),     // paused
@@ -102,6 +107,7 @@ pub const TRANSITIONS: &[(&str, Command, Verdict)] = &[
     ("paused",     Command::Cancel,   Verdict::Taken),     // cancelled
     ("paused",     Command::Retry,    Verdict::Refused),
     ("paused",     Command::Discard,  Verdict::Refused),
+    ("paused",     Command::Delete,   Verdict::Refused),
     ("completed",  Command::Advance,  Verdict::Already),
     ("completed",  Command::Decide,   Verdict::Refused),
     ("completed",  Command::Signal,   Verdict::Refused),
@@ -110,6 +116,7 @@ pub const TRANSITIONS: &[(&str, Command, Verdict)] = &[
     ("completed",  Command::Cancel,   Verdict::Refused),
     ("completed",  Command::Retry,    Verdict::Refused),
     ("completed",  Command::Discard,  Verdict::Refused),
+    ("completed",  Command::Delete,   Verdict::Taken),     // deleted
     ("failed",     Command::Advance,  Verdict::Already),
     ("failed",     Command::Decide,   Verdict::Refused),
     ("failed",     Command::Signal,   Verdict::Refused),
@@ -118,6 +125,7 @@ pub const TRANSITIONS: &[(&str, Command, Verdict)] = &[
     ("failed",     Command::Cancel,   Verdict::Refused),
     ("failed",     Command::Retry,    Verdict::Taken),     // running
     ("failed",     Command::Discard,  Verdict::Taken),     // discarded
+    ("failed",     Command::Delete,   Verdict::Taken),     // deleted
     ("cancelled",  Command::Advance,  Verdict::Already),
     ("cancelled",  Command::Decide,   Verdict::Refused),
     ("cancelled",  Command::Signal,   Verdict::Refused),
@@ -126,6 +134,7 @@ pub const TRANSITIONS: &[(&str, Command, Verdict)] = &[
     ("cancelled",  Command::Cancel,   Verdict::Already),
     ("cancelled",  Command::Retry,    Verdict::Refused),
     ("cancelled",  Command::Discard,  Verdict::Refused),
+    ("cancelled",  Command::Delete,   Verdict::Taken),     // deleted
     ("discarded",  Command::Advance,  Verdict::Already),
     ("discarded",  Command::Decide,   Verdict::Refused),
     ("discarded",  Command::Signal,   Verdict::Refused),
@@ -134,6 +143,7 @@ pub const TRANSITIONS: &[(&str, Command, Verdict)] = &[
     ("discarded",  Command::Cancel,   Verdict::Refused),
     ("discarded",  Command::Retry,    Verdict::Refused),
     ("discarded",  Command::Discard,  Verdict::Already),
+    ("discarded",  Command::Delete,   Verdict::Taken),     // deleted
 ];
 
 /// Whether a run in this phase takes a command: true when it is done now, false when it was done before.
@@ -162,6 +172,7 @@ fn why_not(command: Command) -> &'static str {
         Command::Cancel => "there is nothing to cancel",
         Command::Retry => "only a failed run is tried again",
         Command::Discard => "only a failed run is discarded",
+        Command::Delete => "only a run that has ended is deleted; cancel it first",
     }
 }
 
@@ -175,12 +186,24 @@ impl Phase {
             Self::Failed { .. } => "failed",
             Self::Cancelled { .. } => "cancelled",
             Self::Discarded { .. } => "discarded",
+            Self::Deleted => "deleted",
         }
     }
 
     /// Whether it ended, if not for ever.
     pub fn is_closed(&self) -> bool {
         !matches!(self, Self::Running | Self::Paused)
+    }
+
+    /// Since when it has ended, in microseconds UTC.
+    pub fn closed_at(&self) -> Option<i64> {
+        match self {
+            Self::Running | Self::Paused | Self::Deleted => None,
+            Self::Completed { at, .. }
+            | Self::Failed { at, .. }
+            | Self::Cancelled { at }
+            | Self::Discarded { at } => Some(*at),
+        }
     }
 
     /// The phase that an event leads to.
@@ -191,6 +214,7 @@ impl Phase {
             Event::Resumed {} => Self::Running,
             Event::Cancelled { .. } => Self::Cancelled { at: stamp.at },
             Event::Discarded { .. } => Self::Discarded { at: stamp.at },
+            Event::Deleted {} => Self::Deleted,
             Event::Completed { .. } => {
                 let output = place(What::Output { run: run.clone() });
                 Self::Completed { at: stamp.at, output }
@@ -212,7 +236,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    const COMMANDS: [Command; 8] = [
+    const COMMANDS: [Command; 9] = [
         Command::Advance,
         Command::Decide,
         Command::Signal,
@@ -221,6 +245,7 @@ mod tests {
         Command::Cancel,
         Command::Retry,
         Command::Discard,
+        Command::Delete,
     ];
 
     fn phases() -> Vec<Phase> {

@@ -54,5 +54,12 @@ WITH asked AS (
         body = excluded.body,
         sealed = excluded.sealed,
         due = excluded.due
+), removed AS (
+    DELETE FROM records
+    USING (
+        SELECT unnest($24::bigint[]) AS cell, unnest($25::text[]) AS kind, unnest($26::text[]) AS id
+    ) AS r
+    JOIN moved ON moved.cell = r.cell
+    WHERE records.cell = r.cell AND records.kind = r.kind AND records.id = r.id
 )
 SELECT cell FROM moved

@@ -1,7 +1,7 @@
 //! Rows for listing, committed with the position they are folded to.
 
 use fleetward_store::{
-    CellId, Due, DueQuery, Position, ProjectError, Projection, Query, Record, Store,
+    CellId, Due, DueQuery, Position, ProjectError, Projection, Query, Record, Store, Walk,
 };
 
 use super::on_every_backend;
@@ -17,6 +17,8 @@ on_every_backend! {
     row_that_cannot_be_stored_takes_its_projection_with_it,
     list_goes_from_the_newest_to_the_oldest_in_pages,
     list_filters_by_status,
+    removed_row_is_gone_and_its_id_may_come_again,
+    rows_of_a_status_are_walked_from_the_oldest_in_pages,
     open_rows_load_in_the_order_they_were_created,
     rows_that_are_due_come_by_their_time_in_pages,
     rows_are_found_by_id,
@@ -72,6 +74,7 @@ async fn cells_of_one_batch_answer_for_themselves(world: World) {
         from,
         to: 9,
         upserts: vec![Record { cell: CellId(cell), ..row("a", 1, "queued") }],
+        removals: Vec::new(),
     };
 
     let answers = world.store.project(vec![of(2, 0), of(1, 0), of(3, 0)]).await;
@@ -84,8 +87,13 @@ async fn cells_of_one_batch_answer_for_themselves(world: World) {
 }
 
 async fn cell_that_appears_twice_is_projected_twice(world: World) {
-    let step =
-        |from, to, status| Projection { cell: CELL, from, to, upserts: vec![row("a", 1, status)] };
+    let step = |from, to, status| Projection {
+        cell: CELL,
+        from,
+        to,
+        upserts: vec![row("a", 1, status)],
+        removals: Vec::new(),
+    };
 
     let answers = world.store.project(vec![step(0, 2, "queued"), step(2, 3, "done")]).await;
 
@@ -145,6 +153,49 @@ async fn list_filters_by_status(world: World) {
     let page = world.store.list(Query { before: Some(4), ..done }).await.unwrap();
 
     assert_eq!((ids(&all), ids(&page)), (vec!["d", "b"], vec!["b"]));
+}
+
+async fn removed_row_is_gone_and_its_id_may_come_again(world: World) {
+    let gone = |id: &str| ("task".into(), id.to_owned());
+    let step = async |from, to, upserts, removals| {
+        let projection = Projection { cell: CELL, from, to, upserts, removals };
+        world.store.project(vec![projection]).await.remove(0)
+    };
+    let timed = Record { due: Some(5), ..row("a", 1, "done") };
+    step(0, 3, vec![timed, row("b", 2, "done"), row("c", 3, "done")], Vec::new()).await.unwrap();
+
+    step(3, 5, Vec::new(), vec![gone("a"), gone("nobody"), gone("a")]).await.unwrap();
+    assert_eq!(snapshot(&world, "a").await, (5, Vec::new()));
+    assert_eq!(world.store.count(CELL, "task", None).await.unwrap(), 2);
+    let due = DueQuery { cell: CELL, kind: "task".into(), until: 9, after: None, limit: 9 };
+    assert_eq!(world.store.due_page(due).await.unwrap(), []);
+
+    // One is gone and comes again, in two steps and in one.
+    step(5, 6, vec![row("a", 6, "queued")], Vec::new()).await.unwrap();
+    step(6, 8, vec![row("b", 8, "queued")], vec![gone("b"), gone("c")]).await.unwrap();
+    let left = world.store.list(tasks()).await.unwrap();
+    assert_eq!(ids(&left), ["b", "a"]);
+    assert!(left.iter().all(|row| row.status == "queued"), "{left:?}");
+
+    // A step that is not the next one takes nothing away.
+    let moved = step(3, 9, Vec::new(), vec![gone("a")]).await;
+    assert!(matches!(moved, Err(ProjectError::Moved { found: 8 })), "{moved:?}");
+    assert_eq!(world.store.count(CELL, "task", None).await.unwrap(), 2);
+}
+
+async fn rows_of_a_status_are_walked_from_the_oldest_in_pages(world: World) {
+    let mut rows: Vec<Record> = (1..=5).map(|n| row(&format!("t{n}"), n * 10, "done")).collect();
+    rows.push(row("open", 25, "queued"));
+    rows.push(Record { kind: "run".into(), ..row("r", 5, "done") });
+    project(&world, 0, 60, rows).await.unwrap();
+    let page = async |after, limit| {
+        let (kind, status) = ("task".into(), "done".into());
+        world.store.walk(Walk { cell: CELL, kind, status, after, limit }).await.unwrap()
+    };
+
+    assert_eq!(ids(&page(0, 3).await), ["t1", "t2", "t3"]);
+    assert_eq!(ids(&page(30, 3).await), ["t4", "t5"]);
+    assert_eq!(page(50, 3).await, []);
 }
 
 async fn open_rows_load_in_the_order_they_were_created(world: World) {
@@ -222,7 +273,10 @@ async fn project(
     upserts: Vec<Record>,
 ) -> Result<(), ProjectError> {
     let store: &dyn Store = &*world.store;
-    store.project(vec![Projection { cell: CELL, from, to, upserts }]).await.remove(0)
+    store
+        .project(vec![Projection { cell: CELL, from, to, upserts, removals: Vec::new() }])
+        .await
+        .remove(0)
 }
 
 async fn snapshot(world: &World, id: &str) -> (Position, Vec<Record>) {

@@ -118,6 +118,7 @@ async fn replaced_parts_meet_appends_and_projections(world: World) {
         from: 9,
         to: 10,
         upserts: vec![Record { updated: 10, sealed: Some(text("later")), ..row_of("task", "b") }],
+        removals: Vec::new(),
     };
 
     let (appended, resealed, projected, _) = tokio::join!(
@@ -177,7 +178,7 @@ async fn projected(world: &World) {
     ];
     world
         .store
-        .project(vec![Projection { cell: CELL, from: 0, to: 9, upserts }])
+        .project(vec![Projection { cell: CELL, from: 0, to: 9, upserts, removals: Vec::new() }])
         .await
         .remove(0)
         .unwrap();

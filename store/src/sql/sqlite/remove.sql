@@ -1,0 +1,2 @@
+DELETE FROM records
+WHERE cell = ?1 AND kind = ?2 AND id = ?3
