@@ -96,7 +96,7 @@ fn terms(view: &Value) -> RetentionTerms {
 /// The largest unit in which it is whole.
 fn words(seconds: u64) -> String {
     let units = [(86_400, "d"), (3_600, "h"), (60, "m")];
-    let whole = units.into_iter().find(|(unit, _)| seconds % unit == 0);
+    let whole = units.into_iter().find(|(unit, _)| seconds.is_multiple_of(*unit));
     whole.map_or(format!("{seconds}s"), |(unit, name)| format!("{}{name}", seconds / unit))
 }
 

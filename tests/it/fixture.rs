@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use fleetward_store::testing::Postgres;
 
-pub(crate) use binary::{Process, WorkerProcess, fleetward, run, said};
+pub(crate) use binary::{MASTER_KEY, Process, WorkerProcess, fleetward, run, said};
 pub(crate) use client::{ADMIN, Client};
 pub(crate) use lines::Lines;
 pub(crate) use server::{Server, listen};
