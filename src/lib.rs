@@ -52,6 +52,7 @@ pub use fleetward_store as store;
 pub use fleetward_wire as wire;
 pub use fleetward_worker as worker;
 pub use fleetward_worker::{
-    HandlerError, Handlers, Outcome, StepContext, TaskContext, from_fn, worker_credentials,
+    HandlerError, Handlers, Isolation, Outcome, StepContext, TaskContext, from_fn,
+    worker_credentials,
 };
 pub use workflow::Workflow;

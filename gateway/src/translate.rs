@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use fleetward_actors::fleet::probes::{Endpoint, Seen};
+use fleetward_actors::fleet::task::{Network, Sandbox};
 use fleetward_actors::fleet::worker::Standing;
 use fleetward_actors::id::TaskId;
 use fleetward_actors::plane::{self, Handed, Offer, Outcome, Part, Reported};
@@ -18,7 +19,8 @@ use fleetward_wire::audit::{AuditHead, ExportEvent};
 use fleetward_wire::payload_keys::SealedValue;
 use fleetward_wire::tasks::{Claimed, ClaimedStep, Report, ReportStatus};
 use fleetward_wire::workers::{
-    EndpointKind, Heartbeat, HeartbeatAnswer, LostTask, ModelsSeen, WorkerStatus,
+    EndpointKind, Heartbeat, HeartbeatAnswer, LostTask, ModelsSeen, NetworkPolicy, SandboxLevel,
+    WorkerStatus,
 };
 use fleetward_wire::{Raw, Secret};
 use serde_json::Value;
@@ -48,11 +50,32 @@ pub fn claimed<V: Json>(session: &Session, lease: Duration, offer: Offer) -> Cla
         claim_token: claim_token.into(),
         lease_seconds: lease.as_secs_f64(),
         handler: wants.handler.clone(),
+        sandbox: isolation(wants.sandbox),
+        image: wants.image.clone(),
+        network: wants.network.map(reach),
         step: step.map(|step| ClaimedStep {
             workflow_run_id: step.run.to_string(),
             key: step.key.to_string(),
         }),
         checkpoints: u32::try_from(checkpoints).unwrap_or(u32::MAX),
+    }
+}
+
+/// The isolation that is asked for, if any is.
+fn isolation(asked: Sandbox) -> Option<SandboxLevel> {
+    match asked {
+        Sandbox::None => None,
+        Sandbox::Process => Some(SandboxLevel::Process),
+        Sandbox::Container => Some(SandboxLevel::Container),
+        Sandbox::Vm => Some(SandboxLevel::Vm),
+    }
+}
+
+fn reach(asked: Network) -> NetworkPolicy {
+    match asked {
+        Network::None => NetworkPolicy::None,
+        Network::Restricted => NetworkPolicy::Restricted,
+        Network::Open => NetworkPolicy::Open,
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use fleetward_wire::tasks::Claimed;
+use fleetward_wire::workers::{NetworkPolicy, SandboxLevel};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -45,6 +46,19 @@ pub struct StepContext {
     run_id: Option<String>,
     key: Option<String>,
     attempt: u32,
+    model: Option<String>,
+    isolation: Isolation,
+}
+
+/// How a task is to be executed: the worker said that it can, and whoever runs the task does it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Isolation {
+    /// At least so much; none: none is asked for.
+    pub sandbox: Option<SandboxLevel>,
+    /// In this image.
+    pub image: Option<String>,
+    /// It may reach no more than this; none: nothing is said about that.
+    pub network: Option<NetworkPolicy>,
 }
 
 /// Why a handler has no result.
@@ -104,6 +118,12 @@ impl StepContext {
             run_id: task.step.as_ref().map(|step| step.workflow_run_id.clone()),
             key: task.step.as_ref().map(|step| step.key.clone()),
             attempt: task.attempt,
+            model: task.model.clone(),
+            isolation: Isolation {
+                sandbox: task.sandbox,
+                image: task.image.clone(),
+                network: task.network,
+            },
         }
     }
 
@@ -125,6 +145,16 @@ impl StepContext {
     /// The same on every attempt of the step, and when its run is retried: what is done elsewhere under this key is done once.
     pub fn idempotency_key(&self) -> &str {
         &self.idempotency_key
+    }
+
+    /// The model that the step asks for, by its canonical name.
+    pub fn model(&self) -> Option<&str> {
+        self.model.as_deref()
+    }
+
+    /// How the step is to be executed.
+    pub fn isolation(&self) -> &Isolation {
+        &self.isolation
     }
 
     /// Progress, and whether to stop.
@@ -250,6 +280,9 @@ mod tests {
             "claim_token": "c", "lease_seconds": 60.0,
         });
         task["handler"] = handler.into();
+        task["sandbox"] = "container".into();
+        task["image"] = "python:3.12".into();
+        task["network"] = "none".into();
         serde_json::from_value(task).unwrap()
     }
 
@@ -258,6 +291,9 @@ mod tests {
         let handlers = Handlers::new()
             .on("double", |number: i64, cx: StepContext| async move {
                 assert_eq!((cx.attempt(), cx.idempotency_key(), cx.run_id()), (2, "t", None));
+                let image = Some("python:3.12".to_owned());
+                let (sandbox, network) = (Some(SandboxLevel::Container), Some(NetworkPolicy::None));
+                assert_eq!(*cx.isolation(), Isolation { sandbox, image, network });
                 Ok(number * 2)
             })
             .on("nap", |(): (), cx: StepContext| async move {

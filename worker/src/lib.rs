@@ -73,7 +73,7 @@ pub use command::Command;
 pub use delivery::FINAL_DELIVERY;
 pub use execute::{Execute, FromFn, Outcome, Stop, StopReason, TaskContext, from_fn};
 pub use function::{Ask, Decision, Retries, Suspension};
-pub use handlers::{HandlerError, Handlers, StepContext};
+pub use handlers::{HandlerError, Handlers, Isolation, StepContext};
 pub use http::{Endpoint, HttpTransport, register};
 pub use identity::{Identity, IdentityError, Proof};
 pub use key_pair::KeyPair;

@@ -205,11 +205,18 @@ fn labels_sandbox_image_network_and_pin_choose_the_worker_and_why_names_what_is_
             json!({"network": "none"}),
             json!({"worker_id": able.header("x-worker-id")}),
         ];
+        let process = json!("process");
         for want in wants {
             let task = admin.submit(want.clone()).await;
             assert_eq!(plain.claim(0).await.status, 204, "{want}");
             let claimed = able.take().await;
             assert_eq!(claimed["run_id"], task, "{want}");
+            // Whoever runs it has to know how.
+            let sandbox = want.get("mode").map_or(&want["sandbox"], |_| &process);
+            assert_eq!(claimed["sandbox"], *sandbox, "{want}");
+            for field in ["image", "network"] {
+                assert_eq!(claimed[field], want[field], "{want}");
+            }
             able.complete(&claimed, json!(1)).await;
         }
 

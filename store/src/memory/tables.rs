@@ -155,12 +155,14 @@ impl Tables {
     }
 
     pub(super) fn walk(&self, walk: &Walk) -> Vec<Record> {
-        let mut rows = self.rows(walk.cell, |row| {
+        let Some(cell) = self.cells.get(&walk.cell) else { return Vec::new() };
+        let wanted = |row: &&Record| {
             row.kind == walk.kind && row.status == walk.status && row.created > walk.after
-        });
-        rows.sort_by_key(|row| row.created);
-        rows.truncate(walk.limit);
-        rows
+        };
+        // A walk goes over all of them page by page: a page is all that is copied.
+        let mut rows: Vec<_> = cell.records.values().filter(wanted).collect();
+        rows.sort_unstable_by_key(|row| row.created);
+        rows.into_iter().take(walk.limit).cloned().collect()
     }
 
     pub(super) fn open_page(&self, cell: CellId, after: Position, limit: usize) -> Vec<Record> {

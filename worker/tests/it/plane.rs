@@ -275,6 +275,9 @@ pub(crate) fn task(run_id: &str) -> Claimed {
         claim_token: format!("token-of-{run_id}").into(),
         lease_seconds: LEASE.as_secs_f64(),
         handler: None,
+        sandbox: None,
+        image: None,
+        network: None,
         step: None,
         checkpoints: 0,
     }

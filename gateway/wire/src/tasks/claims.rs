@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::payload_keys::SealedValue;
+use crate::workers::{NetworkPolicy, SandboxLevel};
 use crate::{Labels, Secret, Timestamp};
 
 /// `POST /api/v1/fleet/claim`: a worker has a free seat. The body may be empty.
@@ -60,6 +61,15 @@ pub struct Claimed<V = Value> {
     /// The handler that it is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handler: Option<String>,
+    /// It must be run with at least this isolation: the worker said that it can. Absent: none is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<SandboxLevel>,
+    /// The sandbox image that it must be run in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// What it may reach at most. Absent: nothing is said about that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<NetworkPolicy>,
     /// The step of a workflow's run that it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<ClaimedStep>,
