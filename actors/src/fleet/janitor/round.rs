@@ -51,7 +51,7 @@ pub(super) struct Round {
     terms: Terms,
     cursors: Cursors,
     swept: Swept,
-    /// Runs that it deleted: the rows may not say so yet.
+    /// Runs of the page at hand that it deleted: the rows may not say so yet.
     gone: HashSet<RunId>,
 }
 
@@ -75,9 +75,7 @@ impl Round {
     }
 
     pub(super) async fn run(mut self) -> (Swept, Cursors) {
-        if let Err(why) = self.sweep().await {
-            return self.held_up(why);
-        }
+        self.swept.away = self.sweep().await.err();
         self.swept.at = self.ground.clock.wall_us();
         metrics::counter!("fleetward_retention_tasks_deleted_total").increment(self.swept.tasks);
         metrics::counter!("fleetward_retention_runs_deleted_total").increment(self.swept.runs);
@@ -133,6 +131,8 @@ impl Round {
 
     /// Deletes those that belong to no run that is there, and then those that belonged to them.
     async fn delete_runs(&mut self, mut runs: Vec<Run>, before: i64) -> Result<(), String> {
+        self.ground.rows_are_here().await?;
+        self.gone.clear();
         let parents = runs.iter().filter_map(|run| Some(run.parent.as_ref()?.run.clone()));
         let there = self.ground.there(parents.collect()).await?;
         loop {
