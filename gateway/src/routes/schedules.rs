@@ -253,7 +253,11 @@ fn view(seen: Seen) -> ScheduleView {
 
 fn tick((of, status): (Occasion, Option<&'static str>)) -> TickView {
     let (error_code, error) = of.refused.map(|why| (why.code, why.detail)).unzip();
-    let status = if error_code.is_some() { Some("refused") } else { status };
+    let status = match error_code {
+        Some(_) => Some("refused"),
+        None if of.deleted => Some("deleted"),
+        None => status,
+    };
     TickView {
         tick: rfc3339(of.tick),
         at: rfc3339(of.at),

@@ -67,6 +67,12 @@ fn schedule_is_put_by_name_and_shows_what_comes_and_what_came() {
         assert_eq!(shown["recent"][0]["run_id"], "by-hand");
         assert_eq!(shown["recent"][0]["status"], "waiting");
         assert_eq!(shown["recent"][0]["manual"], true);
+        for (method, path) in
+            [("POST", "/api/v1/runs/by-hand/cancel"), ("DELETE", "/api/v1/runs/by-hand")]
+        {
+            assert_eq!(admin.send(method, path, None).await.status, 200, "{path}");
+        }
+        assert_eq!(get(admin, "/nightly").await["recent"][0]["status"], "deleted");
 
         for name in ["b", "a"] {
             put(admin, name, json!({"workflow": "report", "every_seconds": 900})).await;

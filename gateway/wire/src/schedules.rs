@@ -141,7 +141,8 @@ pub struct TickView {
     /// Its run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_id: Option<String>,
-    /// The status of the run; `refused` where there is none; none while it is about to start.
+    /// The status of the run; `refused` where there is none, `deleted` where there is none any more; none while it is about
+    /// to start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
     /// Why there is no run, as a stable code.
