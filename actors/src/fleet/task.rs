@@ -36,7 +36,7 @@ pub struct Task {
     /// When, in microseconds UTC.
     pub submitted_at: i64,
     /// Who submitted it.
-    pub by: String,
+    pub by: Arc<str>,
     /// What it asks of a worker.
     pub wants: Arc<Requirement>,
     /// Digest of the request under its idempotency key, where it came with one.
@@ -350,7 +350,7 @@ impl Fold for Task {
             id: *task,
             submitted: stamp.seq,
             submitted_at: stamp.at,
-            by: stamp.by.to_owned(),
+            by: stamp.by.into(),
             wants: wants.clone(),
             request: request.clone(),
             ready_at: handling.not_before,

@@ -31,7 +31,8 @@ pub use sitting::{Parked, Seated};
 /// What the dispatcher knows.
 #[derive(Debug, Default)]
 pub struct Book {
-    tasks: HashMap<TaskId, Task>,
+    /// Boxed: a map has up to two places for each of its entries.
+    tasks: HashMap<TaskId, Box<Task>>,
     sittings: HashMap<WorkerId, Sitting>,
     /// Attempts of workers that have no sitting.
     orphans: HashMap<WorkerId, BTreeMap<TaskId, u32>>,
@@ -58,6 +59,8 @@ pub struct Book {
     dead: u64,
     /// Workers whose reports the anomaly detector shall look at soon.
     noticed: BTreeSet<WorkerId>,
+    /// Who submitted last: a million tasks of one submitter say so with one text.
+    submitter: Option<Arc<str>>,
 }
 
 impl Book {
@@ -73,10 +76,18 @@ impl Book {
             if let Some(lease) = task.lease() {
                 book.orphans.entry(lease.worker).or_default().insert(task.id, lease.number);
             }
-            book.tasks.insert(task.id, task);
+            book.enter(task);
         }
         book.closed.make_contiguous().sort_unstable();
         book
+    }
+
+    fn enter(&mut self, mut task: Task) {
+        match &self.submitter {
+            Some(submitter) if *submitter == task.by => task.by = submitter.clone(),
+            _ => self.submitter = Some(task.by.clone()),
+        }
+        self.tasks.insert(task.id, Box::new(task));
     }
 
     /// Puts every task that waits for work into its queue, and every time into the agenda.
@@ -118,7 +129,7 @@ impl Book {
 
     /// A task that is open, or closed a moment ago.
     pub fn task(&self, id: TaskId) -> Option<&Task> {
-        self.tasks.get(&id)
+        self.tasks.get(&id).map(Box::as_ref)
     }
 
     /// The same while it waits for work, and not for its time.
@@ -128,7 +139,7 @@ impl Book {
 
     /// All tasks in memory.
     pub fn tasks(&self) -> impl Iterator<Item = &Task> {
-        self.tasks.values()
+        self.tasks.values().map(Box::as_ref)
     }
 
     /// Whether a task that is not here may have been closed and forgotten since its record was read as absent
@@ -139,7 +150,7 @@ impl Book {
 
     /// Applies a fact about a task. Queues change by [`Book::queue`] and the matching functions.
     pub fn apply(&mut self, id: TaskId, event: &task::Event, stamp: Stamp<'_>) {
-        let before = self.tasks.get(&id).and_then(Task::lease).map(|lease| lease.worker);
+        let before = self.task(id).and_then(Task::lease).map(|lease| lease.worker);
         match self.tasks.get_mut(&id) {
             Some(task) => {
                 let moves = task.phase == Phase::Waiting && moves(event);
@@ -156,7 +167,7 @@ impl Book {
                 self.agenda.leave(task);
                 task.evolve(event, stamp);
             }
-            None => self.tasks.extend(Task::begin(event, stamp).map(|task| (id, task))),
+            None => Task::begin(event, stamp).into_iter().for_each(|task| self.enter(task)),
         }
         if *event == (task::Event::Deleted {}) {
             // Whoever read its row before this looks again.
@@ -203,7 +214,7 @@ impl Book {
     /// Takes back a closed task that had left.
     pub fn readmit(&mut self, task: Task) {
         self.closed.push_back((task.updated, task.id));
-        self.tasks.insert(task.id, task);
+        self.enter(task);
     }
 
     /// A task whose time has come.
@@ -314,7 +325,7 @@ impl Book {
     /// The tasks that a worker holds.
     pub fn leases(&self, worker: WorkerId) -> impl Iterator<Item = &Task> {
         let leases = self.sittings.get(&worker).map(|sitting| &sitting.leases);
-        leases.into_iter().flatten().filter_map(|(task, _)| self.tasks.get(task))
+        leases.into_iter().flatten().filter_map(|(task, _)| self.task(*task))
     }
 
     /// Workers that hold attempts.
@@ -338,7 +349,11 @@ impl Book {
         } else if !task.avoid.is_empty() {
             self.matcher.avoid(id, &BTreeSet::new());
         }
-        self.matcher.queue_task(&wants, order, id);
+        let class = self.matcher.queue_task(&wants, order, id);
+        // Equal requirements are one in memory while they wait.
+        if let Some(task) = self.tasks.get_mut(&id) {
+            task.wants = class;
+        }
         pin.into_iter().for_each(|worker| self.pin(worker));
     }
 

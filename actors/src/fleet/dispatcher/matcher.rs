@@ -100,12 +100,19 @@ impl Matcher {
         }
     }
 
-    /// Puts a task into the queue of its class; the lowest `order` goes first.
-    pub fn queue_task(&mut self, wants: &Arc<Requirement>, order: Order, task: TaskId) {
+    /// Puts a task into the queue of its class; the lowest `order` goes first. Answers the requirements as the class has
+    /// them.
+    pub fn queue_task(
+        &mut self,
+        wants: &Arc<Requirement>,
+        order: Order,
+        task: TaskId,
+    ) -> Arc<Requirement> {
         let id = self.class(wants);
         if put(&mut self.classes, &mut self.parties, id, order, task) {
             self.idle -= 1;
         }
+        self.classes.nodes[id].key.clone()
     }
 
     /// The task is no longer there to be taken.

@@ -237,7 +237,7 @@ fn take_kept(
     worker: WorkerId,
     room: usize,
     kept: &Kept,
-    tasks: &HashMap<TaskId, Task>,
+    tasks: &HashMap<TaskId, Box<Task>>,
     matcher: &mut Matcher,
 ) -> Vec<TaskId> {
     let starts = |id: &TaskId| tasks.get(id).is_some_and(|task| matcher.start(&task.wants));
