@@ -159,8 +159,8 @@ impl Actor for State {
                 let opening = Opening { life: self.lives, keeper, positions, reply };
                 self.open(cell, opening, cx);
             }
-            Message::Append { cell, life, first, events, effects, more_follows } => {
-                self.append(cell, life, first, Entry { events, effects });
+            Message::Append { cell, life, first, events, effects, before, more_follows } => {
+                self.append(cell, life, first, Entry { events, effects, before });
                 self.waiting_since.get_or_insert(cx.clock().now());
                 if more_follows && self.in_flight.is_none() {
                     self.hold.get_or_insert_with(|| cx.after(HOLD, Message::HoldOver));
@@ -336,7 +336,7 @@ impl State {
     }
 
     fn reveal(&mut self, part: Part, head: CellHead) {
-        let Part { life, append, effects } = part;
+        let Part { life, append, effects, before } = part;
         let cell = append.head.cell;
         let current = self.desks.cells.get_mut(&cell).filter(|desk| desk.is(life));
         let alive = current.is_some();
@@ -345,7 +345,8 @@ impl State {
         }
         if !append.events.is_empty() {
             let first = append.head.head + 1;
-            let committed = projector::Message::Committed { cell, first, events: append.events };
+            let events = append.events;
+            let committed = projector::Message::Committed { cell, first, events, before };
             // A projector between two lives reads from the store what it did not hear of.
             let _ = self.args.projector.send(committed);
         }

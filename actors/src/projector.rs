@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::journal::Positions;
 use batch::{Batch, Outcome, Work};
 use follow::{Follow, Size};
-pub use live::{Folded, Live};
+pub use live::{Before, Folded, Live};
 pub use rows::{Rows, RowsError};
 
 /// How far every cell has come: filled when a cell opens, read by the projector when it starts.
@@ -62,6 +62,8 @@ pub enum Message {
         first: Position,
         /// In order.
         events: Arc<[Event]>,
+        /// What some of them find.
+        before: Vec<Before>,
     },
     /// From a keeper: the cell opened, perhaps with events that were never folded.
     Opened {
@@ -165,7 +167,9 @@ impl Actor for State {
 
     fn handle(&mut self, message: Message, cx: &mut Context<Message>) -> Result<(), Crash> {
         match message {
-            Message::Committed { cell, first, events } => self.hear(cell, first, events),
+            Message::Committed { cell, first, events, before } => {
+                self.hear(cell, first, events, before);
+            }
             Message::Opened { cell } => self.cells.entry(cell).or_default().behind = true,
             Message::WhenPassed { cell, position, reply } => self.wait(cell, position, reply),
             Message::Forget { cell, reply } => self.forget(cell, reply),
@@ -200,10 +204,12 @@ impl Actor for State {
 }
 
 impl State {
-    fn hear(&mut self, cell: CellId, first: Position, events: Arc<[Event]>) {
+    fn hear(&mut self, cell: CellId, first: Position, events: Arc<[Event]>, before: Vec<Before>) {
         let config = &self.args.config;
         let most = Size { events: config.projector_queue, bytes: config.projector_queue_bytes };
-        self.cells.entry(cell).or_default().hear(first, events, most);
+        let follow = self.cells.entry(cell).or_default();
+        follow.hear(first, events, most);
+        follow.before.extend(before);
     }
 
     fn wait(&mut self, cell: CellId, position: Position, reply: Reply<Result<(), Behind>>) {

@@ -38,6 +38,7 @@ use crate::fact::Fold;
 use crate::guard::guarded;
 use crate::id::{TaskId, WorkerId};
 use crate::journal::{CellLog, Draft};
+use crate::projector::Live;
 use crate::seal::Sealed;
 use crate::workflows::conductor::{self, Runs, StepEnded};
 use crate::workflows::run::Seen;
@@ -323,6 +324,12 @@ impl State {
         let task = self.book.task(id)?;
         let attempt = task.attempts() + 1;
         let waited = draft.at() - task.submitted_at;
+        // Its row is written and nobody has claimed it: it waits for so long that the projector may not have it any
+        // more, and its row keeps nothing sealed.
+        if attempt == 1 && task.updated <= self.log.positions().projected() {
+            let positions = (task.submitted, task.updated);
+            draft.recall(Live::known(self.log.cell(), id, task.clone(), positions));
+        }
         let granted = Granted {
             task: id,
             attempt,

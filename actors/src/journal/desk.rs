@@ -9,12 +9,15 @@ use fleetward_store::{CellAppend, CellHead, CellId, Event, Position};
 use super::log::Positions;
 use crate::effect::Effect;
 use crate::fleet::cell::keeper;
+use crate::projector::Before;
 
 /// Events that stand or fall together, and what they allow.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Entry {
     pub(super) events: Vec<Event>,
     pub(super) effects: Vec<Effect>,
+    /// What some of the events find.
+    pub(super) before: Vec<Before>,
 }
 
 impl Entry {
@@ -72,6 +75,7 @@ pub(super) struct Part {
     pub(super) life: u64,
     pub(super) append: CellAppend,
     pub(super) effects: Vec<Effect>,
+    pub(super) before: Vec<Before>,
 }
 
 /// All desks.
@@ -119,7 +123,7 @@ impl Desks {
     /// Fills one write, an entry per cell and turn, so that a busy cell delays no other by more than
     /// one of its entries. The first entry always fits, however large.
     pub(super) fn fill(&mut self, bounds: Bounds) -> Vec<Part> {
-        let mut parts: BTreeMap<CellId, (Vec<Event>, Vec<Effect>)> = BTreeMap::new();
+        let mut parts: BTreeMap<CellId, Entry> = BTreeMap::new();
         let (mut events, mut bytes) = (0, 0);
         while let Some(cell) = self.turn.pop_front() {
             let desk = self.cells.get_mut(&cell).expect("a cell with a turn has a desk");
@@ -134,22 +138,21 @@ impl Desks {
             events += entry.events.len();
             bytes += entry.bytes();
             let part = parts.entry(cell).or_default();
-            part.0.extend(entry.events);
-            part.1.extend(entry.effects);
+            part.events.extend(entry.events);
+            part.effects.extend(entry.effects);
+            part.before.extend(entry.before);
             if !desk.queue.is_empty() {
                 self.turn.push_back(cell);
             }
         }
-        parts
-            .into_iter()
-            .map(|(cell, (events, effects))| self.part(cell, events, effects))
-            .collect()
+        parts.into_iter().map(|(cell, entry)| self.part(cell, entry)).collect()
     }
 
-    fn part(&self, cell: CellId, events: Vec<Event>, effects: Vec<Effect>) -> Part {
+    fn part(&self, cell: CellId, entry: Entry) -> Part {
+        let Entry { events, effects, before } = entry;
         let desk = &self.cells[&cell];
         let append = CellAppend { head: desk.head, events: Arc::from(events) };
-        Part { life: desk.life, append, effects }
+        Part { life: desk.life, append, effects, before }
     }
 }
 
@@ -185,7 +188,7 @@ mod tests {
             body: vec![0; 10].into(),
             sealed: None,
         };
-        Entry { events: (0..events).map(event).collect(), effects: Vec::new() }
+        Entry { events: (0..events).map(event).collect(), ..Entry::default() }
     }
 
     #[test]

@@ -8,12 +8,14 @@ use fleetward_runtime::{Address, Answered, Reply};
 use fleetward_store::{CellId, Event, Origin, Position};
 
 use super::Message;
+use super::desk::Entry;
 use crate::cause::{CauseRef, Request};
 use crate::effect::Effect;
 use crate::fact::{self, Fold, Stamp};
 use crate::fleet::alert::{self, Alert};
 use crate::fleet::alerts;
 use crate::id::AlertId;
+use crate::projector::{Before, Live};
 use crate::seal::Sealed;
 
 /// How far a cell has come. Written by its log, the journal and the projector; read by callers that wait.
@@ -116,8 +118,7 @@ pub struct Draft<'a> {
     log: &'a CellLog,
     tail: MutexGuard<'a, Tail>,
     origin: Option<Arc<Origin>>,
-    events: Vec<Event>,
-    effects: Vec<Effect>,
+    entry: Entry,
     more_follows: bool,
 }
 
@@ -159,8 +160,7 @@ impl CellLog {
     pub fn begin(&self, now: i64) -> Draft<'_> {
         let mut tail = self.lock();
         tail.at = tail.at.max(now);
-        let (events, effects) = (Vec::new(), Vec::new());
-        Draft { log: self, tail, origin: None, events, effects, more_follows: false }
+        Draft { log: self, tail, origin: None, entry: Entry::default(), more_follows: false }
     }
 
     /// Answers once everything that the answer may rest on is durable.
@@ -171,7 +171,7 @@ impl CellLog {
     /// Releases effects once everything the cell has pending is durable.
     pub fn after_what_came_before(&self, effects: Vec<Effect>) {
         let tail = self.lock();
-        self.send(tail.last + 1, Vec::new(), effects, false);
+        self.send(tail.last + 1, Entry { effects, ..Entry::default() }, false);
     }
 
     /// What an entry announced does not come: a journal that waits for it need not.
@@ -184,9 +184,10 @@ impl CellLog {
         self.tail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn send(&self, first: Position, events: Vec<Event>, effects: Vec<Effect>, more_follows: bool) {
+    fn send(&self, first: Position, entry: Entry, more_follows: bool) {
         let (cell, life) = (self.cell, self.life);
-        let append = Message::Append { cell, life, first, events, effects, more_follows };
+        let Entry { events, effects, before } = entry;
+        let append = Message::Append { cell, life, first, events, effects, before, more_follows };
         if self.journal.send(append).is_err() {
             // Its restart rebuilds every cell; the callers are told that the outcome is unknown.
             tracing::debug!(cell = cell.0, "the journal is between two lives");
@@ -224,7 +225,7 @@ impl Draft<'_> {
     }
 
     fn add(&mut self, event: Event) -> Position {
-        self.events.push(event);
+        self.entry.events.push(event);
         self.tail.last += 1;
         self.log.positions.given.store(self.tail.last, Ordering::Release);
         self.tail.last
@@ -232,7 +233,7 @@ impl Draft<'_> {
 
     /// Raises the alert that the last event is worth, right behind it: whoever sees the one sees the other.
     fn raise(&mut self, seq: Position) {
-        let (Some(to), Some(event)) = (&self.log.alarm, self.events.last()) else { return };
+        let (Some(to), Some(event)) = (&self.log.alarm, self.entry.events.last()) else { return };
         let Some(raised) = alert::about(self.log.cell, seq, event) else { return };
         let (to, origin) = (to.clone(), event.origin.clone());
         let (at, by) = (self.tail.at, Arc::<str>::from("system"));
@@ -245,7 +246,13 @@ impl Draft<'_> {
 
     /// Adds an effect of the events so far.
     pub fn allow(&mut self, effect: Effect) {
-        self.effects.push(effect);
+        self.entry.effects.push(effect);
+    }
+
+    /// Says what the stream of the next event is until then, exactly as its events so far fold: whoever folds that one
+    /// need not read the row.
+    pub(crate) fn recall(&mut self, live: Live) {
+        self.entry.before.push(Before { seq: self.tail.last + 1, live });
     }
 
     /// Says that another actor is told of this entry in the same message, and will append what follows from it: where
@@ -261,12 +268,11 @@ impl Draft<'_> {
 
     /// Hands everything to the journal, if there is anything.
     pub fn submit(mut self) {
-        if self.events.is_empty() && self.effects.is_empty() {
+        if self.entry.events.is_empty() && self.entry.effects.is_empty() {
             return;
         }
-        let events = std::mem::take(&mut self.events);
-        let effects = std::mem::take(&mut self.effects);
-        let first = self.tail.last + 1 - events.len() as u64;
-        self.log.send(first, events, effects, self.more_follows);
+        let entry = std::mem::take(&mut self.entry);
+        let first = self.tail.last + 1 - entry.events.len() as u64;
+        self.log.send(first, entry, self.more_follows);
     }
 }

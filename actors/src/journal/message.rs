@@ -8,6 +8,7 @@ use fleetward_store::{AppendError, CellHead, CellId, Event, Position, Unavailabl
 use super::log::Positions;
 use crate::effect::Effect;
 use crate::fleet::cell::keeper;
+use crate::projector::Before;
 
 /// The protocol.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub enum Message {
         events: Vec<Event>,
         /// In order.
         effects: Vec<Effect>,
+        /// What some of the events find.
+        before: Vec<Before>,
         /// Whether an actor that was told of this is about to append what follows from it.
         more_follows: bool,
     },

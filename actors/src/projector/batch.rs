@@ -6,6 +6,7 @@ use fleetward_store::{
     CellId, Event, Hash, Position, ProjectError, Projection, ReadLimit, Store, StoredEvent,
 };
 
+use super::live::Before;
 use super::rows::{Rows, RowsError, Touched};
 
 /// Most events that one batch reads of one cell: a task whose events are all in one batch is written once.
@@ -21,6 +22,8 @@ pub(super) struct Work {
     pub(super) position: Option<Position>,
     /// Events that were heard of, without gaps between them.
     pub(super) heard: Vec<(Position, Arc<[Event]>)>,
+    /// What some of them find, or later ones.
+    pub(super) before: Vec<Before>,
 }
 
 /// What became of one cell.
@@ -99,7 +102,7 @@ impl Batch {
         outcomes
     }
 
-    async fn fold(&mut self, work: Work) -> Result<Folded, Outcome> {
+    async fn fold(&mut self, mut work: Work) -> Result<Folded, Outcome> {
         let from = match work.position {
             Some(position) => position,
             None => self
@@ -108,6 +111,7 @@ impl Batch {
                 .await
                 .map_err(|error| Outcome::Away(error.to_string()))?,
         };
+        self.rows.recall(work.cell, from, std::mem::take(&mut work.before));
         let (events, more) = self.events(&work, from).await?;
         let to = events.last().map_or(from, |event| event.seq);
         let touched = self.rows.apply(work.cell, &events).await.map_err(|error| match error {

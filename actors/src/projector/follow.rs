@@ -9,6 +9,7 @@ use fleetward_store::{CellId, Event, Position};
 
 use super::Behind;
 use super::batch::Work;
+use super::live::Before;
 
 /// Events, by count and by bytes.
 #[derive(Debug, Default, Clone, Copy)]
@@ -24,6 +25,8 @@ pub(super) struct Follow {
     /// Later events that were heard of, without gaps among them; perhaps not the next ones.
     pub(super) heard: VecDeque<(Position, Arc<[Event]>)>,
     pub(super) held: Size,
+    /// What some of these events find.
+    pub(super) before: Vec<Before>,
     /// Events may be in the store that were not heard of.
     pub(super) behind: bool,
     pub(super) halted: Option<String>,
@@ -37,6 +40,7 @@ impl Follow {
         let size = Size::of(&events);
         if next.is_some_and(|next| next != first) || !self.held.and(size).within(most) {
             self.heard.clear();
+            self.before.clear();
             self.held = Size::default();
             self.behind = true;
         }
@@ -58,7 +62,8 @@ impl Follow {
         } else {
             Vec::new()
         };
-        Some(Work { cell, position: self.position, heard })
+        let before = std::mem::take(&mut self.before);
+        Some(Work { cell, position: self.position, heard, before })
     }
 
     fn follows(&self) -> bool {

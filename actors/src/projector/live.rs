@@ -44,6 +44,8 @@ pub struct Folded<F> {
 trait Folding: Any + Send + Sync {
     fn apply(&mut self, stored: &StoredEvent) -> Result<(), Unfoldable>;
     fn kind(&self) -> &'static str;
+    fn id(&self) -> &str;
+    fn updated(&self) -> Position;
     fn is_open(&self) -> bool;
     fn is_deleted(&self) -> bool;
     fn row(&self) -> Record;
@@ -56,6 +58,16 @@ struct Known<F> {
     created: Position,
     updated: Position,
     sealed: Option<Bytes>,
+}
+
+/// What a stream was before one of its events: sent along where the row has most likely left memory since it was
+/// written, so that it need not be read back.
+#[derive(Debug)]
+pub struct Before {
+    /// The position of that event.
+    pub(crate) seq: Position,
+    /// The state that it found.
+    pub(crate) live: Live,
 }
 
 impl std::fmt::Debug for Live {
@@ -123,6 +135,16 @@ impl Live {
         }
     }
 
+    /// The state of a stream whose row keeps nothing sealed, as an actor has it.
+    pub(crate) fn known<F: Fold + Sync>(
+        cell: CellId,
+        id: impl std::fmt::Display,
+        state: F,
+        (created, updated): (Position, Position),
+    ) -> Self {
+        Self(Box::new(Known { cell, id: id.to_string(), state, created, updated, sealed: None }))
+    }
+
     /// Applies one more event; one that the state contains already changes nothing.
     ///
     /// # Errors
@@ -134,6 +156,16 @@ impl Live {
     /// The kind of its stream.
     pub fn kind(&self) -> &'static str {
         self.0.kind()
+    }
+
+    /// Position of the last event in it.
+    pub(crate) fn updated(&self) -> Position {
+        self.0.updated()
+    }
+
+    /// The name of its stream.
+    pub(crate) fn stream(&self) -> String {
+        format!("{}/{}", self.0.kind(), self.0.id())
     }
 
     /// Whether an actor has it in memory.
@@ -200,6 +232,14 @@ impl<F: Fold + Sync> Folding for Known<F> {
 
     fn kind(&self) -> &'static str {
         F::KIND
+    }
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn updated(&self) -> Position {
+        self.updated
     }
 
     fn is_open(&self) -> bool {

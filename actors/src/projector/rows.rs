@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use fleetward_store::{CellId, Event, Record, Store, StoredEvent};
+use fleetward_store::{CellId, Event, Position, Record, Store, StoredEvent};
 use foldhash::{HashMap, HashMapExt as _};
 
-use super::live::Live;
+use super::live::{Before, Live};
 use crate::fact::{Unfoldable, split_stream};
 
 /// Rows by cell and stream.
@@ -80,6 +80,15 @@ impl Rows {
     fn hold(&mut self, row: Record) {
         let stream = format!("{}/{}", row.kind, row.id);
         self.held.insert((row.cell, stream.into()), Held::Stored(row));
+    }
+
+    /// Takes the states that later events find where they are those of the rows at `from`, and nothing is known of them.
+    pub(super) fn recall(&mut self, cell: CellId, from: Position, before: Vec<Before>) {
+        let is_row = |before: &Before| before.live.updated() <= from && from < before.seq;
+        for Before { live, .. } in before.into_iter().filter(is_row) {
+            let at = (cell, live.stream().into());
+            self.held.entry(at).or_insert(Held::Live(live));
+        }
     }
 
     /// Lets go of a cell's rows: they are not what the store has.
@@ -190,5 +199,55 @@ impl Held {
         };
         live.apply(stored)?;
         Ok(live)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use fleetward_store::memory::Memory;
+    use fleetward_store::{Hash, Store as _};
+
+    use super::*;
+    use crate::fact::{Fold, encode};
+    use crate::fleet::task::{self, Task};
+    use crate::id::WorkerId;
+
+    const CELL: CellId = CellId(1);
+    /// Where the task's row is: it has one event.
+    const ROW: Position = 1;
+
+    /// A claim at `seq` of a task that is in no store, and what was said of that task, with rows at `from`.
+    async fn claimed(from: Position, seq: Position) -> (Result<Touched, RowsError>, u64) {
+        let task = task::sample();
+        let (id, store) = (task.id, Memory::new());
+        let mut rows = Rows::new(Arc::new(store.clone()));
+        let live = Live::known(CELL, id, task, (ROW, ROW));
+        rows.recall(CELL, from, vec![Before { seq: 9, live }]);
+        let claimed = task::Event::Claimed { attempt: 1, worker: WorkerId::fresh(), request: None };
+        let event = encode::<Task>(id, &claimed, 0, ("w".into(), None), None);
+        let hash = Hash::from_bytes([0; 32]);
+        let stored = StoredEvent { cell: CELL, seq, event, hash };
+        (rows.apply(CELL, &[stored]).await, store.statements())
+    }
+
+    #[tokio::test]
+    async fn state_that_came_with_an_event_is_not_read() {
+        let (touched, statements) = claimed(8, 9).await;
+
+        let row = touched.unwrap().upserts.remove(0);
+        assert_eq!((row.kind.as_ref(), row.created, row.updated), (Task::KIND, ROW, 9));
+        assert_eq!((row.status.as_str(), statements), ("claimed", 0));
+    }
+
+    #[tokio::test]
+    async fn state_that_is_not_the_row_is_left_out() {
+        for (from, what) in [(0, "it is ahead of the rows"), (9, "it is behind them")] {
+            let (touched, statements) = claimed(from, 10).await;
+
+            assert!(matches!(touched, Err(RowsError::Unfoldable(_))), "{what}");
+            assert_eq!(statements, 1, "the store was asked, and has no such row");
+        }
     }
 }

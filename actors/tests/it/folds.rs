@@ -49,18 +49,19 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
     #[test]
-    fn rows_and_tail_are_the_fold_from_the_beginning(ops in ops()) {
+    fn rows_and_tail_are_the_fold_from_the_beginning(ops in ops(), cache in 0..3_usize) {
         let store = Memory::new();
-        play(&store, ops);
+        play(&store, ops, cache);
         let checked = tokio::runtime::Builder::new_current_thread().build().unwrap();
         checked.block_on(check(&store));
     }
 }
 
-fn play(store: &Memory, ops: Vec<Op>) {
+fn play(store: &Memory, ops: Vec<Op>, projector_cache: usize) {
     World::run(async |world| {
         let config = fleetward_actors::Config {
             budget: fleetward_runtime::Budget { restarts: 1_000, within: Duration::from_secs(1) },
+            projector_cache,
             ..Default::default()
         };
         let plane = start_with(world, store, config).await;
