@@ -6,29 +6,37 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 /// The secret of one cell: signs claim tokens and enrollment keys, and keys the digests of sealed values.
-#[derive(Clone, PartialEq, Eq)]
-pub struct CellKey([u8; 32]);
+#[derive(Clone)]
+pub struct CellKey {
+    bytes: [u8; 32],
+    /// What of a MAC depends on the key alone.
+    mac: Hmac<Sha256>,
+}
 
 impl CellKey {
     /// A fresh random key.
     pub fn fresh() -> Self {
-        Self(rand::random())
+        Self::of(rand::random())
+    }
+
+    fn of(bytes: [u8; 32]) -> Self {
+        let mac = Hmac::new_from_slice(&bytes).expect("HMAC takes a key of any length");
+        Self { bytes, mac }
     }
 
     /// The key from its bytes.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        bytes.try_into().ok().map(Self)
+        bytes.try_into().ok().map(Self::of)
     }
 
     /// Its bytes: to be sealed.
     pub(crate) fn as_bytes(&self) -> &[u8] {
-        &self.0
+        &self.bytes
     }
 
     /// HMAC-SHA-256 (RFC 2104) over length-prefixed parts, separated by `purpose`.
     pub fn mac(&self, purpose: &str, parts: &[&[u8]]) -> [u8; 32] {
-        let mut mac =
-            Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes a key of any length");
+        let mut mac = self.mac.clone();
         for part in std::iter::once(purpose.as_bytes()).chain(parts.iter().copied()) {
             mac.update(&(part.len() as u64).to_be_bytes());
             mac.update(part);
@@ -43,6 +51,14 @@ impl CellKey {
     }
 }
 
+impl PartialEq for CellKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for CellKey {}
+
 impl fmt::Debug for CellKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("CellKey")
@@ -55,7 +71,7 @@ mod tests {
 
     #[test]
     fn parts_of_a_mac_do_not_run_together() {
-        let key = CellKey([7; 32]);
+        let key = CellKey::of([7; 32]);
         assert_ne!(key.mac("p", &[b"ab", b"c"]), key.mac("p", &[b"a", b"bc"]));
     }
 }
