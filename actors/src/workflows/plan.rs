@@ -8,6 +8,7 @@
 pub mod flow;
 mod function;
 mod next;
+mod settled;
 #[cfg(test)]
 pub(in crate::workflows) mod tests;
 
@@ -22,6 +23,7 @@ use super::expression::Expression;
 use super::run::{self, Key, Outcome, Path, Place, Run, Wait, What};
 use flow::{Flow, Mapped, Seen, Stop};
 pub use next::{Begin, Failure, Next, Plan, Rules, Waits};
+pub use settled::settled;
 
 /// Most tasks and waits of one run at a time.
 pub const FAN_OUT_MAX: usize = 1_000;

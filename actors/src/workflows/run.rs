@@ -431,7 +431,7 @@ impl Fold for Run {
                 self.stuck = Some(StuckSince { reason, why, since: stamp.at });
             }
             Event::Unstuck {} => self.stuck = None,
-            Event::Revived {} => self.start_over(),
+            Event::Revived { settled } => self.start_over(settled),
             Event::Paused { .. }
             | Event::Resumed {}
             | Event::Cancelled { .. }
@@ -473,7 +473,7 @@ impl Fold for Run {
     }
 
     fn keeps_sealed(event: &Event) -> bool {
-        matches!(event, Event::Completed { .. } | Event::Failed { .. } | Event::Revived {})
+        matches!(event, Event::Completed { .. } | Event::Failed { .. } | Event::Revived { .. })
     }
 }
 
@@ -486,14 +486,16 @@ impl Run {
         }
     }
 
-    /// Everything that failed is wanted again.
-    fn start_over(&mut self) {
+    /// Everything that failed is wanted again, unless something was done with its failure.
+    fn start_over(&mut self, used: &BTreeSet<Key>) {
         self.phase = Phase::Running;
         self.parent_told = false;
         self.round += 1;
         let settled = self.settled();
         let stays = |key: &Key, done: &Done| {
-            matches!(done.outcome, Outcome::Completed { .. }) || settled.contains(key)
+            matches!(done.outcome, Outcome::Completed { .. })
+                || settled.contains(key)
+                || used.contains(key)
         };
         self.done.retain(|key, done| stays(key, done));
     }

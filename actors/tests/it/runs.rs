@@ -450,3 +450,27 @@ fn step_may_need_more_values_than_a_conductor_keeps() {
         assert_eq!(plane.only_output(&run).await, json!(true));
     });
 }
+
+#[test]
+fn failure_that_was_collected_and_used_stays_when_the_run_is_tried_again() {
+    World::run(async |world| {
+        let plane = start(world, &Memory::new()).await;
+        plane
+            .apply(
+                "name: w\nsteps:\n  - parallel: all\n    on_failure: collect\n    branches:\n      - step: a\n      - step: b\n  - step: s\n  - step: t\n",
+            )
+            .await;
+        let hand = plane.hand("h").await;
+        let run = plane.begin("w", "w1", json!("in")).await;
+        let broken = |key: &str, input: &Value| match key {
+            "a" | "t" => Err("broken"),
+            _ => echo(key, input),
+        };
+        assert_eq!(work(&hand, broken).await, ["a", "b", "s", "t"]);
+
+        plane.operator.amend_run(&run, Remedy::Retry).await.unwrap();
+
+        assert_eq!(work(&hand, echo).await, ["t"]);
+        assert!(plane.output(&run).await.as_str().unwrap().contains("error"));
+    });
+}

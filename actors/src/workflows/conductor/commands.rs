@@ -1,5 +1,6 @@
 //! What is asked of a run from outside: to begin, to decide at a gate, to take a signal, to pause, to end, to go on.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use fleetward_runtime::{Context, Reply};
@@ -15,6 +16,7 @@ use crate::journal::Draft;
 use crate::seal::Sealed;
 use crate::workflows::definition::Definition;
 use crate::workflows::gate::{self, Vote};
+use crate::workflows::plan;
 use crate::workflows::run::{
     Command, EVENTS_MAX, Event, Key, Phase, Run, SIGNALS_MAX, Wait, allowed,
 };
@@ -149,7 +151,7 @@ impl State {
                     Remedy::Pause { reason } => Event::Paused { reason },
                     Remedy::Resume => Event::Resumed {},
                     Remedy::Cancel { reason } => return state.cancel(reason, by, draft),
-                    Remedy::Retry => Event::Revived {},
+                    Remedy::Retry => Event::Revived { settled: state.settled() },
                     Remedy::Discard { reason } => Event::Discarded { reason },
                 };
                 state.note(&event, by, None, draft);
@@ -164,6 +166,12 @@ impl State {
         self.over(&mut out);
         self.pending = out;
         metrics::counter!("fleetward_runs_ended_total", "as" => "cancelled").increment(1);
+    }
+
+    /// What stays failed when this run is tried again.
+    fn settled(&self) -> BTreeSet<Key> {
+        let known = self.definition.as_ref().zip(self.run.as_ref());
+        known.map_or_else(BTreeSet::new, |(definition, run)| plan::settled(definition, run))
     }
 
     /// The definition of a run that was closed when this conductor started.

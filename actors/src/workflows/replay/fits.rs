@@ -51,7 +51,7 @@ pub(super) fn fits(run: &Run, event: &Event) -> Result<(), String> {
         Event::Paused { .. } => takes(Command::Pause),
         Event::Resumed {} => takes(Command::Resume),
         Event::Cancelled { .. } => takes(Command::Cancel),
-        Event::Revived {} => takes(Command::Retry),
+        Event::Revived { .. } => takes(Command::Retry),
         Event::Discarded { .. } => takes(Command::Discard),
         Event::Deleted {} => takes(Command::Delete),
         // These are held against the plan.

@@ -1,6 +1,6 @@
 //! What can happen to a run. Persisted: variants and fields are added, never changed. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fleetward_store::Position;
 use serde::{Deserialize, Serialize};
@@ -270,7 +270,11 @@ pub enum Event {
     },
     /// It had failed, and goes on from there.
     #[serde(rename = "run.revived")]
-    Revived {},
+    Revived {
+        /// Failures that stay, because something was done with what was collected of them.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        settled: BTreeSet<Key>,
+    },
     /// It had failed, and nobody will try it again.
     #[serde(rename = "run.discarded")]
     Discarded {
@@ -336,7 +340,7 @@ impl Event {
             Self::Unstuck {} => "run.unstuck",
             Self::ParentTold {} => "run.parent_told",
             Self::OrphanEnded { .. } => "run.orphan_ended",
-            Self::Revived {} => "run.revived",
+            Self::Revived { .. } => "run.revived",
             Self::Discarded { .. } => "run.discarded",
             Self::Deleted {} => "run.deleted",
         }

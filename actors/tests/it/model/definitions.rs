@@ -1,8 +1,8 @@
 //! Definitions drawn at random, what their steps result in, and a plain recursion that says what a run of one comes to: it
 //! knows neither events nor time nor that anything can be lost.
 
-use std::collections::BTreeSet;
 use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 
 use fleetward_actors::fleet::task::Retry;
@@ -19,28 +19,122 @@ const EVEN: &str = "previous.n % 2 == 0";
 const HIGH: &str = "previous.n > 600";
 /// How often a step may fail; one that is flaky fails twice.
 const ATTEMPTS: u32 = 3;
+/// Who may decide at gates.
+pub(super) const PEOPLE: u32 = 3;
+
+/// How often an attempt of a slow step may end without its worker: no move of a test ends more of them.
+const PATIENT: u32 = 40;
 
 /// What a worker says of a step.
 pub(super) enum Said {
     Value(Value),
-    Failed { retryable: bool },
+    Failed {
+        retryable: bool,
+    },
+    /// Nothing, until the time of the attempt is over.
+    Nothing,
 }
 
-/// What a step comes to, whoever runs it and however often: it follows from its key, its input and the attempt.
-pub(super) fn said(key: &str, input: &Value, attempt: u32) -> Said {
-    let number = hash(&(key, plain(input).to_string()));
-    let value = || Said::Value(json!({ "n": number / 16 % 1_000 }));
-    match number % 16 {
-        0 => Said::Failed { retryable: false },
-        1 => Said::Failed { retryable: true },
-        2 | 3 if attempt < ATTEMPTS => Said::Failed { retryable: true },
-        _ => value(),
+/// What workers and people do in a run, whoever does it and however often: it follows from where in its definition they are.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Script {
+    /// Nodes whose failure is collected.
+    collected: BTreeSet<String>,
+    /// How often the attempts of steps that have a time may fail.
+    timed: BTreeMap<String, u32>,
+    /// Somebody has mended whatever failed, unless its failure is collected.
+    pub(super) mended: bool,
+}
+
+impl Script {
+    pub(super) fn of(definition: &Definition) -> Self {
+        let mut script = Self::default();
+        script.read(&definition.nodes, false);
+        script
+    }
+
+    fn read(&mut self, nodes: &[Node], collected: bool) {
+        for node in nodes {
+            if collected {
+                self.collected.insert(node.name.clone());
+            }
+            match &node.kind {
+                Kind::Step(step) if step.timeout_ms.is_some() => {
+                    self.timed.insert(node.name.clone(), step.retry.max_attempts);
+                }
+                Kind::Sequence { nodes } | Kind::Loop { nodes, .. } => self.read(nodes, collected),
+                Kind::Parallel { branches, on_failure, .. } => {
+                    self.read(branches, collected || *on_failure == OnFailure::Collect);
+                }
+                Kind::Branch { cases, otherwise } => {
+                    cases.iter().for_each(|case| self.read(&case.nodes, collected));
+                    self.read(otherwise, collected);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// What a step comes to. It follows from its key, its input and the attempt.
+    pub(super) fn said(&self, key: &str, input: &Value, attempt: u32) -> Said {
+        let name = name(key);
+        let number = hash(&(key, plain(input).to_string()));
+        let value = || Said::Value(json!({ "n": number / 16 % 1_000 }));
+        let timed = self.timed.get(name);
+        match number % 16 {
+            _ if timed.is_some_and(|attempts| *attempts < PATIENT) => Said::Nothing,
+            0 | 1 if self.mended && !self.collected.contains(name) => value(),
+            0 => Said::Failed { retryable: false },
+            1..=3 if timed.is_some() && attempt < ATTEMPTS => Said::Nothing,
+            1 if timed.is_none() => Said::Failed { retryable: true },
+            2 | 3 if timed.is_none() && attempt < ATTEMPTS => Said::Failed { retryable: true },
+            _ => value(),
+        }
+    }
+
+    pub(super) fn is_timed(&self, key: &str) -> bool {
+        self.timed.contains_key(name(key))
+    }
+
+    /// What people come to at a gate, each of them: they are numbered from 0, and one who rejects is enough. Where it has a
+    /// time, they say no other than what nobody says.
+    pub(super) fn vote(&self, key: &str, gate: &Rules, person: u32) -> bool {
+        let approves = match gate.expires {
+            true => gate.on_expiry == OnExpiry::Approve,
+            false if self.mended && !self.collected.contains(name(key)) => true,
+            false => !hash(&key).is_multiple_of(5),
+        };
+        approves || u64::from(person) != hash(&key) % u64::from(gate.quorum)
     }
 }
 
-/// What people say at a gate.
-pub(super) fn approves(gate: &str) -> bool {
-    !hash(&gate).is_multiple_of(5)
+/// How a gate ends.
+pub(super) struct Rules {
+    pub(super) expires: bool,
+    pub(super) on_expiry: OnExpiry,
+    pub(super) quorum: u32,
+}
+
+impl Rules {
+    fn of(gate: &Approval) -> Self {
+        let (expires, on_expiry) = (gate.expires_ms.is_some(), gate.on_expiry);
+        Self { expires, on_expiry, quorum: gate.approvers.quorum }
+    }
+}
+
+/// Whether nodes come by other nodes inside of them where they are given something else.
+pub(super) fn choose(nodes: &[Node]) -> bool {
+    nodes.iter().any(|node| match &node.kind {
+        Kind::Branch { .. } | Kind::Loop { .. } => true,
+        Kind::Sequence { nodes } => choose(nodes),
+        Kind::Parallel { branches, .. } => choose(branches),
+        _ => false,
+    })
+}
+
+/// The name of the node that a key is of.
+fn name(key: &str) -> &str {
+    key.rsplit('/').next().unwrap_or(key)
 }
 
 /// What is sent with a signal.
@@ -73,77 +167,126 @@ pub(super) struct Reference {
 }
 
 impl Reference {
-    pub(super) fn of(definition: &Definition, input: &Value) -> Self {
-        let mut steps = BTreeSet::new();
-        let result = nodes(&definition.nodes, &Path::default(), input.clone(), &mut steps);
-        Self { result, steps }
+    pub(super) fn of(definition: &Definition, script: &Script, input: &Value) -> Self {
+        let mut walk = Walk::new(script);
+        let result = walk.nodes(&definition.nodes, &Path::default(), input.clone());
+        Self { result, steps: walk.steps }
+    }
+
+    /// Of a run that begins with what another one had done before its node `at`.
+    pub(super) fn of_fork(
+        definition: &Definition,
+        at: usize,
+        (before, old): (&Script, &Value),
+        (script, new): (&Script, &Value),
+    ) -> Self {
+        let (kept, rest) = definition.nodes.split_at(at);
+        let mut walk = Walk::new(before);
+        let done = walk.nodes(kept, &Path::default(), old.clone());
+        // What was done stays; what only hands on its input hands on the new one.
+        walk.known = Some(std::mem::take(&mut walk.values));
+        let value = done.and_then(|_| walk.nodes(kept, &Path::default(), new.clone()));
+        let mut walk = Walk::new(script);
+        let result = value.and_then(|value| walk.nodes(rest, &Path::default(), value));
+        Self { result, steps: walk.steps }
     }
 }
 
-fn nodes(
-    nodes: &[Node],
-    at: &Path,
-    mut value: Value,
-    steps: &mut BTreeSet<String>,
-) -> Result<Value, ()> {
-    for one in nodes {
-        value = node(one, at, value, steps)?;
-    }
-    Ok(value)
+struct Walk<'a> {
+    script: &'a Script,
+    steps: BTreeSet<String>,
+    /// What the nodes that make something came to.
+    values: BTreeMap<String, Result<Value, ()>>,
+    /// The same of a walk before this one, whose values count.
+    known: Option<BTreeMap<String, Result<Value, ()>>>,
 }
 
-fn node(one: &Node, at: &Path, value: Value, steps: &mut BTreeSet<String>) -> Result<Value, ()> {
-    let key = at.key(&one.name);
-    match &one.kind {
-        Kind::Step(_) => {
-            steps.insert(key.to_string());
-            match said(key.as_str(), &value, ATTEMPTS) {
-                Said::Value(value) => Ok(value),
-                Said::Failed { .. } => Err(()),
-            }
+impl<'a> Walk<'a> {
+    fn new(script: &'a Script) -> Self {
+        Self { script, steps: BTreeSet::new(), values: BTreeMap::new(), known: None }
+    }
+
+    /// What a step or a child comes to.
+    fn made(
+        &mut self,
+        key: &str,
+        make: impl FnOnce(&Script) -> Result<Value, ()>,
+    ) -> Result<Value, ()> {
+        let known = self.known.as_ref().and_then(|known| known.get(key).cloned());
+        let made = known.unwrap_or_else(|| make(self.script));
+        self.values.insert(key.to_owned(), made.clone());
+        made
+    }
+
+    fn nodes(&mut self, nodes: &[Node], at: &Path, mut value: Value) -> Result<Value, ()> {
+        for one in nodes {
+            value = self.node(one, at, value)?;
         }
-        Kind::Sleep { .. } | Kind::SleepUntil { .. } => Ok(value),
-        Kind::WaitSignal { signal, .. } => Ok(payload(signal)),
-        Kind::Approval(_) => approves(key.as_str()).then_some(value).ok_or(()),
-        Kind::Child { workflow, .. } => {
-            let inner = inner().into_iter().find(|inner| inner.name == *workflow).unwrap();
-            Reference::of(&inner, &value).result
-        }
-        Kind::Sequence { nodes: inside } => nodes(inside, at, value, steps),
-        Kind::Parallel { branches, on_failure, .. } => {
-            let mut object = serde_json::Map::new();
-            let mut failed = false;
-            for branch in branches {
-                let output = match node(branch, at, value.clone(), steps) {
-                    Ok(output) => output,
-                    Err(()) => {
-                        failed |= *on_failure == OnFailure::FailFast;
-                        json!({ "error": null })
+        Ok(value)
+    }
+
+    fn node(&mut self, one: &Node, at: &Path, value: Value) -> Result<Value, ()> {
+        let key = at.key(&one.name);
+        match &one.kind {
+            Kind::Step(_) => {
+                self.steps.insert(key.to_string());
+                self.made(key.as_str(), |script| {
+                    match script.said(key.as_str(), &value, ATTEMPTS) {
+                        Said::Value(value) => Ok(value),
+                        Said::Failed { .. } | Said::Nothing => Err(()),
                     }
-                };
-                object.insert(branch.name.clone(), output);
+                })
             }
-            if failed { Err(()) } else { Ok(object.into()) }
-        }
-        Kind::Branch { cases, otherwise } => {
-            for case in cases {
-                if holds(&case.when, &value)? {
-                    return nodes(&case.nodes, at, value, steps);
+            Kind::Sleep { .. } | Kind::SleepUntil { .. } => Ok(value),
+            Kind::WaitSignal { signal, .. } => Ok(payload(signal)),
+            Kind::Approval(gate) => {
+                let rules = Rules::of(gate);
+                let mut votes =
+                    (0..rules.quorum).map(|one| self.script.vote(key.as_str(), &rules, one));
+                votes.all(|approves| approves).then_some(value).ok_or(())
+            }
+            Kind::Child { workflow, .. } => {
+                let inner = inner().into_iter().find(|inner| inner.name == *workflow).unwrap();
+                self.made(key.as_str(), |_| {
+                    Reference::of(&inner, &Script::default(), &value).result
+                })
+            }
+            Kind::Sequence { nodes: inside } => self.nodes(inside, at, value),
+            Kind::Parallel { branches, on_failure, .. } => {
+                let mut object = serde_json::Map::new();
+                let mut failed = false;
+                for branch in branches {
+                    let output = match self.node(branch, at, value.clone()) {
+                        Ok(output) => output,
+                        Err(()) => {
+                            failed |= *on_failure == OnFailure::FailFast;
+                            json!({ "error": null })
+                        }
+                    };
+                    object.insert(branch.name.clone(), output);
                 }
+                if failed { Err(()) } else { Ok(object.into()) }
             }
-            nodes(otherwise, at, value, steps)
-        }
-        Kind::Loop { nodes: inside, until, max, .. } => {
-            let mut last = value;
-            for time in 1..=*max {
-                last = nodes(inside, &at.inside(&one.name, time), last, steps)?;
-                if let Some(until) = until
-                    && holds(until, &last)?
-                {
-                    break;
+            Kind::Branch { cases, otherwise } => {
+                for case in cases {
+                    if holds(&case.when, &value)? {
+                        return self.nodes(&case.nodes, at, value);
+                    }
                 }
+                self.nodes(otherwise, at, value)
             }
-            Ok(last)
+            Kind::Loop { nodes: inside, until, max, .. } => {
+                let mut last = value;
+                for time in 1..=*max {
+                    last = self.nodes(inside, &at.inside(&one.name, time), last)?;
+                    if let Some(until) = until
+                        && holds(until, &last)?
+                    {
+                        break;
+                    }
+                }
+                Ok(last)
+            }
         }
     }
 }
@@ -176,30 +319,45 @@ fn unnamed(kind: Kind) -> Node {
     Node { name: String::new(), input: None, kind }
 }
 
+/// A step whose attempts have a time.
+fn timed(ms: u64, max_attempts: u32) -> Kind {
+    let retry = Retry { max_attempts, max_ms: 2_000, ..Retry::default() };
+    Kind::Step(Box::new(Step { retry, timeout_ms: Some(ms), ..Step::default() }))
+}
+
+fn gate() -> impl Strategy<Value = Kind> {
+    let on_expiry = prop_oneof![Just(OnExpiry::Reject), Just(OnExpiry::Approve)];
+    let expires_ms = prop::option::of((1_u64..60).prop_map(|seconds| seconds * 1_000));
+    (expires_ms, on_expiry, 1_u32..=PEOPLE).prop_map(|(expires_ms, on_expiry, quorum)| {
+        let approvers = Approvers { requester_may_approve: true, quorum, ..Approvers::default() };
+        Kind::Approval(Box::new(Approval {
+            prompt: Expression::parse("\"go on?\"").unwrap(),
+            context: None,
+            approvers,
+            expires_ms,
+            on_expiry,
+            remind_ms: None,
+        }))
+    })
+}
+
 fn leaf() -> impl Strategy<Value = Kind> {
-    let approvers = Approvers { requester_may_approve: true, ..Approvers::default() };
-    let gate = Approval {
-        prompt: Expression::parse("\"go on?\"").unwrap(),
-        context: None,
-        approvers,
-        expires_ms: None,
-        on_expiry: OnExpiry::Reject,
-        remind_ms: None,
-    };
     let until = |second: i64| {
         let at = Expression::parse(&(START_WALL_US / 1_000_000 + second).to_string()).unwrap();
         Kind::SleepUntil { at }
     };
     let child = |workflow: &str| Kind::Child { workflow: workflow.to_owned(), version: None };
     prop_oneof![
-        8 => Just(step()),
-        1 => (1_u64..40).prop_map(|seconds| Kind::Sleep { ms: seconds * 1_000 }),
-        1 => (0_i64..600).prop_map(until),
-        1 => Just(Kind::WaitSignal { signal: String::new(), timeout_ms: None }),
-        1 => Just(Kind::Approval(Box::new(gate))),
-        1 => Just(child("chain")),
-        1 => Just(child("fork")),
-        1 => Just(child("ask")),
+        16 => Just(step()),
+        3 => Just(timed(30_000, PATIENT)),
+        1 => Just(timed(10_000, 2)),
+        2 => (1_u64..40).prop_map(|seconds| Kind::Sleep { ms: seconds * 1_000 }),
+        2 => (0_i64..600).prop_map(until),
+        2 => Just(Kind::WaitSignal { signal: String::new(), timeout_ms: None }),
+        4 => gate(),
+        2 => Just(child("chain")),
+        2 => Just(child("fork")),
+        2 => Just(child("ask")),
     ]
 }
 

@@ -74,7 +74,7 @@ pub(super) enum Move {
 }
 
 /// Lists of these.
-pub(super) fn moves() -> impl Strategy<Value = Vec<Move>> {
+pub(super) fn moves(most: usize) -> impl Strategy<Value = Vec<Move>> {
     let (worker, which, at) = (|| 0..3_usize, any::<usize>, any::<u8>);
     let lost = || prop::bool::weighted(0.3);
     let one = prop_oneof![
@@ -98,5 +98,5 @@ pub(super) fn moves() -> impl Strategy<Value = Vec<Move>> {
             .prop_map(|(worker, which, at)| Move::KillAtReport { worker, which, at }),
         1 => (which(), at()).prop_map(|(which, at)| Move::KillAtDecision { which, at }),
     ];
-    prop::collection::vec(one, 0..60)
+    prop::collection::vec(one, 0..most)
 }

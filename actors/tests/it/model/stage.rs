@@ -1,25 +1,30 @@
 //! One run, the workers and people around it, and the lives of the server: plays moves, then lets everybody do what they
 //! should until the run has ended.
 
+mod after;
 mod leg;
+mod people;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use fleetward_actors::fleet::key::Binding;
 use fleetward_actors::id::{RunId, TaskId};
-use fleetward_actors::plane::{Claim, Enrollment, Heartbeat, NewEnrollmentKey, Outcome, RunFilter};
+use fleetward_actors::plane::{
+    Claim, Enrollment, Heartbeat, NewEnrollmentKey, NewOperatorToken, Outcome, RunFilter,
+};
+use fleetward_actors::system::org::Role;
 use fleetward_actors::workflows::conductor::Remedy;
 use fleetward_actors::workflows::definition::{Definition, Kind};
 use fleetward_actors::workflows::run::{Run, Wait};
-use fleetward_actors::{Config, Session};
+use fleetward_actors::{Config, Operator, Session};
 use fleetward_runtime::Budget;
 use fleetward_runtime::testkit::World;
 use fleetward_store::memory::Memory;
 use fleetward_store::{CellId, Journal, Position};
 use serde_json::Value;
 
-use super::definitions::{Said, approves, inner, payload, said};
+use super::definitions::{PEOPLE, Said, Script, inner, payload};
 use super::moves::Move;
 use crate::fixture::*;
 use leg::Leg;
@@ -76,7 +81,13 @@ pub(super) struct Stage<'w> {
     pub(super) store: Memory,
     pub(super) plane: Plane,
     workers: Vec<Worker>,
+    /// Who decides at gates: their tokens, and who they are for this life of the server.
+    tokens: Vec<String>,
+    people: Vec<Operator>,
+    /// The run that this is about, and those before it.
     pub(super) run: RunId,
+    pub(super) mine: BTreeSet<RunId>,
+    pub(super) script: Script,
     signals: Vec<String>,
     /// Up to here the journal holds what somebody was told of.
     told: Position,
@@ -105,6 +116,15 @@ impl<'w> Stage<'w> {
         for name in ["a", "b", "c"] {
             workers.push(Worker::join(&plane, name).await);
         }
+        let mut tokens = Vec::new();
+        for one in 0..PEOPLE {
+            let new = NewOperatorToken {
+                name: format!("p{one}"),
+                role: Role::Operator,
+                expires_in_s: None,
+            };
+            tokens.push(plane.plane.create_token(&plane.caller, None, new).await.unwrap().1.0);
+        }
         let run = plane.begin(&definition.name, "r", input.clone()).await;
         let signal = |kind: &Kind| match kind {
             Kind::WaitSignal { signal, .. } => Some(signal.clone()),
@@ -113,8 +133,24 @@ impl<'w> Stage<'w> {
         let signals = definition.all_nodes().filter_map(|placed| signal(&placed.node.kind));
         let signals = signals.collect();
         let (done, values, claims, told) = (BTreeMap::new(), BTreeMap::new(), 0, 0);
-        let mut stage =
-            Self { world, store, plane, workers, run, signals, told, done, values, claims };
+        let (mine, script) = ([run.clone()].into(), Script::of(definition));
+        let mut stage = Self {
+            world,
+            store,
+            plane,
+            workers,
+            tokens,
+            people: Vec::new(),
+            run,
+            mine,
+            script,
+            signals,
+            told,
+            done,
+            values,
+            claims,
+        };
+        stage.meet().await;
         stage.tell().await;
         stage
     }
@@ -220,7 +256,13 @@ impl<'w> Stage<'w> {
         for run in &runs {
             for (key, wait) in &run.waits {
                 match wait {
-                    Wait::Gate(_) => self.decide_at(&run.id, key.as_str(), false).await,
+                    // Nobody comes to a gate that ends by itself.
+                    Wait::Gate(gate) if gate.expires_at.is_some() => {}
+                    Wait::Gate(gate) => {
+                        for person in 0..PEOPLE {
+                            self.decide_at(&run.id, (key.as_str(), gate), person, false).await;
+                        }
+                    }
                     Wait::Signal { name, .. } => self.signal(&run.id, name, false).await,
                     Wait::Timer { .. } | Wait::Child { .. } => {}
                 }
@@ -282,6 +324,7 @@ impl<'w> Stage<'w> {
             let session = self.plane.plane.session(&worker.id, &worker.secret).await;
             worker.session = session.unwrap();
         }
+        self.meet().await;
     }
 
     /// Whether there was work.
@@ -327,8 +370,12 @@ impl<'w> Stage<'w> {
                 return false;
             }
         };
-        let (outcome, completes) = match said(&held.key, &held.input, held.attempt) {
+        let (outcome, completes) = match self.said(&held) {
             _ if waits.is_some() => (waits.unwrap(), false),
+            Said::Nothing => {
+                self.workers[worker].past.push(held);
+                return true;
+            }
             Said::Value(value) => (Outcome::Completed(value.to_string().into()), true),
             Said::Failed { retryable } => {
                 (Outcome::Failed { error: "it did not work".into(), retryable }, false)
@@ -350,6 +397,8 @@ impl<'w> Stage<'w> {
             }
             "ok" => {}
             "attempt_superseded" => {}
+            // It took too long, or it spoke of it before somebody mended what was wrong.
+            "already_reported" if self.script.mended || self.script.is_timed(&held.key) => {}
             "task_closed" | "task_cancelled" if !repeats => {}
             _ => panic!("{held:?} is answered {code}"),
         }
@@ -369,31 +418,11 @@ impl<'w> Stage<'w> {
         self.workers[worker].past.push(held);
     }
 
-    /// Somebody decides about a gate of the run.
-    async fn decide(&mut self, which: usize, lost: bool) {
-        let Some(run) = self.look().await else { return };
-        let gates = run.waits.iter().filter(|(_, wait)| matches!(wait, Wait::Gate(_)));
-        let gates: Vec<_> = gates.map(|(key, _)| key.as_str()).collect();
-        if !gates.is_empty() {
-            self.decide_at(&run.id, gates[which % gates.len()], lost).await;
-        }
-    }
-
-    async fn decide_at(&mut self, run: &RunId, gate: &str, lost: bool) {
-        let approve = approves(gate);
-        let operator = &self.plane.operator;
-        let decided = code(operator.decide_gate(run, gate, approve, (None, None)).await);
-        if decided != "ok" {
-            // Of several gates one may have ended the run.
-            let known = AWAY.contains(&decided.as_str()) || decided == "run_closed";
-            assert!(known, "{gate} is answered {decided}");
-            return;
-        }
-        let again = code(operator.decide_gate(run, gate, !approve, (None, None)).await);
-        assert_ne!(again, "ok", "the first decision about {gate} wins");
-        if !lost {
-            self.tell().await;
-        }
+    /// What a step of a run comes to. Children have nothing that is timed, and nobody mends them.
+    fn said(&self, held: &Held) -> Said {
+        let script = Script::default();
+        let script = if self.mine.contains(&held.run) { &self.script } else { &script };
+        script.said(&held.key, &held.input, held.attempt)
     }
 
     async fn signal(&mut self, run: &RunId, name: &str, lost: bool) {
