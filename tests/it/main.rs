@@ -29,6 +29,7 @@ mod outage;
 mod probing;
 mod python_worker;
 mod readme;
+mod replays;
 mod retention;
 mod rotation;
 mod schedules;

@@ -29,6 +29,8 @@ pub(crate) struct Journal {
     state: Mutex<State>,
     /// Rings when a step ended, or something is waited for.
     changed: Notify,
+    /// Rings when the replay comes to what a later task knew.
+    turned: Notify,
 }
 
 #[derive(Default)]
@@ -39,6 +41,10 @@ struct State {
     /// Steps that run now.
     running: u32,
     asked: Vec<WaitFor>,
+    /// How often something was asked.
+    asks: u64,
+    /// Up to which of the function's tasks the replay has come: how waits ended that later ones knew of is not known yet.
+    turn: u32,
     /// The code does not fit the history: nothing that it results in counts.
     broken: Option<String>,
 }
@@ -84,7 +90,8 @@ impl Journal {
             from = page.next;
             state.recorded.extend(page.entries.into_iter().map(|entry| (entry.index, entry)));
         }
-        Ok(Self { cx, state: Mutex::new(state), changed: Notify::new() })
+        let (changed, turned) = (Notify::new(), Notify::new());
+        Ok(Self { cx, state: Mutex::new(state), changed, turned })
     }
 
     /// Runs the function until it ends, or waits and has nothing else to do.
@@ -118,18 +125,40 @@ impl Journal {
         }
     }
 
-    /// Resolves when something is waited for and no step runs.
+    /// Resolves when nothing but waits is left, and no task before this one knew how one of them ended.
     async fn suspended(&self) {
         loop {
             let changed = self.changed.notified();
-            {
-                let state = self.state();
-                if state.running == 0 && !state.asked.is_empty() {
-                    return;
-                }
+            let Some(rests) = self.rests() else {
+                changed.await;
+                continue;
+            };
+            // Code that polls only so much at a time has not asked for everything yet.
+            tokio::task::yield_now().await;
+            if self.rests() == Some(rests) && !self.turn() {
+                return;
             }
-            changed.await;
         }
+    }
+
+    /// Where no step runs and something is waited for: how far the code has come.
+    fn rests(&self) -> Option<(u64, u32)> {
+        let state = self.state();
+        (state.running == 0 && !state.asked.is_empty()).then_some((state.asks, state.next))
+    }
+
+    /// Goes on to what the next task knew, if there was one. So the code learns of ends in the order in which it did at first:
+    /// of several waits that are over by now, the one that was over then is.
+    fn turn(&self) -> bool {
+        let mut state = self.state();
+        let ended = state.recorded.values().filter(|at| at.status != RecordedStatus::Waiting);
+        let next = ended.map(|at| at.known_from).filter(|turn| *turn > state.turn).min();
+        let Some(next) = next else { return false };
+        state.turn = next;
+        state.asked.clear();
+        drop(state);
+        self.turned.notify_waiters();
+        true
     }
 
     /// The next call of the code: what stands at its position.
@@ -180,13 +209,19 @@ impl Journal {
 
     /// Waits for what stands at a position. Where nothing came of it yet, this attempt ends in this call.
     async fn wait(&self, at: Position, wait: WaitFor) -> Recorded {
-        match at.recorded {
-            Some(known) if known.status != RecordedStatus::Waiting => known,
-            _ => {
-                self.state().asked.push(wait);
-                self.changed.notify_one();
-                std::future::pending().await
+        loop {
+            let turned = self.turned.notified();
+            {
+                let mut state = self.state();
+                let known = at.recorded.as_ref().filter(|at| at.known_from <= state.turn);
+                if let Some(known) = known.filter(|at| at.status != RecordedStatus::Waiting) {
+                    return known.clone();
+                }
+                state.asked.push(wait.clone());
+                state.asks += 1;
             }
+            self.changed.notify_one();
+            turned.await;
         }
     }
 

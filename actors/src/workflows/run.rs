@@ -485,18 +485,4 @@ impl Run {
             self.end(key, Outcome::Completed { output: None }, stamp, None);
         }
     }
-
-    /// Everything that failed is wanted again, unless something was done with its failure.
-    fn start_over(&mut self, used: &BTreeSet<Key>) {
-        self.phase = Phase::Running;
-        self.parent_told = false;
-        self.round += 1;
-        let settled = self.settled();
-        let stays = |key: &Key, done: &Done| {
-            matches!(done.outcome, Outcome::Completed { .. })
-                || settled.contains(key)
-                || used.contains(key)
-        };
-        self.done.retain(|key, done| stays(key, done));
-    }
 }

@@ -84,6 +84,7 @@ fn shown<V: Json>(known: plane::Recorded) -> Recorded<V> {
         value: value.map(|value| Secret::new(V::read(&value))),
         value_sealed: None,
         decisions: entry.votes.into_iter().map(decided).collect(),
+        known_from: entry.known_from,
     }
 }
 

@@ -102,7 +102,7 @@ fn suspended_function_frees_its_seat_and_goes_on_where_it_was() {
         let expected = json!({"entries": [
             {"index": 0, "what": "step", "name": "charge", "status": "done", "value": {"paid": 1.50}},
             {"index": 1, "what": "approval", "name": "ship", "status": "waiting"},
-            {"index": 2, "what": "sleep", "name": "sleep", "status": "done"},
+            {"index": 2, "what": "sleep", "name": "sleep", "status": "done", "known_from": 1},
         ]});
         assert_eq!(read, expected);
         let approve = json!({"gate": "ship", "reason": "in stock"});

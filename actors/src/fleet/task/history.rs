@@ -42,6 +42,9 @@ pub struct Entry {
     /// Of an approval: who decided.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub votes: Vec<Vote>,
+    /// Of what was waited for: the first of the tasks with which the function went on that knew how it ended, from 1.
+    #[serde(default, skip_serializing_if = "is_unknown")]
+    pub known_from: u32,
 }
 
 /// What a function asks for at a position.
@@ -151,6 +154,7 @@ impl Entry {
             digest: Some(digest.to_owned()),
             bytes,
             votes: Vec::new(),
+            known_from: 0,
         }
     }
 }
@@ -160,7 +164,8 @@ impl Pending {
     pub fn entry(&self) -> Entry {
         let what = self.called();
         let (index, name) = (self.index, self.name.clone());
-        Entry { index, what, name, outcome: None, digest: None, bytes: 0, votes: Vec::new() }
+        let (outcome, digest, bytes, votes, known_from) = (None, None, 0, Vec::new(), 0);
+        Entry { index, what, name, outcome, digest, bytes, votes, known_from }
     }
 
     /// What kind of call it is.
@@ -259,6 +264,11 @@ impl History {
         }
     }
 
+    /// All of them, to be changed but for their positions.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
+        self.0.iter_mut()
+    }
+
     /// All of them, by their positions.
     pub fn iter(&self) -> impl Iterator<Item = &Entry> {
         self.0.iter()
@@ -309,6 +319,10 @@ impl FromIterator<Entry> for History {
         entries.into_iter().for_each(|entry| history.put(entry));
         history
     }
+}
+
+fn is_unknown(known_from: &u32) -> bool {
+    *known_from == 0
 }
 
 fn is_zero(value: &u64) -> bool {

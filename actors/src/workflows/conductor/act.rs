@@ -166,7 +166,7 @@ impl State {
             request: Some(STEP_REQUEST.to_owned()),
             absent_at: run.updated,
             step: Some(StepRef { run: run.id.clone(), key: key.clone() }),
-            history: run.history_of(&key),
+            history: run.history_for_task(&key),
         });
         Act::Schedule { key, task }
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Key, Outcome, Place, Run, Seen};
+use super::{Done, Key, Outcome, Phase, Place, Run, Seen};
 use crate::fleet::task::history::{Called, Entry, History, Pending};
 
 /// A step that is a durable function, while it has not ended.
@@ -20,6 +20,9 @@ pub struct Function {
     pub since: i64,
     /// How often its earlier tasks were claimed.
     pub attempts: u32,
+    /// How often a task went on with it.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub turns: u32,
     /// What it has done; how its waits ended is with the run.
     pub history: History,
     /// What it waits for, while it is suspended.
@@ -47,6 +50,23 @@ impl Run {
         function.history.iter().map(whole).collect()
     }
 
+    /// The history that a task goes on with. How a wait ended is in it from the next task on: each attempt learns of it where
+    /// the code first did, so a `select!` comes to what it came to, however many of its waits are over by now.
+    pub fn history_for_task(&self, key: &Key) -> Vec<Entry> {
+        let next = self.functions.get(key).map_or(0, |function| function.turns) + 1;
+        // A task that is wanted again knows what it knew.
+        let wanted = self.scheduled.contains_key(key);
+        let mut history = self.history_of(key);
+        for entry in history.iter_mut().filter(|entry| entry.what != Called::Step) {
+            match (&entry.outcome, entry.known_from) {
+                (Some(_), 0) if wanted => (entry.outcome, entry.votes) = (None, Vec::new()),
+                (Some(_), 0) => entry.known_from = next,
+                _ => {}
+            }
+        }
+        history
+    }
+
     /// Waits of functions that ended without what was asked for, where the function went on behind that: it would not fit what
     /// it did then if they ended in another way.
     pub(super) fn settled(&self) -> BTreeSet<Key> {
@@ -59,6 +79,20 @@ impl Run {
             function.history.iter().filter(before).map(at).collect::<Vec<_>>()
         };
         self.functions.iter().flat_map(of_function).collect()
+    }
+
+    /// Everything that failed is wanted again, unless something was done with its failure.
+    pub(super) fn start_over(&mut self, used: &BTreeSet<Key>) {
+        self.phase = Phase::Running;
+        self.parent_told = false;
+        self.round += 1;
+        let settled = self.settled();
+        let stays = |key: &Key, done: &Done| {
+            matches!(done.outcome, Outcome::Completed { .. })
+                || settled.contains(key)
+                || used.contains(key)
+        };
+        self.done.retain(|key, done| stays(key, done));
     }
 
     pub(super) fn suspend(
@@ -95,8 +129,14 @@ impl Run {
 
     /// A task goes on with the function.
     pub(super) fn go_on(&mut self, key: &Key) {
-        if let Some(function) = self.functions.get_mut(key) {
-            (function.waits, function.asked) = (Vec::new(), None);
+        let Some(function) = self.functions.get_mut(key) else { return };
+        (function.waits, function.asked) = (Vec::new(), None);
+        function.turns += 1;
+        for entry in function.history.iter_mut() {
+            let is_fresh = entry.what != Called::Step && entry.known_from == 0;
+            if is_fresh && self.done.contains_key(&key.within(entry.index, &entry.name)) {
+                entry.known_from = function.turns;
+            }
         }
     }
 
@@ -110,4 +150,8 @@ impl Run {
             self.functions.remove(key);
         }
     }
+}
+
+fn is_zero(turns: &u32) -> bool {
+    *turns == 0
 }

@@ -83,6 +83,14 @@ pub struct Recorded<V = Value> {
     /// Who decided about an approval; of one that was rejected the last one rejected it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub decisions: Vec<DecidedBy>,
+    /// Of a wait: which of the tasks that went on with the function was the first to know how it ended, from 1. A replay
+    /// learns of it where nothing but waits is left of what the tasks before that one knew.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub known_from: u32,
+}
+
+fn is_first(known_from: &u32) -> bool {
+    *known_from == 0
 }
 
 fn none<V>() -> Option<Secret<V>> {
