@@ -201,7 +201,8 @@ impl Crew {
     async fn forgive(&self, trouble: Trouble) -> Result<()> {
         let expected = match &trouble {
             Trouble::Busy(_) => true,
-            Trouble::Lost(_) => self.options.chaos,
+            // Repeating doubles nothing that has a key.
+            Trouble::Lost(_) => self.options.chaos || self.options.keys,
             Trouble::Refused { .. } => false,
         };
         if !expected {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::line::{Line, Trouble};
+use crate::line::{Line, Trouble, is_unknown};
 use crate::shape::{NewTask, Shape, WORKFLOW};
 
 /// How long a submitter waits for the end of a run.
@@ -176,8 +176,13 @@ impl HttpDesk {
         all_answered(tasks.len(), results.len(), &body)?;
         let all = results.into_iter().map(|one| match one.run_id {
             Some(id) if one.status == 201 => Ok(Some(id)),
-            _ if matches!(one.status, 429 | 503) => Ok(None),
-            _ => Err(Trouble::Refused { status: one.status, body: one.problem.to_string() }),
+            _ => match (one.status, one.problem.to_string()) {
+                (503, problem) if is_unknown(&problem) => {
+                    Err(Trouble::Lost(std::io::Error::other(problem)))
+                }
+                (429 | 503, _) => Ok(None),
+                (status, body) => Err(Trouble::Refused { status, body }),
+            },
         });
         all.collect()
     }

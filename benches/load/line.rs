@@ -21,9 +21,9 @@ const ROOM: usize = 1 << 10;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Trouble {
     /// Perhaps done: nobody said.
-    #[error("the connection was lost: {0}")]
+    #[error("it is not known whether it is done: {0}")]
     Lost(#[from] io::Error),
-    /// Not done, or not known to be: to be repeated.
+    /// Not done: to be repeated.
     #[error("the server is busy: {0}")]
     Busy(String),
     /// Done something wrong.
@@ -97,10 +97,16 @@ impl Line {
         }
         let body = String::from_utf8_lossy(&body).into_owned();
         Err(match status {
+            503 if is_unknown(&body) => Trouble::Lost(io::Error::other(body)),
             429 | 503 => Trouble::Busy(body),
             status => Trouble::Refused { status, body },
         })
     }
+}
+
+/// Whether a problem says that what was asked for is perhaps done.
+pub(crate) fn is_unknown(problem: &str) -> bool {
+    problem.contains("\"outcome_unknown\"")
 }
 
 /// Reads one answer: its status and its body.

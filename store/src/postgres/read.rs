@@ -206,14 +206,15 @@ mod tests {
     use crate::testing;
 
     /// How a prepared statement is carried out that the planner knows no values and no statistics for.
-    async fn plan(prepare: &str, execute: &'static str) -> String {
+    async fn plan(rows: u32, prepare: &str, execute: &'static str) -> String {
         let url = testing::Postgres::shared().fresh_database().await;
         drop(crate::connect(&url).await.expect("a fresh database is there"));
         let mut connection = PgConnection::connect(&url).await.expect("it is there");
-        let rows =
+        let rows = format!(
             "INSERT INTO records SELECT 1, 'task', 'id' || n, n, n, true, 'pending', 'x', NULL, n
-            FROM generate_series(1, 5000) AS n";
-        for statement in ["SET plan_cache_mode = force_generic_plan", rows, prepare] {
+            FROM generate_series(1, {rows}) AS n"
+        );
+        for statement in ["SET plan_cache_mode = force_generic_plan", &rows, prepare] {
             sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
                 .execute(&mut connection)
                 .await
@@ -229,9 +230,32 @@ mod tests {
         let get = include_str!("../sql/postgres/get.sql");
         let prepare = format!("PREPARE get (bigint, text, text[]) AS {get}");
 
-        let plan = plan(&prepare, "EXPLAIN EXECUTE get (1, 'task', '{id1,id2}')").await;
+        let plan = plan(5_000, &prepare, "EXPLAIN EXECUTE get (1, 'task', '{id1,id2}')").await;
 
         assert!(plan.contains("records_pkey") && !plan.contains("records_status"), "{plan}");
+    }
+
+    #[tokio::test]
+    async fn rows_that_go_are_found_by_all_that_an_index_has_whatever_the_planner_believes() {
+        let project = include_str!("../sql/postgres/project.sql");
+        let of_rows = "bigint[], text[], text[], bigint[], bigint[], boolean[], text[], bytea[], bytea[], bigint[]";
+        let arguments =
+            format!("bigint[], bigint[], bigint[], {of_rows}, {of_rows}, bigint[], text[], text[]");
+        let prepare = format!("PREPARE project ({arguments}) AS {project}");
+
+        let plan = plan(
+            5_000,
+            &prepare,
+            "EXPLAIN EXECUTE project ('{1}', '{0}', '{5}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',
+                '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{1}', '{task}', '{id1}')",
+        )
+        .await;
+
+        let (lookups, delete) = plan.split_once("Delete on records").expect("it deletes");
+        assert!(lookups.contains("Index Cond: (ROW(cell, kind, id) >= ROW("), "{plan}");
+        let conditions = delete.lines().filter(|line| line.contains("Index Cond"));
+        let exact = |line: &str| line.contains("gone.created)") || line.contains("gone.id)");
+        assert!(conditions.clone().count() == 1 && conditions.clone().all(exact), "{plan}");
     }
 
     #[tokio::test]
@@ -239,7 +263,8 @@ mod tests {
         let page = include_str!("../sql/postgres/due_page.sql");
         let prepare = format!("PREPARE due (bigint, text, bigint, bigint, text, bigint) AS {page}");
 
-        let plan = plan(&prepare, "EXPLAIN EXECUTE due (1, 'task', 900, 7, 'id7', 10)").await;
+        let plan =
+            plan(5_000, &prepare, "EXPLAIN EXECUTE due (1, 'task', 900, 7, 'id7', 10)").await;
 
         assert!(plan.contains("records_due") && !plan.contains("Sort"), "{plan}");
     }
