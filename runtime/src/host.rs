@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
-use ractor::{ActorProcessingErr, ActorRef, SupervisionEvent};
+use ractor::{ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tracing::Instrument as _;
 
 use crate::address::Binding;
@@ -30,8 +30,10 @@ impl<A: Actor> Kind for Recipe<A> {
         let parent = birth.parent.clone();
         let life = Life::begin(birth);
         let (ending, address) = (life.ending(), self.address.clone());
-        let cradle = Cradle { args: self.args.clone(), address, life };
-        let mailbox = life::spawn(Host::<A>(PhantomData), cradle, parent);
+        let cradle = Cradle { args: self.args.clone(), address, parent, life };
+        // Not linked: ractor would do that after the start, and lets go of an actor that was told
+        // to drain by then.
+        let mailbox = life::spawn(Host::<A>(PhantomData), cradle, None);
         Handle::new(ending, move |manner| match manner {
             Manner::Drain => drop(mailbox.drain()),
             Manner::Cut | Manner::Kill => mailbox.kill(),
@@ -49,6 +51,7 @@ struct Host<A>(PhantomData<fn() -> A>);
 struct Cradle<A: Actor> {
     args: A::Args,
     address: Address<A::Message>,
+    parent: Option<ActorCell>,
     life: Arc<Life>,
 }
 
@@ -72,7 +75,14 @@ impl<A: Actor> ractor::Actor for Host<A> {
         me: ActorRef<Self::Msg>,
         cradle: Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
-        let Cradle { args, address, life } = cradle;
+        let Cradle { args, address, parent, life } = cradle;
+        if let Some(parent) = parent {
+            me.link(parent);
+            if me.try_get_supervisor().is_none() {
+                life.will_end(End::Killed);
+                return Err("the supervisor is gone".into());
+            }
+        }
         let mut cx = Context::new(address.clone(), me.clone(), Arc::clone(&life));
         let start = A::start(args, &mut cx).instrument(life.span.clone());
         let started = AssertUnwindSafe(start).catch_unwind().await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use expect_test::expect;
 use fleetward_runtime::testkit::World;
 use fleetward_runtime::{
-    Actor, Address, ChildSpec, Context, Crash, Drained, Options, StartError, Strategy,
+    Actor, Address, ChildSpec, Context, Crash, Drained, Options, Restart, StartError, Strategy,
     SupervisorSpec, System,
 };
 
@@ -68,6 +68,23 @@ fn what_an_actor_is_doing_beside_itself_ends_with_the_drain() {
         assert_eq!((drained.is_clean(), system.alive()), (true, 0));
         assert!(world.clock().now() - before < SECOND);
         assert_eq!(log.take(), "a started, life 1\na is stopped\na ended");
+    });
+}
+
+#[test]
+fn an_end_that_is_asked_for_before_the_start_is_over_is_in_good_order() {
+    World::run(async |world| {
+        let log = Log::default();
+        let a = Puppet::new("a", &log);
+        a.will([Start::Leaving("works")]);
+        let child = a.spec().restart(Restart::Transient);
+        let spec = SupervisorSpec::new(Strategy::OneForOne).child(child);
+
+        let system = world.start("system", spec).await;
+        world.settle().await;
+
+        assert_eq!(system.crashes(), []);
+        assert_eq!(log.take(), "a started, life 1\na works\na is stopped\na ended");
     });
 }
 

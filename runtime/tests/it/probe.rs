@@ -36,6 +36,8 @@ pub(crate) enum Start {
     Slow(Duration),
     /// Says something to itself, then succeeds after this much time.
     Talking(&'static str, Duration),
+    /// Says something to itself, asks for its own end, and succeeds.
+    Leaving(&'static str),
 }
 
 #[derive(Clone)]
@@ -94,6 +96,10 @@ impl Actor for Probe {
             Some(Start::Talking(text, wait)) => {
                 cx.send(Message::Say(text));
                 cx.clock().sleep(wait).await;
+            }
+            Some(Start::Leaving(text)) => {
+                cx.send(Message::Say(text));
+                cx.stop();
             }
         }
         args.log.add(format!("{} started, life {}", args.name, cx.life()));

@@ -310,3 +310,52 @@ async fn a_start_can_be_killed_and_drops_its_future() {
     assert!(started.await.unwrap().is_err());
     assert!(dropped.await.is_err());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_before_the_link_loses_an_actor_and_one_behind_it_does_not() {
+    struct Draining;
+    impl Actor for Draining {
+        type Msg = ();
+        type State = Log;
+        type Arguments = (Option<ActorRef<()>>, Log);
+
+        async fn pre_start(
+            &self,
+            me: ActorRef<()>,
+            (parent, log): Self::Arguments,
+        ) -> Result<Log, ActorProcessingErr> {
+            if let Some(parent) = parent {
+                me.link(parent.get_cell());
+            }
+            me.drain()?;
+            Ok(log)
+        }
+
+        async fn post_stop(
+            &self,
+            _me: ActorRef<()>,
+            log: &mut Log,
+        ) -> Result<(), ActorProcessingErr> {
+            log.add("post_stop");
+            Ok(())
+        }
+    }
+    let log = Log::default();
+    let (parent, _) = Actor::spawn(None, Parent, log.clone()).await.unwrap();
+
+    let by_ractor = (None, log.clone());
+    let late = Actor::spawn_linked(None, Draining, by_ractor, parent.get_cell()).await;
+    settle().await;
+    assert!(matches!(late, Err(SpawnErr::StartupFailed(_))));
+    assert_eq!(log.take(), "");
+
+    let by_itself = (Some(parent), log.clone());
+    let early = Actor::spawn(None, Draining, by_itself).await;
+    settle().await;
+    assert!(early.is_ok());
+    let expected = expect![[r#"
+        post_stop
+        heard: started
+        heard: terminated, state true, Some("Drained")"#]];
+    expected.assert_eq(&log.take());
+}
