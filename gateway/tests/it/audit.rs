@@ -134,7 +134,7 @@ fn record_is_paged_in_both_directions_and_by_what_is_asked() {
 fn tail_waits_for_what_happens_and_goes_on_where_it_was() {
     with_server(async |server| {
         let head = server.admin.get("/audit/head").await.json["position"].as_u64().unwrap();
-        let (admin, asked) = (server.admin.anew(), head);
+        let (admin, asked) = (server.admin.clone(), head);
         let waits =
             tokio::spawn(async move { next(&admin, "fleet", "task.submitted", asked).await });
         server.worker("w").await;
@@ -182,8 +182,8 @@ fn refused_requests_are_one_event_a_minute_in_the_record_they_belong_to() {
         }
 
         server.clock.advance(Duration::from_secs(60));
-        let system = next(&server.admin.anew(), "system", "request.refused", 0).await;
-        let other_events = next(&other.anew(), "fleet", "request.refused", 0).await;
+        let system = next(&server.admin, "system", "request.refused", 0).await;
+        let other_events = next(&other, "fleet", "request.refused", 0).await;
 
         let source = json!([{"address": "127.0.0.1", "count": 40}]);
         assert_eq!(system.as_array().unwrap().len(), 1);
@@ -194,7 +194,7 @@ fn refused_requests_are_one_event_a_minute_in_the_record_they_belong_to() {
         assert_eq!(other_events[0]["details"]["codes"], codes);
         let before = heads().await;
         server.clock.advance(Duration::from_secs(600));
-        server.admin.anew().submit(json!({"payload": 1})).await;
+        server.admin.submit(json!({"payload": 1})).await;
         assert_eq!(heads().await, before, "nothing was refused, so nothing was noted");
     });
 }

@@ -38,8 +38,8 @@ fn urgent_tasks_go_first_and_waiting_makes_up_for_urgency() {
 
         let patient = admin.submit(json!({"payload": 1, "priority": 0})).await;
         advance(server, 9 * 60 + 1);
-        admin.anew().submit(json!({"payload": 2, "priority": 9})).await;
-        assert_eq!(worker.anew().take().await["run_id"], patient);
+        admin.submit(json!({"payload": 2, "priority": 9})).await;
+        assert_eq!(worker.take().await["run_id"], patient);
     });
 }
 

@@ -28,11 +28,6 @@ impl KeyWorker {
         Self { pair, id: text("worker_id"), org: text("org_id"), anybody: server.anybody() }
     }
 
-    /// The same on new connections: those that wait end when the clock is moved far.
-    pub(crate) fn anew(self) -> Self {
-        Self { anybody: self.anybody.anew(), ..self }
-    }
-
     /// Asks for the token after `generation`.
     pub(crate) async fn ask(&self, generation: u32) -> Answer {
         self.ask_with(generation, json!({})).await

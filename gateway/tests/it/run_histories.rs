@@ -217,7 +217,6 @@ fn failed_runs_are_grouped_shown_with_their_attempts_and_retried_or_let_go() {
         assert_eq!(admin.api("GET", "/runs/p1/failure", json!(null)).await.problem().0, 409);
 
         server.clock.advance(Duration::from_secs(3_600));
-        let admin = &admin.anew();
         let act = async |verb: &str, body: Value| {
             admin.api("POST", &format!("/dead-letters/{verb}"), body).await
         };

@@ -95,7 +95,9 @@ impl Server {
         let shutdown = CancellationToken::new();
         let options = setup.options;
         let served = tokio::spawn(serve(plane.clone(), listener, options, shutdown.clone()));
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        // A connection for each request: one that waited for its next would end when a test moves the clock far, and
+        // perhaps in the moment that it is taken again.
+        let http = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap();
         let admin = Client { http, base: format!("http://{address}"), headers: Vec::new() };
         let admin = admin.with("authorization", &format!("Bearer {ADMIN}"));
         Self { plane, clock, store, address, admin, shutdown, served }
@@ -186,12 +188,6 @@ impl Client {
     /// Whether it gets an answer at all.
     pub(crate) async fn is_served(&self) -> bool {
         self.http.get(format!("{}/healthz", self.base)).send().await.is_ok()
-    }
-
-    /// The same on new connections: those that wait end when the clock is moved far.
-    pub(crate) fn anew(&self) -> Self {
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { http, ..self.clone() }
     }
 
     pub(crate) fn header(&self, name: &str) -> &str {

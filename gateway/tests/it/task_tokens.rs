@@ -43,7 +43,6 @@ fn worker_with_a_key_pair_works_with_tokens_alone() {
         assert_eq!(server.admin.task(&task).await["worker_id"], *worker.id);
 
         server.clock.advance(Duration::from_secs(901));
-        let (worker, client) = (worker.anew(), client.anew());
         assert_eq!(beat(&client).await.problem(), (401, "token_expired"));
         assert_eq!(beat(&worker.token(1).await).await.status, 200);
         let issued = recorded(server, "worker.token_issued").await;
@@ -222,10 +221,9 @@ fn token_is_taken_back_by_its_id_at_once_and_its_worker_goes_on() {
         assert_eq!(revoked(&server.tenant("third").await).await["total"], 0);
         assert_eq!(beat(&worker.token(1).await).await.status, 200);
         server.clock.advance(Duration::from_secs(901));
-        let worker = worker.anew();
         worker.token(2).await;
-        assert_eq!(server.admin.anew().get(&path).await.json["total"], 1, "what is over leaves");
-        assert_eq!(revoked(&server.admin.anew()).await["total"], 0);
+        assert_eq!(server.admin.get(&path).await.json["total"], 1, "what is over leaves");
+        assert_eq!(revoked(&server.admin).await["total"], 0);
     });
 }
 
@@ -277,8 +275,7 @@ fn signing_keys_change_under_running_workers() {
     with_server(async |server| {
         let admin = &server.admin;
         let keys = "/api/v1/signing-keys";
-        let post =
-            async |path: &str, body: Value| admin.anew().send("POST", path, Some(&body)).await;
+        let post = async |path: &str, body: Value| admin.send("POST", path, Some(&body)).await;
         let worker = KeyWorker::join(server, admin).await;
         let old = worker.token(0).await;
         let first = admin.send("GET", keys, None).await.json["keys"][0]["id"].clone();
@@ -305,7 +302,6 @@ fn signing_keys_change_under_running_workers() {
         let early = post(&format!("{keys}/{first}/retire"), json!({})).await;
         assert_eq!(early.problem(), (409, "signing_key_in_use"));
         server.clock.advance(Duration::from_secs(961));
-        let worker = worker.anew();
         assert_eq!(
             post(&format!("{keys}/{first}/retire"), json!({})).await.json["state"],
             "retired"
@@ -319,7 +315,7 @@ fn signing_keys_change_under_running_workers() {
         assert_eq!(forced.json["state"], "retired");
         assert_eq!(beat(&last).await.problem(), (401, "bad_token"));
         assert_eq!(beat(&worker.token(3).await).await.status, 200);
-        let text = admin.anew().send("GET", keys, None).await.text;
+        let text = admin.send("GET", keys, None).await.text;
         assert!(!text.contains("secret") && !text.contains("private"), "{text}");
     });
 }
