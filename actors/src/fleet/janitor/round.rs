@@ -115,7 +115,7 @@ impl Round {
                 }
                 after = created;
                 match self.terms.run(&run) {
-                    Fate::Goes(_) => going.push(run),
+                    Fate::Goes => going.push(run),
                     Fate::Young => young = young.or(Some(created)),
                     Fate::Follows | Fate::Stays => {}
                 }
@@ -186,7 +186,7 @@ impl Round {
                 }
                 after = created;
                 match (self.terms.task(&task), &task.step) {
-                    (Fate::Goes(_), _) => going.push(task.id),
+                    (Fate::Goes, _) => going.push(task.id),
                     (Fate::Young, _) => young = young.or(Some(created)),
                     (Fate::Follows, Some(step)) => following.push((step.run.clone(), task.id)),
                     (Fate::Follows | Fate::Stays, _) => {}

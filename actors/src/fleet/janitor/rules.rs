@@ -33,8 +33,8 @@ pub(super) struct Terms {
 /// What becomes of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// It goes, if it was over before this time.
-    Goes(i64),
+    /// It goes.
+    Goes,
     /// It goes once what it belongs to is gone.
     Follows,
     /// It stays for now: it is not over for long enough.
@@ -77,7 +77,7 @@ impl Terms {
         match self.of_tasks(task.status()) {
             _ if task.step.is_some() => Fate::Follows,
             None => Fate::Stays,
-            Some(before) if at < before => Fate::Goes(before),
+            Some(before) if at < before => Fate::Goes,
             Some(_) => Fate::Young,
         }
     }
@@ -90,7 +90,7 @@ impl Terms {
             // Others have yet to hear of its end.
             Some(_) if run.open() => Fate::Young,
             Some(before) if at >= before => Fate::Young,
-            Some(before) => Fate::Goes(before),
+            Some(_) => Fate::Goes,
         }
     }
 }
@@ -123,14 +123,14 @@ mod tests {
         let completed = |at| Phase::Completed { at };
         let failed = |at| Phase::Failed { at, why: Failure::Reported };
         let table = [
-            (keep(Some(100), None), completed(old), Fate::Goes(before)),
+            (keep(Some(100), None), completed(old), Fate::Goes),
             (keep(Some(100), None), completed(before), Fate::Young),
             (keep(Some(100), None), completed(young), Fate::Young),
             (keep(Some(100), None), failed(old), Fate::Stays),
-            (keep(None, Some(100)), failed(old), Fate::Goes(before)),
+            (keep(None, Some(100)), failed(old), Fate::Goes),
             (keep(None, Some(100)), completed(old), Fate::Stays),
-            (keep(Some(100), None), Phase::Cancelled { at: old }, Fate::Goes(before)),
-            (keep(Some(100), None), Phase::Discarded { at: old }, Fate::Goes(before)),
+            (keep(Some(100), None), Phase::Cancelled { at: old }, Fate::Goes),
+            (keep(Some(100), None), Phase::Discarded { at: old }, Fate::Goes),
             (keep(Some(100), Some(100)), Phase::Waiting, Fate::Stays),
             (keep(Some(100), Some(100)), Phase::Leased, Fate::Stays),
             (keep(None, None), completed(old), Fate::Stays),
