@@ -22,6 +22,7 @@ pub mod plane;
 pub mod projector;
 pub mod schedules;
 pub mod seal;
+mod small;
 pub mod system;
 pub mod workflows;
 

@@ -11,6 +11,7 @@ use axum::body::Body;
 use axum::http::Request;
 use axum::response::Response;
 use fleetward_actors::ControlPlane;
+use futures_util::FutureExt;
 use futures_util::future::Either;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -187,16 +188,22 @@ impl Desk {
     /// The protocol is looked at without being read: what hyper's own detection reads before makes its buffer grow to
     /// twice the size, and its connection has room for both protocols. A parked worker keeps all of that.
     async fn serve(self: Arc<Self>, stream: TcpStream) {
-        let mut first = [0; HTTP2.len()];
-        let seen = tokio::select! {
-            seen = stream.peek(&mut first) => seen.unwrap_or(0),
-            () = self.edge.sleep(self.edge.options.header_timeout) => return,
-            () = self.edge.draining.cancelled() => return,
-        };
+        // Boxed, as the handshake is: a connection keeps no room for what comes before its first request.
+        let Some(first) = Box::pin(self.look(&stream)).await else { return };
         match &self.edge.options.tls {
-            None => self.converse(Stream::Plain(stream), &first[..seen] == HTTP2, None).await,
-            // Apart, so that a connection without TLS keeps no room for a handshake.
+            None => self.converse(Stream::Plain(stream), first == HTTP2, None).await,
             Some(tls) => Box::pin(self.secure(tls, stream, first[0])).await,
+        }
+    }
+
+    /// How the client begins, if it does in time.
+    async fn look(&self, stream: &TcpStream) -> Option<[u8; HTTP2.len()]> {
+        let mut first = [0; HTTP2.len()];
+        tokio::select! {
+            // Who sends less or hangs up is found out by whoever reads.
+            _ = stream.peek(&mut first) => Some(first),
+            () = self.edge.sleep(self.edge.options.header_timeout) => None,
+            () = self.edge.draining.cancelled() => None,
         }
     }
 
@@ -288,10 +295,9 @@ fn answer(
     let in_flight = wire.begin(request.version());
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(Arc::clone(wire));
-    let answered = routes.clone().answer(request);
-    async move {
-        let answer = answered.await;
+    // By a combinator: an async block would have room for the answer's future twice.
+    routes.clone().answer(request).map(move |answer| {
         drop(in_flight);
         answer
-    }
+    })
 }

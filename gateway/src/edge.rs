@@ -64,7 +64,8 @@ impl Edge {
     pub(crate) async fn dismissed(&self) {
         self.draining.cancelled().await;
         let longest = DISMISS_WITHIN.min(self.options.drain_within / 2);
-        self.sleep(longest.mul_f64(rand::random())).await;
+        // Boxed: every parked poll has room for this.
+        Box::pin(self.sleep(longest.mul_f64(rand::random()))).await;
     }
 }
 

@@ -92,11 +92,8 @@ impl Clock {
     pub async fn sleep_until(&self, moment: Moment) {
         match &*self.source {
             Source::Real(real) => tokio::time::sleep_until(real.origin + moment.0).await,
-            Source::Manual { now, .. } => {
-                let mut now = now.subscribe();
-                // Cannot fail: the sender lives in the clock that we borrow.
-                let _ = now.wait_for(|now| *now >= moment.0).await;
-            }
+            // Boxed: it is larger than a real sleep, and is nowhere but in tests.
+            Source::Manual { now, .. } => Box::pin(advanced(now, moment)).await,
         }
     }
 
@@ -171,6 +168,13 @@ impl fmt::Debug for Clock {
         };
         f.debug_struct("Clock").field("kind", &kind).field("now", &self.now()).finish()
     }
+}
+
+/// Waits until a manual clock shows `moment`.
+async fn advanced(now: &watch::Sender<Duration>, moment: Moment) {
+    let mut now = now.subscribe();
+    // Cannot fail: the sender is borrowed here.
+    let _ = now.wait_for(|now| *now >= moment.0).await;
 }
 
 fn micros(duration: Duration) -> i64 {

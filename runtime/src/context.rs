@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -91,7 +92,8 @@ impl<M: Send + 'static> Context<M> {
         let clock = self.clock().clone();
         let timer = Timer { _cancel_on_drop: cancelled.clone().drop_guard() };
         tokio::spawn(async move {
-            if unless(&cancelled, clock.sleep_until(moment)).await.is_some() {
+            let sleep = pin!(clock.sleep_until(moment));
+            if unless(&cancelled, sleep).await.is_some() {
                 post(&mailbox, &address, message);
             }
         });
@@ -116,7 +118,7 @@ impl<M: Send + 'static> Context<M> {
         let life = Arc::clone(&self.life);
         let span = life.span.clone();
         let beside = async move {
-            let work = AssertUnwindSafe(async move { into(future.await) }).catch_unwind();
+            let work = pin!(AssertUnwindSafe(future.map(into)).catch_unwind());
             match unless(&life.over, work).await {
                 Some(Ok(message)) => post(&mailbox, &address, message),
                 Some(Err(panic)) => {
@@ -154,7 +156,11 @@ fn post<M: Send + 'static>(mailbox: &ActorRef<Envelope<M>>, address: &Address<M>
     let _ = mailbox.send_message(Envelope::new(message, address.gauge()));
 }
 
-async fn unless<T>(cancelled: &CancellationToken, work: impl Future<Output = T>) -> Option<T> {
+/// Pinned by whoever asks: a future that is handed over has room for it twice.
+async fn unless<T>(
+    cancelled: &CancellationToken,
+    work: Pin<&mut impl Future<Output = T>>,
+) -> Option<T> {
     tokio::select! {
         biased;
         () = cancelled.cancelled() => None,

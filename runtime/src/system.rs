@@ -175,16 +175,16 @@ impl System {
 
     /// Runs something beside the tree that is no actor, such as an accept loop. It is aborted at
     /// the end of a drain. A panic in it is logged, and ends nothing else.
-    pub fn spawn(&self, name: &str, future: impl Future<Output = ()> + Send + 'static) {
-        let name = name.to_owned();
+    pub fn spawn(&self, name: &'static str, future: impl Future<Output = ()> + Send + 'static) {
         let mut background = self.inner.background.lock();
         // What has finished is let go here, so that the set does not grow with short tasks.
         while background.try_join_next().is_some() {}
-        background.spawn(async move {
-            if let Err(panic) = AssertUnwindSafe(future).catch_unwind().await {
+        // By combinators: an async block would have room for the future twice.
+        background.spawn(AssertUnwindSafe(future).catch_unwind().map(move |ended| {
+            if let Err(panic) = ended {
                 tracing::error!(task = name, reason = panics::reason(&*panic), "task panicked");
             }
-        });
+        }));
     }
 
     fn still_alive(&self) -> Vec<String> {

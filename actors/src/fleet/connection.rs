@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::effect::Effect;
 use crate::id::{TaskId, WorkerId};
 use crate::journal::{CellLog, Outage};
+use crate::small;
 use leases::{Leases, Over, Terms};
 pub use message::{Beat, Grant, Granted, Lease, Message, Poll, PollAnswer};
 
@@ -193,6 +194,8 @@ impl State {
         }
         let once = wait.is_zero();
         let until = cx.clock().now() + if once { LOOK_ONCE } else { wait };
+        // Nearly always one, and the first room of a list is for four.
+        self.polls.reserve_exact(1);
         self.polls.push(Waiting { id, until, request, once, max, origin, reply });
     }
 
@@ -217,6 +220,7 @@ impl State {
             self.offer(cx);
         }
         let unread = self.handed.remove(&poll).unwrap_or_default();
+        small::trim(&mut self.handed);
         self.tell_unread(&unread);
     }
 
@@ -240,6 +244,7 @@ impl State {
 
     fn delivered(&mut self, tasks: &[(TaskId, u32)], whole: bool, cx: &Context<Message>) {
         self.handed.retain(|_, handed| handed != tasks);
+        small::trim(&mut self.handed);
         if !whole {
             return self.tell_unread(tasks);
         }
@@ -306,6 +311,7 @@ impl State {
             claims.retain(|(task, attempt)| self.leases.holds(*task, *attempt));
             !claims.is_empty()
         });
+        small::trim(&mut self.handed);
     }
 
     fn stand(&mut self, standing: Standing, as_of: Position) {

@@ -7,6 +7,7 @@ use fleetward_runtime::Moment;
 
 use crate::fleet::task::Ending;
 use crate::id::TaskId;
+use crate::small;
 
 /// How long attempts last.
 #[derive(Debug, Clone, Copy)]
@@ -129,6 +130,7 @@ impl Leases {
     pub fn end(&mut self, task: TaskId, attempt: u32) {
         if self.holds(task, attempt) {
             self.clocks.remove(&task);
+            small::trim(&mut self.clocks);
         }
     }
 

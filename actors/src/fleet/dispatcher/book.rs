@@ -23,6 +23,7 @@ use crate::fleet::registry::Seat;
 use crate::fleet::task::{self, Phase, Requirement, Task};
 use crate::id::{TaskId, WorkerId};
 use crate::seal::Sealed;
+use crate::small;
 use serving::move_poll;
 pub use serving::{Match, Served};
 use sitting::Sitting;
@@ -186,6 +187,7 @@ impl Book {
         let mut unsettled = None;
         if let Some(sitting) = before.and_then(|worker| self.sittings.get_mut(&worker)) {
             sitting.leases.remove(&id);
+            small::trim(&mut sitting.leases);
             if census::count(&mut sitting.tally, event) {
                 self.noticed.extend(before);
             }

@@ -1,5 +1,6 @@
 //! Claiming: a poll is parked at the worker's connection and answered with tasks, or with nothing in its time.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -82,13 +83,14 @@ impl Session {
     /// # Errors
     /// When the worker may not work, asks for none or for too many, or its organisation is not available.
     pub async fn claim_many(&self, claim: Claim, most: usize) -> Result<Option<Offers>, Error> {
-        let (cell, known) = self.enter_approved().await?;
+        // What is needed only before and behind the wait is boxed: thousands wait at a time.
+        let (cell, known) = Box::pin(self.enter_approved()).await?;
         check(&claim, most)?;
         self.plane.accepting()?;
         self.plane.admit(&known.presence)?;
         let clock = &self.plane.shared.clock;
         let polling = known.presence.poll(|| clock.wall_us());
-        let connection = self.connection(&cell).await?;
+        let connection = Box::pin(self.connection(&cell)).await?;
         let wait = claim.wait.min(self.plane.shared.config.poll_max);
         let id = POLLS.fetch_add(1, Ordering::Relaxed);
         let Claim { request, boot, .. } = claim;
@@ -96,11 +98,15 @@ impl Session {
         let (reply, answered) = Reply::channel();
         connection.send(connection::Message::Poll { poll, reply }).map_err(CallError::from)?;
         let parked = ParkedPoll { connection: &connection, id, waiting: true };
-        let answer = first_of(answered, clock.sleep(wait + POLL_GRACE)).await;
+        // Pinned here: a future that is handed over has room for it twice.
+        let too_late = pin!(clock.sleep(wait + POLL_GRACE));
+        let answer = first_of(answered, too_late).await;
         parked.done();
         drop(polling);
         match answer {
-            Some(Ok(PollAnswer::Granted(grant))) => self.offers(*grant, connection).await.map(Some),
+            Some(Ok(PollAnswer::Granted(grant))) => {
+                Box::pin(self.offers(*grant, connection)).await.map(Some)
+            }
             Some(Ok(PollAnswer::Empty)) => Ok(None),
             Some(Ok(PollAnswer::Refused(standing))) => {
                 Err(Refusal::standing(standing.as_str()).into())

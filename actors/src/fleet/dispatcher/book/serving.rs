@@ -86,6 +86,7 @@ impl Book {
         }
         empty.extend(sitting.seatless.iter().filter(|parked| parked.once).map(|p| p.poll));
         sitting.seatless.retain(|parked| !parked.once);
+        sitting.seatless.shrink_to_fit();
         Served::Empty(empty)
     }
 
