@@ -301,3 +301,19 @@ fn answer(
         answer
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn room<A, B, R>(_: impl Fn(A, B) -> R) -> usize {
+        size_of::<R>()
+    }
+
+    /// A server of ten thousand parked workers has these ten thousand times (`benches/RESULTS.md`).
+    #[test]
+    fn connection_without_tls_has_room_for_little() {
+        let connection = room(Desk::serve);
+        assert!(connection <= 512, "{connection} bytes");
+    }
+}

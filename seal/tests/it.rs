@@ -1,7 +1,7 @@
 //! What is sealed opens for the same key and place, and for nothing else.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use fleetward_seal::{Bound, CannotOpen, Key, to_raw, to_text};
+use fleetward_seal::{Bound, CannotOpen, Key, append_raw, to_text};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -52,7 +52,8 @@ proptest! {
     ) {
         let key = Key::fresh();
         let here = Bound::to("payload", &[b"a"]);
-        let mut raw = to_raw(&key.seal(here, &value)).unwrap();
+        let mut raw = Vec::new();
+        assert!(append_raw(&key.seal(here, &value), &mut raw));
         let at = at.index(raw.len());
         raw[at] ^= 1 << bit;
 

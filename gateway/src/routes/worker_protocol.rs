@@ -298,3 +298,19 @@ async fn conclude(
     session.report(task, attempt, token.as_deref(), outcome).await?;
     Ok(Answer(ReportAnswer::ok()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn room<A, B, C, D, R>(_: impl Fn(A, B, C, D) -> R) -> usize {
+        size_of::<R>()
+    }
+
+    /// A server of ten thousand parked workers has it ten thousand times (`benches/RESULTS.md`).
+    #[test]
+    fn parked_claim_has_room_for_little() {
+        let claim = room(claim);
+        assert!(claim <= 1_152, "{claim} bytes");
+    }
+}

@@ -89,7 +89,7 @@ impl State {
                     let (worker, said) = (report.claimant.worker, report.model.as_deref());
                     self.book.note_result(worker, report.task, said, draft.at());
                 }
-                self.close(report, attempt, draft, cx);
+                self.close(report, attempt, draft);
                 Ok(Said::Accepted { attempt })
             }
             Ok(Judgement::Repeat) => Ok(Said::Before),
@@ -117,16 +117,9 @@ impl State {
         }
     }
 
-    fn close(
-        &mut self,
-        report: Report,
-        attempt: u32,
-        draft: &mut Draft<'_>,
-        cx: &Context<Message>,
-    ) {
+    fn close(&mut self, report: Report, attempt: u32, draft: &mut Draft<'_>) {
         let Report { task, claimant, status, sealed, digest, group, retryable, waits, .. } = report;
-        let worker = claimant.worker;
-        let now = cx.clock().wall_us();
+        let (worker, now) = (claimant.worker, draft.at());
         let known = self.book.task(task);
         let again = || report::try_again(known?, retryable, now, rand::random());
         let event = match status {

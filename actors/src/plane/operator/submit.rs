@@ -115,8 +115,9 @@ impl Operator {
         self.keep_pace(&cell).await?;
         let mut answers: Answers = Vec::with_capacity(new.len());
         let mut open: Vec<Placed> = Vec::with_capacity(new.len());
+        let now = self.plane.shared.clock.wall_us();
         for (place, new) in new.into_iter().enumerate() {
-            answers.push(match self.prepare(new, &cell.models) {
+            answers.push(match self.prepare(new, &cell.models, now) {
                 Ok(prepared) => {
                     open.push((place, prepared));
                     None
@@ -213,7 +214,7 @@ impl Operator {
         Ok(again)
     }
 
-    fn prepare(&self, new: NewSubmit, models: &ModelNames) -> Result<Prepared, Refusal> {
+    fn prepare(&self, new: NewSubmit, models: &ModelNames, now: i64) -> Result<Prepared, Refusal> {
         let said = Some(new.sandbox).filter(|sandbox| !sandbox.is_none());
         if let Some(wrong) = new.mode.and_then(|mode| mode.wrong(said)) {
             return Err(Refusal::invalid("invalid_mode", wrong));
@@ -231,7 +232,7 @@ impl Operator {
             handler: new.handler,
         };
         input::requirement(&wants)?;
-        input::handling(&new.handling, self.plane.shared.clock.wall_us())?;
+        input::handling(&new.handling, now)?;
         input::size("payload", new.payload.len(), self.plane.shared.config.payload_max)?;
         let (id, request) = match &new.idempotency_key {
             None => (TaskId::fresh(), None),
