@@ -25,7 +25,7 @@ use crate::small;
 use leases::{Leases, Over, Terms};
 pub use message::{Beat, Grant, Granted, Lease, Message, Poll, PollAnswer};
 
-/// How long the registry may take to say who this is.
+/// How long the registry may take to say who this is, and the dispatcher what it holds.
 const LOOK_WITHIN: Duration = Duration::from_secs(10);
 /// How long a poll that looks once waits for word, should that be lost.
 const LOOK_ONCE: Duration = Duration::from_secs(2);
@@ -92,11 +92,15 @@ impl Actor for State {
             .call(LOOK_WITHIN, |reply| registry::Message::Look { worker, reply })
             .await
             .map_err(|error| StartError::Unavailable(format!("registry: {error}")))?;
+        // Known before the first poll or heartbeat: what a worker names and nobody knows of is answered as lost.
+        let held = args
+            .dispatcher
+            .call(LOOK_WITHIN, |reply| dispatcher::Message::LeasesOf { worker, reply })
+            .await
+            .map_err(|error| StartError::Unavailable(format!("dispatcher: {error}")))?;
         let (standing, as_of, seats) = known.map_or((Standing::Revoked, 0, 0), |worker| {
             (worker.standing, worker.updated, worker.seats as usize)
         });
-        let connection = cx.address().clone();
-        let _ = args.dispatcher.send(dispatcher::Message::Held { worker, connection });
         let terms = Terms { lease: args.config.lease, start: args.config.start_lease };
         let used = cx.clock().now();
         let mut state = Self {
@@ -113,6 +117,7 @@ impl Actor for State {
             used,
             timer: None,
         };
+        state.reconcile(held, cx);
         state.arm(cx);
         Ok(state)
     }

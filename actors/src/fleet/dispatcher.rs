@@ -177,6 +177,7 @@ impl Actor for State {
                 self.end(task, attempt, Some(worker), why, cx);
                 self.tell_holds(worker);
             }
+            Message::LeasesOf { worker, reply } => reply.send(self.leases_of(worker)),
             Message::Held { worker, connection } => self.holds(worker, &connection),
             Message::GrantAgain { worker, request, poll } => {
                 self.grant_again(worker, request, poll);

@@ -14,6 +14,7 @@ const BETWEEN_ACTORS: &[(&str, &str)] = &[
     ("projector", "Opened"),
     ("dispatcher", "Polls"),
     ("dispatcher", "Ended"),
+    ("dispatcher", "LeasesOf"),
     ("dispatcher", "Held"),
     ("dispatcher", "GrantAgain"),
     ("dispatcher", "Seated"),

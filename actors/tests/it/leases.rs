@@ -129,6 +129,33 @@ fn repeated_claim_gets_the_same_task_even_after_a_restart() {
     });
 }
 
+/// What the dispatcher says later, when nobody asked, is lost here: it must not be needed.
+#[test]
+fn new_life_of_a_connection_knows_what_its_worker_holds_before_it_answers() {
+    World::run(async |world| {
+        let plane = start(world, &Memory::new()).await;
+        let w1 = plane.worker("w1").await;
+        plane.submit("x").await;
+        plane.submit("y").await;
+        let first = take(&w1, named("a")).await.unwrap();
+        let path = format!("connections/{}", w1.worker());
+        let crashed = async || {
+            world.expect_crash(&path);
+            world.faults().panic_next(&path, "Beat");
+            assert!(w1.heartbeat(holding(&[&first])).await.is_err());
+            world.faults().drop_next(&path, "Holds");
+            world.pass(Duration::from_secs(1)).await;
+        };
+
+        crashed().await;
+        assert_eq!(w1.heartbeat(holding(&[&first])).await.unwrap(), []);
+
+        crashed().await;
+        let again = take(&w1, named("a")).await.unwrap();
+        assert_eq!((again.task, again.attempt), (first.task, 1));
+    });
+}
+
 #[test]
 fn task_that_kills_its_workers_fails_at_the_cap() {
     World::run(async |world| {

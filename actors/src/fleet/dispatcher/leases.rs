@@ -107,8 +107,12 @@ impl State {
     }
 
     pub(super) fn holds(&self, worker: WorkerId, connection: &Address<connection::Message>) {
-        let leases = self.book.leases(worker).filter_map(lease).collect();
+        let leases = self.leases_of(worker);
         let _ = connection.send(connection::Message::Holds { leases });
+    }
+
+    pub(super) fn leases_of(&self, worker: WorkerId) -> Vec<connection::Lease> {
+        self.book.leases(worker).filter_map(lease).collect()
     }
 
     pub(super) fn seated(&mut self, seat: Seat) {

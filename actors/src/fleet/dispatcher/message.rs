@@ -249,7 +249,15 @@ pub enum Message {
         /// Why.
         why: Ending,
     },
-    /// From a connection that starts or is not sure: what does this worker hold?
+    /// From a connection that starts: what does this worker hold? Asked before its first poll or heartbeat is taken,
+    /// which would be answered as if it held nothing.
+    LeasesOf {
+        /// Which worker.
+        worker: WorkerId,
+        /// All of it.
+        reply: Reply<Vec<connection::Lease>>,
+    },
+    /// From a connection that is not sure: what does this worker hold?
     Held {
         /// Which worker.
         worker: WorkerId,
@@ -315,6 +323,7 @@ impl Message {
             Self::Watch { .. } => "Watch",
             Self::Polls { .. } => "Polls",
             Self::Ended { .. } => "Ended",
+            Self::LeasesOf { .. } => "LeasesOf",
             Self::Held { .. } => "Held",
             Self::GrantAgain { .. } => "GrantAgain",
             Self::Seated { .. } => "Seated",
