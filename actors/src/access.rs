@@ -53,7 +53,6 @@ pub struct Stretch {
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind")]
 pub enum Event {
     /// Requests were refused: all of a minute in one event.
     #[serde(rename = "request.refused")]

@@ -2,17 +2,18 @@
 //!
 //! A body is JSON with the event's kind inside, so it reads alone (`fleetward journal cat`) and survives added fields.
 
+mod tagged;
+
 use bytes::Bytes;
 use fleetward_store::{Codec, Event, Origin, Position, Record};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize as _, Serialize};
 use std::borrow::Cow;
 use std::sync::Arc;
+use tagged::Tagged;
 
 /// The version that bodies are written in. A reader takes its own version and every older one.
 const VERSION: u16 = 1;
-/// Room for the body of an event, in bytes: most have less.
-const BODY: usize = 256;
 
 /// When and where an event stands, and who caused it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +30,8 @@ pub struct Stamp<'a> {
 ///
 /// The same value is an actor's memory, the projector's row and what a restart begins from.
 pub trait Fold: Serialize + DeserializeOwned + Clone + Send + 'static {
-    /// What can happen to it. Persisted: variants and fields are added, never changed.
+    /// What can happen to it: an enum whose variants are named as [`Fold::kind`] says and have named fields, none of them
+    /// `kind`. Persisted: variants and fields are added, never changed.
     type Event: Serialize + DeserializeOwned + std::fmt::Debug + Send;
     /// Kind of its record and first part of its stream's name.
     const KIND: &'static str;
@@ -84,15 +86,16 @@ pub fn encode<F: Fold>(
     (by, origin): (Arc<str>, Option<Arc<Origin>>),
     sealed: Option<Bytes>,
 ) -> Event {
+    let kind = F::kind(event);
     Event {
         stream: format!("{}/{id}", F::KIND).into(),
-        kind: Cow::Borrowed(F::kind(event)),
+        kind: Cow::Borrowed(kind),
         version: VERSION,
         codec: Codec::Json,
         at,
         by,
         origin,
-        body: json(event, BODY).into(),
+        body: tagged::write(kind, event).into(),
         sealed,
     }
 }
@@ -112,7 +115,8 @@ pub fn decode<F: Fold>(seq: Position, event: &Event) -> Result<F::Event, Unfolda
     if event.version > VERSION || event.codec != Codec::Json {
         return Err(unfoldable(seq, event, "written by a newer build"));
     }
-    serde_json::from_slice(&event.body).map_err(|error| unfoldable(seq, event, &error.to_string()))
+    let fact = Tagged { kind: &event.kind, body: &event.body };
+    F::Event::deserialize(fact).map_err(|error| unfoldable(seq, event, &error.to_string()))
 }
 
 /// Applies a stored event to what is known of its stream.

@@ -68,7 +68,6 @@ pub struct Alert {
 
 /// What can happen to an alert.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind")]
 pub enum Event {
     /// It was raised.
     #[serde(rename = "alert.raised")]

@@ -69,7 +69,6 @@ pub struct Key {
 
 /// What can happen to an enrollment key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind")]
 pub enum Event {
     /// It was made. Its text was shown once and is nowhere.
     #[serde(rename = "key.created")]

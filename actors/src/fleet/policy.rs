@@ -134,7 +134,6 @@ impl std::fmt::Display for Capped {
 
 /// What can happen to a policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind")]
 pub enum Event {
     /// It is this one from now on.
     #[serde(rename = "policy.changed")]

@@ -50,7 +50,6 @@ pub struct Sink {
 
 /// What can happen to a sink.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind")]
 pub enum Event {
     /// It was made. Address and secret are sealed beside it.
     #[serde(rename = "sink.created")]

@@ -107,7 +107,6 @@ fn is_zero(value: &u32) -> bool {
 
 /// What can happen to a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind")]
 pub enum Event {
     /// It was accepted into the queue. The payload is sealed beside it.
     #[serde(rename = "task.submitted")]

@@ -28,7 +28,6 @@ pub struct Watch {
 
 /// What can happen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind")]
 pub enum Event {
     /// A worker was revoked without an administrator.
     #[serde(rename = "watch.revoked")]

@@ -124,7 +124,6 @@ pub struct Worker {
 
 /// What can happen to a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind")]
 pub enum Event {
     /// It came with a valid enrollment key.
     #[serde(rename = "worker.registered")]

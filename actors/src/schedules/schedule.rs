@@ -114,7 +114,6 @@ pub struct StartedFor {
 
 /// What can happen to a schedule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind")]
 pub enum Event {
     /// It was made. The input of its runs is sealed beside it.
     #[serde(rename = "schedule.created")]

@@ -34,7 +34,6 @@ impl Org {
 
 /// What can happen to an organisation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind")]
 pub enum OrgEvent {
     /// It was made. The secret of its cell is sealed beside it.
     #[serde(rename = "org.created")]
@@ -161,7 +160,6 @@ pub struct Token {
 
 /// What can happen to a token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind")]
 pub enum TokenEvent {
     /// It was made.
     #[serde(rename = "token.created")]

@@ -53,7 +53,6 @@ pub struct Reencryption {
 
 /// What can happen to a key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind")]
 pub enum PayloadKeyEvent {
     /// It was made. It is sealed beside this.
     #[serde(rename = "payload_key.added")]

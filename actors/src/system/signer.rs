@@ -147,7 +147,6 @@ pub struct FormerKey {
 
 /// What can happen to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind")]
 pub enum AuditKeyEvent {
     /// It was made.
     #[serde(rename = "audit_key.created")]

@@ -62,7 +62,6 @@ impl KeyState {
 
 /// What can happen to a signing key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind")]
 pub enum SigningKeyEvent {
     /// It was made. Its private half is sealed beside it.
     #[serde(rename = "signing_key.added")]

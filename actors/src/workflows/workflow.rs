@@ -40,7 +40,6 @@ pub struct Applied {
 
 /// What can happen to a workflow.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind")]
 pub enum Event {
     /// A version of it is what new runs get.
     #[serde(rename = "workflow.applied")]

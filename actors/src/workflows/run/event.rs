@@ -13,7 +13,6 @@ use crate::workflows::gate::{Gate, Vote};
 
 /// What can happen to a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind")]
 pub enum Event {
     /// It began. Its input is sealed beside it.
     #[serde(rename = "run.started")]
