@@ -20,7 +20,7 @@ use crate::journal::Positions;
 use batch::{Batch, Outcome, Work};
 use follow::{Follow, Size};
 pub use live::{Before, Folded, Live};
-pub use rows::{Rows, RowsError};
+pub use rows::{Rows, RowsError, numbered};
 
 /// How far every cell has come: filled when a cell opens, read by the projector when it starts.
 pub type Progress = DashMap<CellId, Arc<Positions>>;

@@ -3,8 +3,6 @@
 //! serde writes and reads an enum in this form too (`tag = "kind"`), but it reads all fields into a buffer first, because
 //! the kind could come last. Here it is known from the event: the fields are read straight from the text.
 
-use std::io::Write as _;
-
 use serde::Serialize;
 use serde::de::value::StrDeserializer;
 use serde::de::{
@@ -18,7 +16,8 @@ const ROOM: usize = 256;
 /// Writes an event of this kind, which is a variant with named fields.
 pub(super) fn write(kind: &str, event: &impl Serialize) -> Vec<u8> {
     // Of itself serde writes `{"kind":{fields}}`, which is shorter by so much.
-    let head = r#"{"kind":"","#.len() + kind.len();
+    let (before, behind) = (r#"{"kind":""#, r#"","#);
+    let head = before.len() + kind.len() + behind.len();
     let nested = r#"{"":{"#.len() + kind.len();
     let mut body = Vec::with_capacity(ROOM);
     body.resize(head - nested, b' ');
@@ -27,7 +26,9 @@ pub(super) fn write(kind: &str, event: &impl Serialize) -> Vec<u8> {
         body[head - nested + 2..].starts_with(kind.as_bytes()),
         "named otherwise: {kind}"
     );
-    write!(&mut body[..head], r#"{{"kind":"{kind}","#).expect("it fits");
+    body[..before.len()].copy_from_slice(before.as_bytes());
+    body[before.len()..head - behind.len()].copy_from_slice(kind.as_bytes());
+    body[head - behind.len()..head].copy_from_slice(behind.as_bytes());
     body.pop();
     if body.len() == head + 1 {
         // No fields, no comma.

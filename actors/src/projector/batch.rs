@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use fleetward_store::{
-    CellId, Event, Hash, Position, ProjectError, Projection, ReadLimit, Store, StoredEvent,
+    CellId, Event, Position, ProjectError, Projection, ReadLimit, Store, StoredEvent,
 };
 
 use super::live::Before;
-use super::rows::{Rows, RowsError, Touched};
+use super::rows::{Rows, RowsError, Touched, numbered};
 
 /// Most events that one batch reads of one cell: a task whose events are all in one batch is written once.
 const EVENTS: usize = 32_768;
@@ -112,8 +112,14 @@ impl Batch {
                 .map_err(|error| Outcome::Away(error.to_string()))?,
         };
         self.rows.recall(work.cell, from, std::mem::take(&mut work.before));
-        let (events, more) = self.events(&work, from).await?;
-        let to = events.last().map_or(from, |event| event.seq);
+        let (read, events);
+        if work.follows(from) {
+            (read, events) = (Vec::new(), work.after(from));
+        } else {
+            read = self.read(work.cell, from).await?;
+            events = numbered(&read);
+        }
+        let (to, more) = (events.last().map_or(from, |(seq, _)| *seq), !read.is_empty());
         let touched = self.rows.apply(work.cell, &events).await.map_err(|error| match error {
             RowsError::Away(why) => Outcome::Away(why),
             RowsError::Unfoldable(error) => Outcome::Halted(error.to_string()),
@@ -123,29 +129,23 @@ impl Batch {
         Ok(Folded { projection, more })
     }
 
-    /// The events after `from`: those that were heard of where they follow on, else the store's.
-    async fn events(
-        &self,
-        work: &Work,
-        from: Position,
-    ) -> Result<(Vec<StoredEvent>, bool), Outcome> {
-        if work.heard.first().is_some_and(|(first, _)| *first <= from + 1) {
-            let cell = work.cell;
-            // Nobody looks at the hash of an event that is folded.
-            let hash = Hash::from_bytes([0; 32]);
-            let numbered = work.heard.iter().flat_map(|(first, events)| {
-                (*first..).zip(events.iter()).map(|(seq, event)| (seq, event.clone()))
-            });
-            let stored = numbered.map(|(seq, event)| StoredEvent { cell, seq, event, hash });
-            return Ok((stored.filter(|event| event.seq > from).collect(), false));
-        }
+    async fn read(&self, cell: CellId, from: Position) -> Result<Vec<StoredEvent>, Outcome> {
         let limit = ReadLimit { events: EVENTS, bytes: BYTES };
-        match self.store.read(work.cell, from, limit).await {
-            Ok(events) => {
-                let more = !events.is_empty();
-                Ok((events, more))
-            }
-            Err(error) => Err(Outcome::Away(error.to_string())),
-        }
+        let read = self.store.read(cell, from, limit).await;
+        read.map_err(|error| Outcome::Away(error.to_string()))
+    }
+}
+
+impl Work {
+    /// Whether what was heard of follows on rows at `from`; else the store has what does.
+    fn follows(&self, from: Position) -> bool {
+        self.heard.first().is_some_and(|(first, _)| *first <= from + 1)
+    }
+
+    fn after(&self, from: Position) -> Vec<(Position, &Event)> {
+        let mut after = Vec::with_capacity(self.heard.iter().map(|(_, events)| events.len()).sum());
+        let numbered = self.heard.iter().flat_map(|(first, events)| (*first..).zip(events.iter()));
+        after.extend(numbered.filter(|(seq, _)| *seq > from));
+        after
     }
 }

@@ -5,7 +5,7 @@ use std::any::Any;
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use fleetward_store::{CellId, Position, Record, StoredEvent};
+use fleetward_store::{CellId, Event, Position, Record};
 
 use crate::access::Access;
 use crate::fact::{self, Fold, Stamp, Unfoldable, split_stream, unfoldable};
@@ -42,7 +42,7 @@ pub struct Folded<F> {
 }
 
 trait Folding: Any + Send + Sync {
-    fn apply(&mut self, stored: &StoredEvent) -> Result<(), Unfoldable>;
+    fn apply(&mut self, seq: Position, event: &Event) -> Result<(), Unfoldable>;
     fn kind(&self) -> &'static str;
     fn id(&self) -> &str;
     fn updated(&self) -> Position;
@@ -81,25 +81,25 @@ impl Live {
     ///
     /// # Errors
     /// When the event is of a newer build, or no first one.
-    pub fn begin(stored: &StoredEvent) -> Result<Self, Unfoldable> {
-        match split_stream(&stored.event.stream).0 {
-            Task::KIND => Known::<Task>::begin(stored),
-            Worker::KIND => Known::<Worker>::begin(stored),
-            Key::KIND => Known::<Key>::begin(stored),
-            Policy::KIND => Known::<Policy>::begin(stored),
-            Watch::KIND => Known::<Watch>::begin(stored),
-            Alert::KIND => Known::<Alert>::begin(stored),
-            Sink::KIND => Known::<Sink>::begin(stored),
-            Org::KIND => Known::<Org>::begin(stored),
-            Token::KIND => Known::<Token>::begin(stored),
-            PayloadKey::KIND => Known::<PayloadKey>::begin(stored),
-            Access::KIND => Known::<Access>::begin(stored),
-            AuditKey::KIND => Known::<AuditKey>::begin(stored),
-            SigningKey::KIND => Known::<SigningKey>::begin(stored),
-            Run::KIND => Known::<Run>::begin(stored),
-            Workflow::KIND => Known::<Workflow>::begin(stored),
-            Schedule::KIND => Known::<Schedule>::begin(stored),
-            _ => Err(unfoldable(stored.seq, &stored.event, "a stream of an unknown kind")),
+    pub fn begin(cell: CellId, seq: Position, event: &Event) -> Result<Self, Unfoldable> {
+        match split_stream(&event.stream).0 {
+            Task::KIND => Known::<Task>::begin(cell, seq, event),
+            Worker::KIND => Known::<Worker>::begin(cell, seq, event),
+            Key::KIND => Known::<Key>::begin(cell, seq, event),
+            Policy::KIND => Known::<Policy>::begin(cell, seq, event),
+            Watch::KIND => Known::<Watch>::begin(cell, seq, event),
+            Alert::KIND => Known::<Alert>::begin(cell, seq, event),
+            Sink::KIND => Known::<Sink>::begin(cell, seq, event),
+            Org::KIND => Known::<Org>::begin(cell, seq, event),
+            Token::KIND => Known::<Token>::begin(cell, seq, event),
+            PayloadKey::KIND => Known::<PayloadKey>::begin(cell, seq, event),
+            Access::KIND => Known::<Access>::begin(cell, seq, event),
+            AuditKey::KIND => Known::<AuditKey>::begin(cell, seq, event),
+            SigningKey::KIND => Known::<SigningKey>::begin(cell, seq, event),
+            Run::KIND => Known::<Run>::begin(cell, seq, event),
+            Workflow::KIND => Known::<Workflow>::begin(cell, seq, event),
+            Schedule::KIND => Known::<Schedule>::begin(cell, seq, event),
+            _ => Err(unfoldable(seq, event, "a stream of an unknown kind")),
         }
     }
 
@@ -149,8 +149,8 @@ impl Live {
     ///
     /// # Errors
     /// When the event is of a newer build.
-    pub fn apply(&mut self, stored: &StoredEvent) -> Result<(), Unfoldable> {
-        self.0.apply(stored)
+    pub fn apply(&mut self, seq: Position, event: &Event) -> Result<(), Unfoldable> {
+        self.0.apply(seq, event)
     }
 
     /// The kind of its stream.
@@ -199,13 +199,13 @@ impl Live {
 }
 
 impl<F: Fold + Sync> Known<F> {
-    fn begin(stored: &StoredEvent) -> Result<Live, Unfoldable> {
-        let event = fact::decode::<F>(stored.seq, &stored.event)?;
-        let state = F::begin(&event, stamp(stored))
-            .ok_or_else(|| unfoldable(stored.seq, &stored.event, "its stream has no beginning"))?;
-        let id = split_stream(&stored.event.stream).1.to_owned();
-        let (cell, created, updated) = (stored.cell, stored.seq, stored.seq);
-        let sealed = stored.event.sealed.clone().filter(|_| F::keeps_sealed(&event));
+    fn begin(cell: CellId, seq: Position, event: &Event) -> Result<Live, Unfoldable> {
+        let fact = fact::decode::<F>(seq, event)?;
+        let state = F::begin(&fact, stamp(seq, event))
+            .ok_or_else(|| unfoldable(seq, event, "its stream has no beginning"))?;
+        let id = split_stream(&event.stream).1.to_owned();
+        let (created, updated) = (seq, seq);
+        let sealed = event.sealed.clone().filter(|_| F::keeps_sealed(&fact));
         Ok(Live(Box::new(Self { cell, id, state, created, updated, sealed })))
     }
 
@@ -217,15 +217,15 @@ impl<F: Fold + Sync> Known<F> {
 }
 
 impl<F: Fold + Sync> Folding for Known<F> {
-    fn apply(&mut self, stored: &StoredEvent) -> Result<(), Unfoldable> {
-        if self.updated >= stored.seq {
+    fn apply(&mut self, seq: Position, event: &Event) -> Result<(), Unfoldable> {
+        if self.updated >= seq {
             return Ok(());
         }
-        let event = fact::decode::<F>(stored.seq, &stored.event)?;
-        self.state.evolve(&event, stamp(stored));
-        self.updated = stored.seq;
-        if F::keeps_sealed(&event) {
-            self.sealed = stored.event.sealed.clone();
+        let fact = fact::decode::<F>(seq, event)?;
+        self.state.evolve(&fact, stamp(seq, event));
+        self.updated = seq;
+        if F::keeps_sealed(&fact) {
+            self.sealed = event.sealed.clone();
         }
         Ok(())
     }
@@ -266,6 +266,6 @@ impl<F: Fold + Sync> Folding for Known<F> {
     }
 }
 
-fn stamp(stored: &StoredEvent) -> Stamp<'_> {
-    Stamp { seq: stored.seq, at: stored.event.at, by: &stored.event.by }
+fn stamp(seq: Position, event: &Event) -> Stamp<'_> {
+    Stamp { seq, at: event.at, by: &event.by }
 }

@@ -1,11 +1,11 @@
 //! Rows brought into memory, and events applied to them: the projector's half of a fold and a starting cell's.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fleetward_store::{CellId, Event, Position, Record, Store, StoredEvent};
-use foldhash::{HashMap, HashMapExt as _};
+use foldhash::{HashMap, HashSet};
 
 use super::live::{Before, Live};
 use crate::fact::{Unfoldable, split_stream};
@@ -15,8 +15,10 @@ pub struct Rows {
     store: Arc<dyn Store>,
     /// Whether those that are not open stay: nothing writes them, so the store's are older.
     keeps: bool,
-    held: HashMap<(CellId, Arc<str>), Held>,
+    held: BTreeMap<CellId, Streams>,
 }
+
+type Streams = HashMap<Arc<str>, Held>;
 
 /// A row in memory: read at once, understood when an event needs it.
 enum Held {
@@ -45,14 +47,14 @@ pub enum RowsError {
 
 impl std::fmt::Debug for Rows {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Rows({})", self.held.len())
+        write!(f, "Rows({})", self.len())
     }
 }
 
 impl Rows {
     /// No rows yet.
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, keeps: false, held: HashMap::new() }
+        Self { store, keeps: false, held: BTreeMap::new() }
     }
 
     /// No rows yet; for whoever applies events of which no row is written in between.
@@ -62,38 +64,38 @@ impl Rows {
 
     /// How many are held.
     pub fn len(&self) -> usize {
-        self.held.len()
+        self.held.values().map(Streams::len).sum()
     }
 
     /// Whether none is held.
     pub fn is_empty(&self) -> bool {
-        self.held.is_empty()
+        self.held.values().all(Streams::is_empty)
     }
 
     /// Lets go of all when there are more than `most`: they are a cache.
     pub fn trim(&mut self, most: usize) {
-        if self.held.len() > most {
+        if self.len() > most {
             self.held.clear();
         }
     }
 
     fn hold(&mut self, row: Record) {
         let stream = format!("{}/{}", row.kind, row.id);
-        self.held.insert((row.cell, stream.into()), Held::Stored(row));
+        self.held.entry(row.cell).or_default().insert(stream.into(), Held::Stored(row));
     }
 
     /// Takes the states that later events find where they are those of the rows at `from`, and nothing is known of them.
     pub(super) fn recall(&mut self, cell: CellId, from: Position, before: Vec<Before>) {
         let is_row = |before: &Before| before.live.updated() <= from && from < before.seq;
         for Before { live, .. } in before.into_iter().filter(is_row) {
-            let at = (cell, live.stream().into());
-            self.held.entry(at).or_insert(Held::Live(live));
+            let streams = self.held.entry(cell).or_default();
+            streams.entry(live.stream().into()).or_insert(Held::Live(live));
         }
     }
 
     /// Lets go of a cell's rows: they are not what the store has.
     pub fn drop_cell(&mut self, cell: CellId) {
-        self.held.retain(|(held, _), _| *held != cell);
+        self.held.remove(&cell);
     }
 
     /// All rows that are held.
@@ -105,7 +107,7 @@ impl Rows {
             Held::Stored(row) => Live::read(row),
             Held::Live(live) => Ok(live),
         };
-        self.held.into_values().map(read).collect()
+        self.held.into_values().flat_map(Streams::into_values).map(read).collect()
     }
 
     /// Applies events of one cell, in order, and answers what becomes of the rows they touched.
@@ -115,49 +117,50 @@ impl Rows {
     pub async fn apply(
         &mut self,
         cell: CellId,
-        events: &[StoredEvent],
+        events: &[(Position, &Event)],
     ) -> Result<Touched, RowsError> {
         self.load(cell, events).await?;
-        let mut touched = HashSet::new();
-        let mut deleted = Vec::new();
-        for stored in events {
-            let stream = &stored.event.stream;
-            let at = (cell, stream.clone());
-            let live = match self.held.remove(&at) {
-                None => Live::begin(stored)?,
-                Some(held) => held.after(stored)?,
+        let streams = self.held.entry(cell).or_default();
+        let (mut touched, mut deleted) = (Vec::new(), Vec::new());
+        let first = events.first().map_or(0, |(seq, _)| *seq);
+        for (seq, event) in events {
+            let stream = &event.stream;
+            let live = match streams.get_mut(stream) {
+                Some(held) => {
+                    if held.is_before(first) {
+                        touched.push(stream);
+                    }
+                    let live = held.understood()?;
+                    live.apply(*seq, event)?;
+                    live
+                }
+                None => {
+                    touched.push(stream);
+                    let begun = Held::Live(Live::begin(cell, *seq, event)?);
+                    streams.entry(stream.clone()).or_insert(begun).understood()?
+                }
             };
             if live.is_deleted() {
                 let id = split_stream(stream).1.to_owned();
                 deleted.push((Cow::Borrowed(live.kind()), id));
-            } else {
-                self.held.insert(at, Held::Live(live));
+                streams.remove(stream);
+                touched.retain(|touched| *touched != stream);
             }
-            touched.insert(stream);
         }
-        let upserts = touched.into_iter().filter_map(|stream| self.row(cell, stream)).collect();
+        let row = |stream| row(streams, stream, self.keeps);
+        let upserts = touched.into_iter().filter_map(row).collect();
         Ok(Touched { upserts, removals: deleted })
     }
 
-    /// The row of a stream that events were applied to. One that is not open is hardly touched again: it leaves.
-    fn row(&mut self, cell: CellId, stream: &Arc<str>) -> Option<Record> {
-        let at = (cell, stream.clone());
-        let Held::Live(live) = self.held.get(&at)? else { return None };
-        let (row, open) = (live.row(), live.is_open());
-        if !open && !self.keeps {
-            self.held.remove(&at);
-        }
-        Some(row)
-    }
-
-    async fn load(&mut self, cell: CellId, events: &[StoredEvent]) -> Result<(), RowsError> {
+    async fn load(&mut self, cell: CellId, events: &[(Position, &Event)]) -> Result<(), RowsError> {
+        let held = self.held.entry(cell).or_default();
         let mut missing: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-        let mut begun = BTreeSet::new();
-        for event in events {
-            let stream = &event.event.stream;
-            if begins(&event.event) {
-                begun.insert(stream.clone());
-            } else if !begun.contains(stream) && !self.held.contains_key(&(cell, stream.clone())) {
+        let mut begun: HashSet<&str> = HashSet::default();
+        for (_, event) in events {
+            let stream = &*event.stream;
+            if begins(event) {
+                begun.insert(stream);
+            } else if !begun.contains(stream) && !held.contains_key(stream) {
                 let (kind, id) = split_stream(stream);
                 missing.entry(kind).or_default().insert(id);
             }
@@ -171,6 +174,11 @@ impl Rows {
         }
         Ok(())
     }
+}
+
+/// Events that were read, as they are applied.
+pub fn numbered(read: &[StoredEvent]) -> Vec<(Position, &Event)> {
+    read.iter().map(|stored| (stored.seq, &stored.event)).collect()
 }
 
 /// Whether an event is the first of its stream, as far as its kind tells: then no row needs to be read.
@@ -191,13 +199,30 @@ fn begins(event: &Event) -> bool {
     )
 }
 
+/// The row of a stream that events were applied to. One that is not open is hardly touched again: it leaves.
+fn row(streams: &mut Streams, stream: &Arc<str>, keeps: bool) -> Option<Record> {
+    let Held::Live(live) = streams.get(stream)? else { return None };
+    let (row, open) = (live.row(), live.is_open());
+    if !open && !keeps {
+        streams.remove(stream);
+    }
+    Some(row)
+}
+
 impl Held {
-    fn after(self, stored: &StoredEvent) -> Result<Live, Unfoldable> {
-        let mut live = match self {
-            Self::Stored(row) => Live::read(row)?,
-            Self::Live(live) => live,
-        };
-        live.apply(stored)?;
+    /// Whether no event from `first` on was applied to it here.
+    fn is_before(&self, first: Position) -> bool {
+        match self {
+            Self::Stored(_) => true,
+            Self::Live(live) => live.updated() < first,
+        }
+    }
+
+    fn understood(&mut self) -> Result<&mut Live, Unfoldable> {
+        if let Self::Stored(row) = self {
+            *self = Self::Live(Live::read(row.clone())?);
+        }
+        let Self::Live(live) = self else { unreachable!("it was understood above") };
         Ok(live)
     }
 }
@@ -206,8 +231,8 @@ impl Held {
 mod tests {
     use std::sync::Arc;
 
+    use fleetward_store::Store as _;
     use fleetward_store::memory::Memory;
-    use fleetward_store::{Hash, Store as _};
 
     use super::*;
     use crate::fact::{Fold, encode};
@@ -227,9 +252,7 @@ mod tests {
         rows.recall(CELL, from, vec![Before { seq: 9, live }]);
         let claimed = task::Event::Claimed { attempt: 1, worker: WorkerId::fresh(), request: None };
         let event = encode::<Task>(id, &claimed, 0, ("w".into(), None), None);
-        let hash = Hash::from_bytes([0; 32]);
-        let stored = StoredEvent { cell: CELL, seq, event, hash };
-        (rows.apply(CELL, &[stored]).await, store.statements())
+        (rows.apply(CELL, &[(seq, &event)]).await, store.statements())
     }
 
     #[tokio::test]

@@ -48,9 +48,13 @@ pub async fn organisations(store: &dyn Store, master: &MasterKey) -> Result<Vec<
             if ![Org::KIND, PayloadKey::KIND].contains(&split_stream(stream).0) {
                 continue;
             }
+            let (seq, event) = (stored.seq, &stored.event);
             match streams.get_mut(stream) {
-                Some(known) => known.apply(stored)?,
-                None => drop(streams.insert(stream.to_owned(), Live::begin(stored)?)),
+                Some(known) => known.apply(seq, event)?,
+                None => {
+                    let begun = Live::begin(SYSTEM_CELL, seq, event)?;
+                    streams.insert(stream.to_owned(), begun);
+                }
             }
         }
     }

@@ -142,10 +142,10 @@ fn fold(live: &mut BTreeMap<String, Live>, event: &StoredEvent) {
     let stream = event.event.stream.to_string();
     let folded = match live.remove(&stream) {
         Some(mut known) => {
-            known.apply(event).unwrap();
+            known.apply(event.seq, &event.event).unwrap();
             known
         }
-        None => Live::begin(event).unwrap(),
+        None => Live::begin(event.cell, event.seq, &event.event).unwrap(),
     };
     if !folded.is_deleted() {
         live.insert(stream, folded);

@@ -9,7 +9,7 @@ use fleetward_store::{CellId, Query, ReadLimit, Record, Store};
 
 use crate::fact::{Fold, split_stream};
 use crate::fleet::sink::{SINKS_MAX, Sink};
-use crate::projector::Rows;
+use crate::projector::{Rows, numbered};
 
 /// How much of the record is read at a time.
 const PAGE: ReadLimit = ReadLimit { events: 1_024, bytes: 8 << 20 };
@@ -37,7 +37,8 @@ pub(super) async fn read(
         position = last;
         // What nobody can understand, and is why the organisation is down, is hardly a sink.
         events.retain(|stored| split_stream(&stored.event.stream).0 == Sink::KIND);
-        let touched = rows.apply(cell, &events).await.map_err(|error| error.to_string())?;
+        let touched =
+            rows.apply(cell, &numbered(&events)).await.map_err(|error| error.to_string())?;
         known.extend(touched.upserts.into_iter().map(|row| (row.id.clone(), row)));
     }
     let active = known.into_values().filter(|row| row.open);

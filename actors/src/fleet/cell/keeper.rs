@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use crate::fact::{Fold, Unfoldable};
 use crate::fleet::alerts;
 use crate::journal::{self, CellLog, End, Positions};
-use crate::projector::{self, Folded, Live, Progress, Rows, RowsError};
+use crate::projector::{self, Folded, Live, Progress, Rows, RowsError, numbered};
 
 /// Events in one page of the tail.
 const PAGE: ReadLimit = ReadLimit { events: 4_096, bytes: 16 << 20 };
@@ -266,7 +266,7 @@ async fn fold_tail(
         };
         position = last.seq;
         touched.extend(page.iter().map(|stored| stored.event.stream.clone()));
-        rows.apply(args.cell, &page).await.map_err(|error| match error {
+        rows.apply(args.cell, &numbered(&page)).await.map_err(|error| match error {
             RowsError::Away(why) => StartError::Unavailable(why),
             RowsError::Unfoldable(error) => halt(&error),
         })?;
