@@ -143,7 +143,7 @@ async fn look_at_cell(store: &dyn Store, head: CellHead) -> Result<Result<String
         for event in page {
             let stream = event.event.stream.to_string();
             let known = match open.remove(&stream) {
-                None if Live::begin(&event).is_err() => {
+                None if folded(None, &event).is_err() => {
                     read_again(store, &event).await.map_err(|error| away(&error))?
                 }
                 known => known,
@@ -188,7 +188,7 @@ async fn read_again(store: &dyn Store, event: &StoredEvent) -> Result<Option<Liv
 
 fn folded(known: Option<Live>, event: &StoredEvent) -> Result<Live, Unfoldable> {
     match known {
-        None => Live::begin(event),
-        Some(mut live) => live.apply(event).map(|()| live),
+        None => Live::begin(event.cell, event.seq, &event.event),
+        Some(mut live) => live.apply(event.seq, &event.event).map(|()| live),
     }
 }

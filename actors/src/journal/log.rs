@@ -1,11 +1,12 @@
 //! The log of one cell in one life: where its actors put what they decided. It gives each event its position and
 //! time at once and in one order, so memory and journal agree before anything is written.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fleetward_runtime::{Address, Answered, Reply};
 use fleetward_store::{CellId, Event, Origin, Position};
+use parking_lot::{Mutex, MutexGuard};
 
 use super::Message;
 use super::desk::Entry;
@@ -60,7 +61,7 @@ impl Positions {
     /// Comes when more than `position` is durable.
     pub fn beyond(&self, position: Position) -> Answered<()> {
         let (reply, answered) = Reply::channel();
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting.lock();
         waiting.retain(|known| !known.is_closed());
         waiting.push(reply);
         self.any_waiting.store(true, Ordering::SeqCst);
@@ -82,7 +83,7 @@ impl Positions {
     }
 
     fn wake(&self) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting.lock();
         self.any_waiting.store(false, Ordering::SeqCst);
         waiting.drain(..).for_each(|reply| reply.send(()));
     }
@@ -179,9 +180,9 @@ impl CellLog {
         self.after_what_came_before(Vec::new());
     }
 
+    /// A panic while it is held is a crash of that actor, and so the end of this life.
     fn lock(&self) -> MutexGuard<'_, Tail> {
-        // A panic while it was held is a crash of that actor, and so the end of this life.
-        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tail.lock()
     }
 
     fn send(&self, first: Position, entry: Entry, more_follows: bool) {
