@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::task::Poll;
 use std::time::Duration;
 
 use expect_test::expect;
@@ -21,6 +22,19 @@ fn rules() -> FamilySpec {
         backoff: Backoff::doubling(Duration::ZERO, Duration::ZERO),
         exhausted: Exhausted::Halt,
     }
+}
+
+/// Lets those go first who are ready already, and nobody who becomes so meanwhile: tokio's own yield lets everybody.
+async fn next_in_line() {
+    let mut first = true;
+    std::future::poll_fn(|cx| {
+        if !std::mem::take(&mut first) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// A family of probes whose every start goes as `starts` says; without those, well.
@@ -89,6 +103,37 @@ fn children_start_side_by_side() {
         let took = world.clock().now() - before;
         assert!(took < 11 * SECOND, "took {took:?}");
     });
+}
+
+/// Wherever the order to leave is on its way, somebody asks for a child just then.
+#[test]
+fn a_child_that_is_asked_for_as_the_family_is_told_to_leave_does_not_keep_it() {
+    for turns in 0..20 {
+        World::run(async move |world| {
+            let log = Log::default();
+            let family = probes(rules(), &log, Vec::new);
+            let sibling = Puppet::new("sibling", &log);
+            let spec = SupervisorSpec::new(Strategy::RestForOne);
+            let spec = spec.child(sibling.spec()).child(ChildSpec::family("probes", &family));
+            world.start("system", spec).await;
+            family.get_or_start(1).await.unwrap();
+            world.expect_crash("sibling");
+
+            sibling.send(Message::Crash);
+            let asked = family.clone();
+            let asking = async move {
+                for _ in 0..turns {
+                    next_in_line().await;
+                }
+                asked.start(2);
+            };
+            tokio::spawn(asking).await.unwrap();
+            world.pass(SECOND).await;
+
+            assert!(sibling.address.is_alive(), "after {turns} turns");
+            assert!(family.get_or_start(3).await.is_ok(), "after {turns} turns");
+        });
+    }
 }
 
 #[test]

@@ -153,6 +153,10 @@ where
 {
     fn receive(&mut self, message: Message<K>) {
         match message {
+            // Asked for while the order to leave was in the mailbox: whoever waits finds that the family is gone.
+            Message::Start { key, serial, .. } if self.leaving.is_some() => {
+                self.disown(&key, serial);
+            }
             Message::Start { key, serial, spec, node, standing } => {
                 let crew = self.crew(&key, serial, spec, &node);
                 let waiting_for_stop = Vec::new();
@@ -240,9 +244,14 @@ where
 
     fn forget_member(&mut self, key: &K) {
         if let Some(member) = self.members.remove(key) {
-            self.life.node.forget(member.serial);
-            self.family.children.remove_if(key, |_, child| child.serial == member.serial);
+            self.disown(key, member.serial);
         }
+    }
+
+    /// Nobody finds it any more.
+    fn disown(&self, key: &K, serial: u64) {
+        self.life.node.forget(serial);
+        self.family.children.remove_if(key, |_, child| child.serial == serial);
     }
 
     fn is_over(&self) -> bool {
