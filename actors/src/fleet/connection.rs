@@ -167,13 +167,15 @@ impl State {
         match again {
             Some(request) => {
                 let (worker, poll_id) = (self.args.worker, poll.id);
-                self.park(poll, reply, cx);
+                let replaced = self.park(poll, reply, cx);
                 self.tell(dispatcher::Message::GrantAgain { worker, request, poll: poll_id });
+                answer_empty(replaced);
             }
             None => {
                 self.make_room();
-                self.park(poll, reply, cx);
+                let replaced = self.park(poll, reply, cx);
                 self.offer(cx);
+                answer_empty(replaced);
             }
         }
     }
@@ -188,20 +190,29 @@ impl State {
         }
     }
 
-    fn park(&mut self, poll: Poll, reply: Reply<PollAnswer>, cx: &Context<Message>) {
+    /// Gives a poll its place. Answers those that it takes the place of: they are over once the dispatcher was told.
+    #[must_use]
+    fn park(
+        &mut self,
+        poll: Poll,
+        reply: Reply<PollAnswer>,
+        cx: &Context<Message>,
+    ) -> Vec<Waiting> {
         let Poll { id, wait, request, max, origin, .. } = poll;
         let same = |waiting: &Waiting| request.is_some() && waiting.request == request;
+        let mut replaced = Vec::new();
         if let Some(at) = self.polls.iter().position(same) {
-            self.polls.remove(at).reply.send(PollAnswer::Empty);
+            replaced.push(self.polls.remove(at));
         }
         if self.polls.len() >= self.seats {
-            self.polls.remove(0).reply.send(PollAnswer::Empty);
+            replaced.push(self.polls.remove(0));
         }
         let once = wait.is_zero();
         let until = cx.clock().now() + if once { LOOK_ONCE } else { wait };
         // Nearly always one, and the first room of a list is for four.
         self.polls.reserve_exact(1);
         self.polls.push(Waiting { id, until, request, once, max, origin, reply });
+        replaced
     }
 
     /// Tells the dispatcher which polls there are: a state, harmless to repeat.
@@ -359,12 +370,10 @@ impl State {
     }
 
     fn end_polls(&mut self, now: Moment, cx: &Context<Message>) {
-        let before = self.polls.len();
-        for waiting in self.polls.extract_if(.., |waiting| waiting.until <= now) {
-            waiting.reply.send(PollAnswer::Empty);
-        }
-        if self.polls.len() < before {
+        let over: Vec<_> = self.polls.extract_if(.., |waiting| waiting.until <= now).collect();
+        if !over.is_empty() {
             self.offer(cx);
+            answer_empty(over);
         }
     }
 
@@ -393,4 +402,9 @@ impl State {
             self.timer = Some((next, cx.at(next, Message::TimeCame)));
         }
     }
+}
+
+/// Said once the dispatcher was told: what a worker does next must not find it with a poll that is over.
+fn answer_empty(polls: Vec<Waiting>) {
+    polls.into_iter().for_each(|waiting| waiting.reply.send(PollAnswer::Empty));
 }

@@ -109,6 +109,29 @@ fn caller_that_hangs_up_is_given_nothing() {
 }
 
 #[test]
+fn poll_that_waits_for_a_seat_gets_work_when_an_attempt_ends_without_a_report() {
+    World::run(async |world| {
+        let plane = start(world, &Memory::new()).await;
+        let w1 = plane.worker("w1").await;
+        let task = plane.submit("x").await;
+        take(&w1, named("a")).await.unwrap();
+        let poll = tokio::spawn({
+            let w1 = w1.clone();
+            let claim = Claim { wait: Duration::from_secs(60), ..named("b") };
+            async move { take(&w1, claim).await }
+        });
+        world.settle().await;
+        assert!(!poll.is_finished(), "its one seat is taken");
+
+        world.pass(Duration::from_secs(46)).await;
+
+        assert!(poll.is_finished(), "the lease has lapsed");
+        let again = poll.await.unwrap().expect("a task");
+        assert_eq!((again.task, again.attempt), (task, 2));
+    });
+}
+
+#[test]
 fn repeated_claim_gets_the_same_task_even_after_a_restart() {
     World::run(async |world| {
         let plane = start(world, &Memory::new()).await;

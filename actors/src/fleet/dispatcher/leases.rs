@@ -30,7 +30,6 @@ impl State {
         let log = self.log.clone();
         let mut draft = log.begin(cx.clock().wall_us()).asked_by(origin);
         self.end_in(&mut draft, (id, attempt), Some(claimant.worker), Ending::HandedBack);
-        self.seats_freed(claimant.worker, vec![(id, attempt)], &mut draft);
         self.place_woken(&mut draft);
         draft.submit();
         Ok(Asked::Found(()))
@@ -85,6 +84,7 @@ impl State {
         } else {
             self.place(&[id], draft);
         }
+        self.seats_freed(worker, vec![(id, attempt)], draft);
     }
 
     /// A worker has seats again: its connection learns it, and polls that waited for a seat are served.
