@@ -38,6 +38,9 @@ pub(crate) struct Tally {
     /// Reports that were accepted, as many as `accepted` has.
     completed: AtomicU64,
     troubles: [AtomicU64; TROUBLES],
+    /// Claims that were answered with tasks, and these tasks.
+    claims: AtomicU64,
+    claimed: AtomicU64,
     /// When the first task was claimed, in microseconds of this run.
     first_start: OnceLock<u64>,
     measuring: AtomicBool,
@@ -67,6 +70,8 @@ impl Tally {
             accepted: Mutex::default(),
             completed: AtomicU64::new(0),
             troubles: Default::default(),
+            claims: AtomicU64::new(0),
+            claimed: AtomicU64::new(0),
             first_start: OnceLock::new(),
             measuring: AtomicBool::new(false),
             latencies: Mutex::new(Latencies::empty()),
@@ -90,6 +95,8 @@ impl Tally {
     /// A worker has these tasks now.
     pub(crate) fn started(&self, held: &[Held]) {
         self.first_start.get_or_init(|| self.now_us());
+        self.claims.fetch_add(1, Ordering::Relaxed);
+        self.claimed.fetch_add(held.len() as u64, Ordering::Relaxed);
         self.record(|latencies| &mut latencies.start, held.iter().map(|held| held.at_us));
     }
 
@@ -126,6 +133,11 @@ impl Tally {
     /// Tasks that have completed.
     pub(crate) fn count(&self) -> u64 {
         self.completed.load(Ordering::Acquire)
+    }
+
+    /// Claims that were answered with tasks, and these tasks.
+    pub(crate) fn claims(&self) -> (u64, u64) {
+        (self.claims.load(Ordering::Relaxed), self.claimed.load(Ordering::Relaxed))
     }
 
     /// When the first task was claimed, in microseconds of this run.

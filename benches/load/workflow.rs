@@ -23,6 +23,7 @@ use crate::options::{Mode, Options};
 use crate::place::{Counts, Place};
 use crate::shape::{NewTask, Shape};
 use crate::subject::Subject;
+use crate::tally::Tally;
 use crate::usage;
 
 /// Events that are read at a time.
@@ -47,6 +48,8 @@ pub(crate) struct RunFigures {
     pub(crate) database_us_per_run: Option<f64>,
     pub(crate) load_us_per_run: Option<f64>,
     pub(crate) server_rss_mib: f64,
+    /// How many steps a worker gets at a time.
+    pub(crate) steps_per_claim: f64,
     pub(crate) journal_commits_per_run: Option<f64>,
     pub(crate) fsyncs_per_run: Option<f64>,
     /// Runs that have one completion in the journal, with one of each step.
@@ -71,6 +74,7 @@ struct Moment {
     load: Duration,
     database: Option<Counts>,
     journal_commits: Option<u64>,
+    claims: (u64, u64),
 }
 
 /// Runs once as `options` say.
@@ -89,6 +93,7 @@ pub(crate) async fn run(options: &Arc<Options>) -> Result<RunFigures> {
         latencies: Mutex::new(Histogram::new(3)?),
         reached: Notify::new(),
     });
+    let tally = crew.tally.clone();
     let mut background = JoinSet::new();
     background.spawn(async move { crew.work_all(seats).await });
     let mut starters = JoinSet::new();
@@ -105,12 +110,12 @@ pub(crate) async fn run(options: &Arc<Options>) -> Result<RunFigures> {
         Some(ended) = background.join_next() => ended??,
         Some(failed) = failure(&mut starters) => return Err(failed),
     }
-    let from = moment(&subject, &place).await?;
+    let from = moment(&subject, &place, &tally).await?;
     tokio::select! {
         ended = all(&mut starters) => ended?,
         Some(ended) = background.join_next() => ended??,
     }
-    let to = moment(&subject, &place).await?;
+    let to = moment(&subject, &place, &tally).await?;
     let mut figures = figures(options, &from, &to, &*shared.latencies.lock().await);
     figures.server_rss_mib = subject.memory()?.0 as f64 / MIB;
     background.shutdown().await;
@@ -161,8 +166,9 @@ async fn all(starters: &mut JoinSet<Result<()>>) -> Result<()> {
     Ok(())
 }
 
-async fn moment(subject: &Subject, place: &Place) -> Result<Moment> {
+async fn moment(subject: &Subject, place: &Place, tally: &Tally) -> Result<Moment> {
     Ok(Moment {
+        claims: tally.claims(),
         at: Instant::now(),
         server: subject.cpu()?,
         load: usage::cpu(std::process::id())?,
@@ -192,6 +198,8 @@ fn figures(options: &Options, from: &Moment, to: &Moment, latency: &Histogram<u6
         database_us_per_run: database.map(|(a, b)| each((b.cpu_s - a.cpu_s) * 1e6)),
         load_us_per_run: (options.mode == Mode::Http).then(|| us(from.load, to.load)),
         server_rss_mib: 0.0,
+        steps_per_claim: (to.claims.1 - from.claims.1) as f64
+            / (to.claims.0 - from.claims.0).max(1) as f64,
         journal_commits_per_run: (from.journal_commits.zip(to.journal_commits))
             .map(|(a, b)| each(b.saturating_sub(a) as f64)),
         fsyncs_per_run: database.map(|(a, b)| each(b.fsyncs.saturating_sub(a.fsyncs) as f64)),
@@ -237,6 +245,7 @@ impl RunFigures {
         row("database cpu µs/run", optional(self.database_us_per_run));
         row("load cpu µs/run", optional(self.load_us_per_run));
         row("server RSS MiB", number(self.server_rss_mib));
+        row("steps/claim", number(self.steps_per_claim));
         row("journal commits/run", optional(self.journal_commits_per_run));
         row("fsyncs/run", optional(self.fsyncs_per_run));
         row("runs finished before", number(self.finished_before as f64));
