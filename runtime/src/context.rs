@@ -16,7 +16,7 @@ use tracing::Instrument as _;
 use crate::life::{End, Life};
 use crate::mailbox::Envelope;
 use crate::panics;
-use crate::{Address, Clock, Faults, Moment};
+use crate::{Address, CallError, Clock, Faults, Moment, Reply};
 
 /// An actor's view of its own life.
 pub struct Context<M> {
@@ -103,6 +103,21 @@ impl<M: Send + 'static> Context<M> {
     /// Sends `message` to this life of this actor after `wait`, see [`at`](Self::at).
     pub fn after(&self, wait: Duration, message: M) -> Timer {
         self.at(self.clock().now() + wait, message)
+    }
+
+    /// A question's reply whose answer comes to this life as the message that `into` makes of it; `None` where there is
+    /// nothing to be told. It costs less than a task that waits, and has no deadline: who may never answer is asked
+    /// otherwise. A reply that is dropped is [`CallError::Lost`].
+    pub fn reply<T: Send + 'static>(
+        &self,
+        into: impl FnOnce(Result<T, CallError>) -> Option<M> + Send + 'static,
+    ) -> Reply<T> {
+        let (mailbox, address) = (self.mailbox.clone(), self.address.clone());
+        Reply::told(move |said| {
+            if let Some(message) = into(said) {
+                post(&mailbox, &address, message);
+            }
+        })
     }
 
     /// Runs a future beside the actor; its output comes back as a message.

@@ -13,9 +13,21 @@ use crate::{CallError, Permit};
 
 /// The right to answer one question, once.
 pub struct Reply<T> {
-    sender: oneshot::Sender<T>,
+    asker: Asker<T>,
     permit: Option<Permit>,
 }
+
+enum Asker<T> {
+    /// Waits at the other end.
+    Waiting(oneshot::Sender<T>),
+    /// Goes on with other things, and is told.
+    Told(Told<T>),
+}
+
+/// Tells what became of a question, at the latest when it is dropped.
+struct Told<T>(Option<Tell<T>>);
+
+type Tell<T> = Box<dyn FnOnce(Result<T, CallError>) + Send>;
 
 /// The answer to come: resolves to it, or to [`CallError::Lost`] when the [`Reply`] was dropped.
 #[must_use = "an answer is only received by waiting for it"]
@@ -31,7 +43,12 @@ impl<T: Send + 'static> Reply<T> {
     /// A pair, for those who keep replies themselves (a parked poll).
     pub fn channel() -> (Self, Answered<T>) {
         let (sender, receiver) = oneshot::channel();
-        (Self { sender, permit: None }, Answered(receiver))
+        (Self { asker: Asker::Waiting(sender), permit: None }, Answered(receiver))
+    }
+
+    /// One whose answer is told, or [`CallError::Lost`] when it is dropped.
+    pub(crate) fn told(tell: impl FnOnce(Result<T, CallError>) + Send + 'static) -> Self {
+        Self { asker: Asker::Told(Told(Some(Box::new(tell)))), permit: None }
     }
 
     /// Lets `permit` ride along: it is given back when this is answered or dropped, even if the
@@ -45,17 +62,37 @@ impl<T: Send + 'static> Reply<T> {
     pub fn send(self, value: T) {
         // Back before the asker runs: who was answered and asks again finds the room free.
         drop(self.permit);
-        let _ = self.sender.send(value);
+        match self.asker {
+            Asker::Waiting(sender) => drop(sender.send(value)),
+            Asker::Told(mut told) => told.tell(Ok(value)),
+        }
     }
 
     /// Whether the asker has left, so that work only for them can be skipped.
     pub fn is_closed(&self) -> bool {
-        self.sender.is_closed()
+        match &self.asker {
+            Asker::Waiting(sender) => sender.is_closed(),
+            Asker::Told(_) => false,
+        }
     }
 
     /// Binds the answer, to be sent later by someone who need not know what it says.
     pub fn with(self, value: T) -> Answer {
         Answer(Box::new(move || self.send(value)))
+    }
+}
+
+impl<T> Told<T> {
+    fn tell(&mut self, said: Result<T, CallError>) {
+        if let Some(tell) = self.0.take() {
+            tell(said);
+        }
+    }
+}
+
+impl<T> Drop for Told<T> {
+    fn drop(&mut self) {
+        self.tell(Err(CallError::Lost));
     }
 }
 

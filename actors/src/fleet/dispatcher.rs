@@ -421,10 +421,14 @@ impl State {
             waits: task.suspension(),
             seen: Seen { attempts: task.attempts(), claimed_at },
         });
-        // As above: one that is between two lives looks.
-        if run.send(conductor::Message::StepEnded { ended }).is_ok() {
-            draft.more_follows();
-        }
+        draft.more_follows();
+        let log = self.log.clone();
+        draft.behind(move || {
+            if run.send(conductor::Message::StepEnded { ended }).is_err() {
+                // As above: one that is between two lives looks.
+                log.nothing_follows();
+            }
+        });
     }
 
     fn tell_watchers(&mut self, task: TaskId, draft: &mut Draft<'_>) {

@@ -113,14 +113,16 @@ struct Tail {
 
 /// Events being decided together: they stand or fall as one, with the effects they allow.
 ///
-/// Holds the cell's order from `begin` to `submit`, so it is made, filled and submitted within one message.
-#[derive(Debug)]
+/// Holds the cell's order from its first event, or the first question for its time, to `submit`: so it is made, filled
+/// and submitted within one message, and what takes long is done before or behind that.
 pub struct Draft<'a> {
     log: &'a CellLog,
-    tail: MutexGuard<'a, Tail>,
+    now: i64,
+    tail: Option<MutexGuard<'a, Tail>>,
     origin: Option<Arc<Origin>>,
     entry: Entry,
     more_follows: bool,
+    behind: Vec<Box<dyn FnOnce() + Send>>,
 }
 
 impl CellLog {
@@ -159,9 +161,15 @@ impl CellLog {
 
     /// Starts an entry at `now`, in microseconds UTC.
     pub fn begin(&self, now: i64) -> Draft<'_> {
-        let mut tail = self.lock();
-        tail.at = tail.at.max(now);
-        Draft { log: self, tail, origin: None, entry: Entry::default(), more_follows: false }
+        Draft {
+            log: self,
+            now,
+            tail: None,
+            origin: None,
+            entry: Entry::default(),
+            more_follows: false,
+            behind: Vec::new(),
+        }
     }
 
     /// Answers once everything that the answer may rest on is durable.
@@ -217,7 +225,7 @@ impl Draft<'_> {
             Request::Entry => self.origin.clone(),
             Request::Own(origin) => origin.cloned(),
         };
-        let at = self.tail.at;
+        let at = self.at();
         // Held to the end of this call: until its position is given, a value counts as on its way.
         let (sealed, _held) = sealed.map(Sealed::into_parts).unzip();
         let seq = self.add(fact::encode::<F>(id, event, at, (by.clone(), origin), sealed));
@@ -227,9 +235,20 @@ impl Draft<'_> {
 
     fn add(&mut self, event: Event) -> Position {
         self.entry.events.push(event);
-        self.tail.last += 1;
-        self.log.positions.given.store(self.tail.last, Ordering::Release);
-        self.tail.last
+        let tail = self.order();
+        tail.last += 1;
+        let seq = tail.last;
+        self.log.positions.given.store(seq, Ordering::Release);
+        seq
+    }
+
+    /// Takes the cell's order, unless this has it.
+    fn order(&mut self) -> &mut Tail {
+        self.tail.get_or_insert_with(|| {
+            let mut tail = self.log.lock();
+            tail.at = tail.at.max(self.now);
+            tail
+        })
     }
 
     /// Raises the alert that the last event is worth, right behind it: whoever sees the one sees the other.
@@ -237,7 +256,7 @@ impl Draft<'_> {
         let (Some(to), Some(event)) = (&self.log.alarm, self.entry.events.last()) else { return };
         let Some(raised) = alert::about(self.log.cell, seq, event) else { return };
         let (to, origin) = (to.clone(), event.origin.clone());
-        let (at, by) = (self.tail.at, Arc::<str>::from("system"));
+        let (at, by) = (self.at(), Arc::<str>::from("system"));
         let id = AlertId::of(self.log.cell, seq);
         let seq = self.add(fact::encode::<Alert>(id, &raised, at, (by.clone(), origin), None));
         if let Some(alert) = Alert::begin(&raised, Stamp { seq, at, by: &by }) {
@@ -253,7 +272,8 @@ impl Draft<'_> {
     /// Says what the stream of the next event is until then, exactly as its events so far fold: whoever folds that one
     /// need not read the row.
     pub(crate) fn recall(&mut self, live: Live) {
-        self.entry.before.push(Before { seq: self.tail.last + 1, live });
+        let seq = self.order().last + 1;
+        self.entry.before.push(Before { seq, live });
     }
 
     /// Says that another actor is told of this entry in the same message, and will append what follows from it: where
@@ -262,18 +282,25 @@ impl Draft<'_> {
         self.more_follows = true;
     }
 
+    /// Does something once this entry is handed over and the order is free: tells another actor, who may want the order
+    /// at once. It need not be durable by then.
+    pub fn behind(&mut self, then: impl FnOnce() + Send + 'static) {
+        self.behind.push(Box::new(then));
+    }
+
     /// The time of this entry, in microseconds UTC.
-    pub fn at(&self) -> i64 {
-        self.tail.at
+    pub fn at(&mut self) -> i64 {
+        self.order().at
     }
 
     /// Hands everything to the journal, if there is anything.
     pub fn submit(mut self) {
-        if self.entry.events.is_empty() && self.entry.effects.is_empty() {
-            return;
-        }
         let entry = std::mem::take(&mut self.entry);
-        let first = self.tail.last + 1 - entry.events.len() as u64;
-        self.log.send(first, entry, self.more_follows);
+        if !entry.events.is_empty() || !entry.effects.is_empty() {
+            let first = self.order().last + 1 - entry.events.len() as u64;
+            self.log.send(first, entry, self.more_follows);
+        }
+        drop(self.tail);
+        self.behind.into_iter().for_each(|then| then());
     }
 }

@@ -232,7 +232,7 @@ impl Actor for State {
             Message::NotDeleted { reply } => self.not_deleted(reply),
             Message::Look { reply } => self.log.answer(reply, self.run.clone().map(Box::new)),
             Message::Watch { past, reply } => self.watch(past, reply),
-            Message::Submitted { said } => self.submitted(&said, cx),
+            Message::SubmitUnsure => self.ask(cx),
             Message::Found { found } => self.found(found, cx),
             Message::Read { read } => self.read(read, cx),
             Message::Defined { definition, remedy, by, reply } => {
@@ -294,9 +294,8 @@ impl State {
             return;
         }
         let idle = self.run.as_ref().is_none_or(|run| run.is_closed() || run.only_waits());
-        if !idle {
-            self.linger = None;
-        } else if self.linger.is_none() {
+        // One that began before it was busy is left: when it is over, it is seen whether there is something to do.
+        if idle && self.linger.is_none() {
             let is_open = self.run.as_ref().is_some_and(|run| !run.is_closed());
             let linger = if is_open { LINGER } else { LINGER_CLOSED };
             self.linger = Some(cx.after(linger, Message::LingerOver));
@@ -315,7 +314,8 @@ impl State {
             }
             Some(_) => {}
         }
-        if self.tend.is_none() {
+        // A busy one needs no second timer where it will be here again soon.
+        if self.tend.is_none() && (idle || self.linger.is_none()) {
             self.tend = Some(cx.after(TEND_EVERY, Message::TendDue));
         }
     }

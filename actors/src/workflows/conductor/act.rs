@@ -9,10 +9,9 @@ use serde_json::Value;
 
 use super::State;
 use super::message::Message;
-use super::outbox::{Birth, Outbox};
+use super::outbox::{Birth, Outbox, Wanted};
 use crate::cause::Cause;
 use crate::fact::Fold;
-use crate::fleet::dispatcher::NewTask;
 use crate::fleet::fingerprint::fingerprint;
 use crate::fleet::task::{Affinity, Handling, PRIORITY_DEFAULT, StepRef};
 use crate::id::{RunId, TaskId};
@@ -30,7 +29,7 @@ const ERROR_MAX: usize = 16 << 10;
 
 /// What a plan comes to, without borrowing from it.
 enum Act {
-    Schedule { key: Key, task: Box<NewTask> },
+    Schedule { key: Key, task: Box<Wanted> },
     Wait { key: Key, wait: Wait, child: Option<Box<Birth>> },
     Gate { key: Key, gate: Box<Gate>, sealed: Sealed },
     Take { key: Key, at: Position },
@@ -155,17 +154,13 @@ impl State {
         let id = self.task_of(&key, run, leg);
         let mut wants = definition.requirement(step, &self.args.models.now());
         wants.handler = step.handler.clone();
-        let sealed = self.known.ring.seal(Purpose::Payload, id.0.as_bytes(), &payload);
-        let task = Box::new(NewTask {
+        let task = Box::new(Wanted {
             id,
-            wants: Arc::new(wants),
+            wants,
             handling: handling(step, definition, run),
-            digest: self.known.key.digest(&payload),
-            payload_bytes: payload.len() as u64,
-            payload: sealed,
-            request: Some(STEP_REQUEST.to_owned()),
+            payload,
             absent_at: run.updated,
-            step: Some(StepRef { run: run.id.clone(), key: key.clone() }),
+            step: StepRef { run: run.id.clone(), key: key.clone() },
             history: run.history_for_task(&key),
         });
         Act::Schedule { key, task }
@@ -364,9 +359,6 @@ fn only_begins_to_wait(run: &Run, acts: &[Act]) -> bool {
     let idle = run.scheduled.is_empty() && run.orphans.is_empty();
     idle && !run.waits.values().any(is_child) && acts.iter().all(waits)
 }
-
-/// What stands for the request of a task that a run wants: its id says all of it.
-pub(super) const STEP_REQUEST: &str = "run step";
 
 fn fail(key: Option<Key>, code: &str, text: String) -> Act {
     Act::Fail { failure: Failure { key, code: code.to_owned(), text: Some(text), error: None } }

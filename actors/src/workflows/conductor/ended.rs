@@ -6,8 +6,6 @@ use super::message::{ChildEnded, Message, Stands, StepEnded};
 use super::reading;
 use super::{AGAIN, State};
 use crate::cause::Cause;
-use crate::error::Error;
-use crate::fleet::dispatcher::Submitted;
 use crate::workflows::run::{Event, Key, Place, Wait, What};
 
 impl State {
@@ -27,28 +25,25 @@ impl State {
 
     /// Notes what ended, and goes on.
     fn ended(&mut self, found: Vec<(Key, Stands)>, cx: &Context<Message>) {
+        // What they bring is opened before the order of the cell is taken.
+        let news = |(_, stands)| match stands {
+            Stands::Ended(ended) => self.of_step(*ended),
+            Stands::ChildEnded(ended) => self.of_child(*ended),
+            Stands::Open
+            | Stands::Unclaimed
+            | Stands::Absent(_)
+            | Stands::NoChild
+            | Stands::Born(_) => None,
+        };
+        let news: Vec<_> = found.into_iter().filter_map(news).collect();
+        if news.is_empty() {
+            return self.log.nothing_follows();
+        }
         let by = Cause::system();
         let log = self.log.clone();
         let mut draft = log.begin(cx.clock().wall_us());
-        let mut news = false;
-        for (_, stands) in found {
-            let event = match stands {
-                Stands::Ended(ended) => self.of_step(*ended),
-                Stands::ChildEnded(ended) => self.of_child(*ended),
-                Stands::Open
-                | Stands::Unclaimed
-                | Stands::Absent(_)
-                | Stands::NoChild
-                | Stands::Born(_) => None,
-            };
-            if let Some(event) = event {
-                self.note(&event, &by, None, &mut draft);
-                news = true;
-            }
-        }
-        if !news {
-            drop(draft);
-            return self.log.nothing_follows();
+        for event in news {
+            self.note(&event, &by, None, &mut draft);
         }
         let out = self.advance(&mut draft, cx);
         draft.submit();
@@ -96,20 +91,6 @@ impl State {
             }
             (Some(code), at) => Event::ChildFailed { key, run, at, code },
         })
-    }
-
-    /// The dispatcher took the tasks, or had them; where it is not sure, they are looked for.
-    pub(super) fn submitted(
-        &mut self,
-        said: &Result<Vec<Result<Submitted, Error>>, Error>,
-        cx: &Context<Message>,
-    ) {
-        let sure = |said: &Result<Submitted, Error>| {
-            matches!(said, Ok(Submitted::Accepted | Submitted::Repeated))
-        };
-        if !matches!(said, Ok(said) if said.iter().all(sure)) {
-            self.ask(cx);
-        }
     }
 
     /// How the tasks and children stand that nothing was heard of.

@@ -10,7 +10,6 @@ use serde_json::Value;
 
 use crate::cause::Cause;
 use crate::error::Error;
-use crate::fleet::dispatcher::Submitted;
 use crate::fleet::task::history::{Entry, Pending};
 use crate::id::{RunId, TaskId};
 use crate::schedules::schedule::StartedFor;
@@ -264,11 +263,8 @@ pub enum Message {
         /// The run where it has just ended; none: it is to be looked at.
         reply: Reply<Option<Ended>>,
     },
-    /// From itself: the dispatcher's answer.
-    Submitted {
-        /// What became of each task; an error: of all.
-        said: Result<Vec<Result<Submitted, Error>>, Error>,
-    },
+    /// From itself: the dispatcher did not say that it has the tasks.
+    SubmitUnsure,
     /// From itself: how what it waits for stands.
     Found {
         /// Each; an error: the store or the dispatcher is away.
@@ -320,7 +316,7 @@ impl Message {
             | Self::Defined { .. } => false,
             Self::ParentTold { .. }
             | Self::OrphanTold { .. }
-            | Self::Submitted { .. }
+            | Self::SubmitUnsure
             | Self::Found { .. }
             | Self::Read { .. }
             | Self::AlarmSet { .. }
@@ -344,7 +340,7 @@ impl Message {
             Self::NotDeleted { .. } => "NotDeleted",
             Self::Look { .. } => "Look",
             Self::Watch { .. } => "Watch",
-            Self::Submitted { .. } => "Submitted",
+            Self::SubmitUnsure => "SubmitUnsure",
             Self::Found { .. } => "Found",
             Self::Read { .. } => "Read",
             Self::Defined { .. } => "Defined",

@@ -2,24 +2,31 @@
 
 use std::sync::Arc;
 
-use fleetward_runtime::{Context, Reply};
+use fleetward_runtime::{CallError, Context, Reply};
+use fleetward_store::Position;
 use serde_json::Value;
 
 use super::message::{Message, NewRun};
 use super::{State, reading};
 use crate::cause::Cause;
 use crate::error::Error;
-use crate::fleet::dispatcher::{self, NewTask, Subject, remedy};
+use crate::fleet::dispatcher::{self, NewTask, Subject, Submitted, remedy};
+use crate::fleet::task::history::Entry;
+use crate::fleet::task::{Handling, Requirement, StepRef};
 use crate::id::{RunId, TaskId};
 use crate::schedules::scheduler;
 use crate::seal::Purpose;
+use crate::system::principals::KnownOrg;
 use crate::workflows::run::Parent;
+
+/// What stands for the request of a task that a run wants: its id says all of it.
+const STEP_REQUEST: &str = "run step";
 
 /// What leaves the conductor behind its events.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     /// Tasks that are wanted.
-    pub(super) tasks: Vec<NewTask>,
+    pub(super) tasks: Vec<Wanted>,
     /// Tasks that are not wanted any more.
     pub(super) unwanted: Vec<TaskId>,
     /// Child runs that are wanted.
@@ -30,6 +37,18 @@ pub(super) struct Outbox {
     pub(super) ended: bool,
 }
 
+/// A task that is wanted. Its payload is sealed when it is sent, so that nobody waits for that behind the cell's order.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) id: TaskId,
+    pub(super) wants: Requirement,
+    pub(super) handling: Handling,
+    pub(super) payload: Vec<u8>,
+    pub(super) absent_at: Position,
+    pub(super) step: StepRef,
+    pub(super) history: Vec<Entry>,
+}
+
 /// A child run that is wanted.
 #[derive(Debug)]
 pub(super) struct Birth {
@@ -38,6 +57,24 @@ pub(super) struct Birth {
     pub(super) version: Option<String>,
     pub(super) input: Arc<Value>,
     pub(super) parent: Parent,
+}
+
+impl Wanted {
+    fn sealed(self, known: &KnownOrg) -> NewTask {
+        let Self { id, wants, handling, payload, absent_at, step, history } = self;
+        NewTask {
+            id,
+            wants: Arc::new(wants),
+            handling,
+            digest: known.key.digest(&payload),
+            payload_bytes: payload.len() as u64,
+            payload: known.ring.seal(Purpose::Payload, id.0.as_bytes(), &payload),
+            request: Some(STEP_REQUEST.to_owned()),
+            absent_at,
+            step: Some(step),
+            history,
+        }
+    }
 }
 
 impl State {
@@ -74,24 +111,12 @@ impl State {
     }
 
     /// Asks the dispatcher for tasks.
-    pub(super) fn submit(&self, tasks: Vec<NewTask>, cx: &Context<Message>) {
+    fn submit(&self, tasks: Vec<Wanted>, cx: &Context<Message>) {
         let by = self.cause();
-        let (dispatcher, within) = (self.args.dispatcher.clone(), self.args.config.answer_within);
-        let (reply, answered) = Reply::channel();
-        let sent = dispatcher.send(dispatcher::Message::Submit { tasks, by, reply });
-        if sent.is_err() {
-            // It is between two lives: this is asked after.
-            cx.send(Message::Submitted { said: Err(Error::OutcomeUnknown) });
-            return;
-        }
-        let clock = cx.clock().clone();
-        let said = async move {
-            tokio::select! {
-                said = answered => said.map_err(|_| Error::OutcomeUnknown),
-                () = clock.sleep(within) => Err(Error::OutcomeUnknown),
-            }
-        };
-        cx.spawn(said, |said| Message::Submitted { said });
+        let tasks = tasks.into_iter().map(|task| task.sealed(&self.known)).collect();
+        // Where it does not say that it has them all, they are looked for; so too where it is between two lives.
+        let reply = cx.reply(|said| (!has_all(&said)).then_some(Message::SubmitUnsure));
+        let _ = self.args.dispatcher.send(dispatcher::Message::Submit { tasks, by, reply });
     }
 
     fn withdraw(&self, tasks: Vec<TaskId>) {
@@ -149,4 +174,12 @@ impl State {
         };
         cx.spawn(begun, |found| Message::Found { found });
     }
+}
+
+/// Whether the dispatcher took the tasks, or had them.
+fn has_all(said: &Result<Vec<Result<Submitted, Error>>, CallError>) -> bool {
+    let sure = |said: &Result<Submitted, Error>| {
+        matches!(said, Ok(Submitted::Accepted | Submitted::Repeated))
+    };
+    matches!(said, Ok(said) if said.iter().all(sure))
 }

@@ -140,8 +140,7 @@ impl State {
             absent.iter().filter_map(|(key, as_of)| Some((key.clone(), (*as_of)?))).collect();
         let mut out = self.again(plan, &definition, &run);
         for task in &mut out.tasks {
-            let key = task.step.as_ref().map(|step| &step.key);
-            task.absent_at = key.and_then(|key| as_of.get(key)).copied().unwrap_or(0);
+            task.absent_at = as_of.get(&task.step.key).copied().unwrap_or(0);
         }
         run.scheduled.extend(removed.0);
         run.waits.extend(removed.1);

@@ -38,7 +38,7 @@ const AWAY: [&str; 4] = ["unavailable", "outcome_unknown", "busy", "internal"];
 const FAULTS: [(bool, &str, &str); 18] = [
     (true, "runs/r", "StepEnded"),
     (true, "runs/r", "ChildEnded"),
-    (true, "runs/r", "Submitted"),
+    (true, "runs/r", "SubmitUnsure"),
     (true, "runs/r", "Found"),
     (true, "runs/r", "Read"),
     (true, "runs/r", "Decide"),
