@@ -22,7 +22,8 @@ use crate::effect::Effect;
 use crate::fleet::cell::keeper;
 use crate::projector;
 use desk::{Bounds, Desk, Desks, Entry, Part};
-pub use log::{CellLog, Draft, Positions};
+use log::Queued;
+pub use log::{CellLog, Draft, Positions, Tail};
 pub use message::{Message, Opened};
 pub use outage::Outage;
 
@@ -159,8 +160,14 @@ impl Actor for State {
                 let opening = Opening { life: self.lives, keeper, positions, reply };
                 self.open(cell, opening, cx);
             }
-            Message::Append { cell, life, first, events, effects, before, more_follows } => {
-                self.append(cell, life, first, Entry { events, effects, before });
+            Message::Append { cell, life, tail } => {
+                let queued = tail.take();
+                // One message may have taken what another was for.
+                let Some(last) = queued.last() else { return Ok(()) };
+                let more_follows = last.more_follows;
+                for Queued { first, entry, .. } in queued {
+                    self.append(cell, life, first, entry);
+                }
                 self.waiting_since.get_or_insert(cx.clock().now());
                 if more_follows && self.in_flight.is_none() {
                     self.hold.get_or_insert_with(|| cx.after(HOLD, Message::HoldOver));

@@ -100,15 +100,43 @@ pub struct CellLog {
     life: u64,
     journal: Address<Message>,
     positions: Arc<Positions>,
-    tail: Arc<Mutex<Tail>>,
+    tail: Tail,
     /// Told of alerts; none: this cell raises none.
     alarm: Option<Address<alerts::Message>>,
 }
 
+/// The end of a cell's log in one life: its lock is the order of the cell.
+#[derive(Debug, Clone)]
+pub struct Tail(Arc<Mutex<Order>>);
+
 #[derive(Debug)]
-struct Tail {
+struct Order {
     last: Position,
     at: i64,
+    /// What the journal has to take. It is told outside of the lock: to wake it is to call the system.
+    queued: Vec<Queued>,
+}
+
+/// An entry on its way to the journal.
+#[derive(Debug)]
+pub(super) struct Queued {
+    /// The position that was given to the first event, or would be to the next.
+    pub(super) first: Position,
+    /// Without events: the effects wait for what the cell has pending.
+    pub(super) entry: Entry,
+    /// Whether an actor that was told of this is about to append what follows from it.
+    pub(super) more_follows: bool,
+}
+
+impl Tail {
+    fn new(last: Position) -> Self {
+        Self(Arc::new(Mutex::new(Order { last, at: 0, queued: Vec::new() })))
+    }
+
+    /// What was queued since, in order.
+    pub(super) fn take(&self) -> Vec<Queued> {
+        std::mem::take(&mut self.0.lock().queued)
+    }
 }
 
 /// Events being decided together: they stand or fall as one, with the effects they allow.
@@ -118,7 +146,7 @@ struct Tail {
 pub struct Draft<'a> {
     log: &'a CellLog,
     now: i64,
-    tail: Option<MutexGuard<'a, Tail>>,
+    order: Option<MutexGuard<'a, Order>>,
     origin: Option<Arc<Origin>>,
     entry: Entry,
     more_follows: bool,
@@ -133,8 +161,7 @@ impl CellLog {
         journal: Address<Message>,
         positions: Arc<Positions>,
     ) -> Self {
-        let tail = Arc::new(Mutex::new(Tail { last: head, at: 0 }));
-        Self { cell, life, journal, positions, tail, alarm: None }
+        Self { cell, life, journal, positions, tail: Tail::new(head), alarm: None }
     }
 
     /// The cell's number.
@@ -155,8 +182,8 @@ impl CellLog {
 
     /// No event of this life may be earlier than the last one of the life before.
     pub fn not_before(&self, at: i64) {
-        let mut tail = self.lock();
-        tail.at = tail.at.max(at);
+        let mut order = self.lock();
+        order.at = order.at.max(at);
     }
 
     /// Starts an entry at `now`, in microseconds UTC.
@@ -164,7 +191,7 @@ impl CellLog {
         Draft {
             log: self,
             now,
-            tail: None,
+            order: None,
             origin: None,
             entry: Entry::default(),
             more_follows: false,
@@ -179,8 +206,11 @@ impl CellLog {
 
     /// Releases effects once everything the cell has pending is durable.
     pub fn after_what_came_before(&self, effects: Vec<Effect>) {
-        let tail = self.lock();
-        self.send(tail.last + 1, Entry { effects, ..Entry::default() }, false);
+        let mut order = self.lock();
+        let (first, entry) = (order.last + 1, Entry { effects, ..Entry::default() });
+        order.queued.push(Queued { first, entry, more_follows: false });
+        drop(order);
+        self.tell_journal();
     }
 
     /// What an entry announced does not come: a journal that waits for it need not.
@@ -189,16 +219,15 @@ impl CellLog {
     }
 
     /// A panic while it is held is a crash of that actor, and so the end of this life.
-    fn lock(&self) -> MutexGuard<'_, Tail> {
-        self.tail.lock()
+    fn lock(&self) -> MutexGuard<'_, Order> {
+        self.tail.0.lock()
     }
 
-    fn send(&self, first: Position, entry: Entry, more_follows: bool) {
-        let (cell, life) = (self.cell, self.life);
-        let Entry { events, effects, before } = entry;
-        let append = Message::Append { cell, life, first, events, effects, before, more_follows };
-        if self.journal.send(append).is_err() {
+    fn tell_journal(&self) {
+        let (cell, life, tail) = (self.cell, self.life, self.tail.clone());
+        if self.journal.send(Message::Append { cell, life, tail }).is_err() {
             // Its restart rebuilds every cell; the callers are told that the outcome is unknown.
+            drop(self.tail.take());
             tracing::debug!(cell = cell.0, "the journal is between two lives");
         }
     }
@@ -235,19 +264,19 @@ impl Draft<'_> {
 
     fn add(&mut self, event: Event) -> Position {
         self.entry.events.push(event);
-        let tail = self.order();
-        tail.last += 1;
-        let seq = tail.last;
+        let order = self.order();
+        order.last += 1;
+        let seq = order.last;
         self.log.positions.given.store(seq, Ordering::Release);
         seq
     }
 
     /// Takes the cell's order, unless this has it.
-    fn order(&mut self) -> &mut Tail {
-        self.tail.get_or_insert_with(|| {
-            let mut tail = self.log.lock();
-            tail.at = tail.at.max(self.now);
-            tail
+    fn order(&mut self) -> &mut Order {
+        self.order.get_or_insert_with(|| {
+            let mut order = self.log.lock();
+            order.at = order.at.max(self.now);
+            order
         })
     }
 
@@ -295,12 +324,16 @@ impl Draft<'_> {
 
     /// Hands everything to the journal, if there is anything.
     pub fn submit(mut self) {
-        let entry = std::mem::take(&mut self.entry);
+        let (entry, more_follows) = (std::mem::take(&mut self.entry), self.more_follows);
         if !entry.events.is_empty() || !entry.effects.is_empty() {
-            let first = self.order().last + 1 - entry.events.len() as u64;
-            self.log.send(first, entry, self.more_follows);
+            let order = self.order();
+            let first = order.last + 1 - entry.events.len() as u64;
+            order.queued.push(Queued { first, entry, more_follows });
+            drop(self.order);
+            self.log.tell_journal();
+        } else {
+            drop(self.order);
         }
-        drop(self.tail);
         self.behind.into_iter().for_each(|then| then());
     }
 }

@@ -3,12 +3,10 @@
 use std::sync::Arc;
 
 use fleetward_runtime::{Address, Reply};
-use fleetward_store::{AppendError, CellHead, CellId, Event, Position, Unavailable};
+use fleetward_store::{AppendError, CellHead, CellId, Unavailable};
 
-use super::log::Positions;
-use crate::effect::Effect;
+use super::log::{Positions, Tail};
 use crate::fleet::cell::keeper;
-use crate::projector::Before;
 
 /// The protocol.
 #[derive(Debug)]
@@ -30,16 +28,8 @@ pub enum Message {
         cell: CellId,
         /// In which of its lives.
         life: u64,
-        /// The position that was given to the first event, or would be to the next.
-        first: Position,
-        /// None: the effects wait for what the cell has pending.
-        events: Vec<Event>,
-        /// In order.
-        effects: Vec<Effect>,
-        /// What some of the events find.
-        before: Vec<Before>,
-        /// Whether an actor that was told of this is about to append what follows from it.
-        more_follows: bool,
+        /// Has them: all that were queued since it was last looked.
+        tail: Tail,
     },
     /// The store answered the write in flight.
     Written {

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use fleetward_actors::Config;
+use fleetward_actors::fleet::task::Phase;
+use fleetward_actors::plane::NewRunStart;
 use fleetward_runtime::testkit::World;
 use fleetward_store::memory::Memory;
 
@@ -110,21 +112,41 @@ async fn all_closed(plane: &Plane, tasks: &[fleetward_actors::id::TaskId]) -> bo
 }
 
 #[test]
-fn events_that_never_reach_the_journal_end_the_life_of_their_cell() {
+fn word_that_never_reaches_the_journal_loses_nothing() {
     World::run(async |world| {
         let plane = start(world, &Memory::new()).await;
-        let before = plane.submit("before").await;
-        world.expect_crash("cells/1/keeper");
         world.faults().drop_next("journal", "Append");
-        assert_eq!(code(plane.operator.submit(new_task("lost")).await), "outcome_unknown");
+        assert_eq!(code(plane.operator.submit(new_task("late")).await), "outcome_unknown");
 
-        // What comes next does not follow on what is written: the cell starts again from there.
+        let next = plane.submit("next").await;
+
+        let tasks = plane.operator.tasks(None, None, 10).await.unwrap();
+        assert_eq!((tasks.len(), tasks[0].task.id), (2, next));
+    });
+}
+
+/// The conductor of one run crashes alone; what the others decide then does not follow on what is written.
+#[test]
+fn events_that_are_decided_and_not_appended_end_the_life_of_their_cell() {
+    World::run(async |world| {
+        let plane = start(world, &Memory::new()).await;
+        plane.apply("name: one\nsteps:\n  - step: s\n").await;
+        world.expect_crash("runs/lost");
+        world.expect_crash("cells/1/keeper");
+        world.faults().panic_at("run/decided");
+        let new = |id: &str| NewRunStart {
+            workflow: "one".to_owned(),
+            run_id: Some(id.parse().unwrap()),
+            input: "1".into(),
+            ..NewRunStart::default()
+        };
+        assert_eq!(code(plane.operator.start_run(new("lost")).await), "outcome_unknown");
+
         assert_ne!(code(plane.operator.submit(new_task("next")).await), "ok");
         world.pass(Duration::from_secs(5)).await;
 
+        assert!(!plane.operator.start_run(new("lost")).await.unwrap().repeated);
         let after = plane.submit("after").await;
-        let tasks = plane.operator.tasks(None, None, 10).await.unwrap();
-        let ids: Vec<_> = tasks.iter().map(|view| view.task.id).collect();
-        assert_eq!(ids, [after, before]);
+        assert_eq!(plane.phase(after).await, Phase::Waiting);
     });
 }

@@ -62,6 +62,7 @@ impl State {
         }
         draft.allow(Effect::Answer(reply.with(Ok(Begun::Started))));
         let out = self.advance(&mut draft, cx);
+        cx.faults().hit("run/decided");
         draft.submit();
         self.send(out, cx);
         metrics::counter!("fleetward_runs_started_total").increment(1);
