@@ -150,7 +150,13 @@ pub(crate) fn main() -> ExitCode {
         Err(failed) => return ended(&failed),
     };
     huge_pages(&cli.verb);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut threads = tokio::runtime::Builder::new_multi_thread();
+    if let Verb::Serve(serve) = &cli.verb
+        && let Some(count) = serve.threads
+    {
+        threads.worker_threads(count.into());
+    }
+    let runtime = match threads.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("error: no runtime: {error}");

@@ -90,7 +90,9 @@ impl Place {
 async fn postmaster(pool: &PgPool) -> Result<Option<u32>> {
     let ours: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(pool).await?;
     let local: bool =
-        sqlx::query_scalar("SELECT inet_server_addr() <<= '127.0.0.0/8'").fetch_one(pool).await?;
+        sqlx::query_scalar("SELECT coalesce(inet_server_addr() <<= '127.0.0.0/8', true)")
+            .fetch_one(pool)
+            .await?;
     if !local {
         return Ok(None);
     }

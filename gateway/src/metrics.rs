@@ -68,7 +68,9 @@ pub(crate) async fn upkeep(edge: &Edge) {
 pub(crate) fn render(edge: &Edge) -> String {
     let mut text = edge.metrics.render();
     let usage = edge.plane.permits();
+    let threads = tokio::runtime::Handle::current().metrics().num_workers();
     let gauges = [
+        ("fleetward_threads", "Threads that run the server.", threads),
         ("fleetward_permits_in_use", "Commands in flight.", usage.count),
         ("fleetward_permit_bytes_in_use", "Bytes of commands in flight.", usage.bytes),
         ("fleetward_connections_open", "Open client connections.", edge.open_connections()),

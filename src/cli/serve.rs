@@ -33,6 +33,11 @@ pub(crate) struct ServeArgs {
     /// How long requests in flight and queues may take to end on SIGTERM.
     #[arg(long, value_name = "N", env = "FLEETWARD_DRAIN_SECONDS", default_value = "20", value_parser = seconds)]
     drain_seconds: Duration,
+    /// Threads that run the server, 1 to 512, besides those of an embedded store [default: as many as there are cores].
+    /// Where the database is on the same small machine, one takes less processor time for each request, and has less of a
+    /// peak.
+    #[arg(long, value_name = "N", env = "FLEETWARD_THREADS", value_parser = clap::value_parser!(u16).range(1..=512))]
+    pub(super) threads: Option<u16>,
     /// A proxy, `10.0.0.0/8` or an address, whose X-Forwarded-For says where requests come from; several with commas.
     #[arg(long, value_name = "CIDR", env = "FLEETWARD_TRUSTED_PROXY", value_delimiter = ',')]
     trusted_proxy: Vec<Cidr>,

@@ -41,6 +41,19 @@ fn setting_that_does_not_exist_is_refused_by_name() {
     assert!(said.contains("lease_secnods"), "{said}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn server_runs_on_as_many_threads_as_it_is_told() {
+    let folder = folder(&format!("{FILE}threads = 3\n"));
+    let none = serve(folder.path()).args(["--threads", "0"]).output().unwrap();
+    let said = String::from_utf8_lossy(&none.stderr);
+    assert!(none.status.code() == Some(2) && said.contains("1..=512"), "{said}");
+
+    let (_process, base, _log) = listen(serve(folder.path()));
+    let metrics = reqwest::get(format!("{base}/metrics")).await.unwrap().text().await.unwrap();
+
+    assert!(metrics.contains("\nfleetward_threads 3\n"), "{metrics}");
+}
+
 fn folder(settings: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("fleetward.toml"), settings).unwrap();

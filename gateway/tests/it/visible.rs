@@ -43,6 +43,7 @@ fn probes_need_no_token_and_say_how_it_is() {
         assert_eq!((ready.status, &ready.json["ready"]), (200, &json!(true)));
         assert!(metrics.headers["content-type"].to_str().unwrap().starts_with("text/plain"));
         for name in [
+            "fleetward_threads 2",
             "fleetward_permits_in_use 0",
             "fleetward_connections_open ",
             "fleetward_messages_waiting{actor=\"dispatcher\"}",
