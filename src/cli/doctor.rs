@@ -106,6 +106,8 @@ async fn look_at_store(url: &str) -> Result<usize, Failed> {
         }
     };
     line(&format!("ok    {} is reachable, its schema is ours", store.describe()))?;
+    let advice = store.advice().await.map_err(|error| Failed::Unavailable(error.to_string()))?;
+    advice.iter().try_for_each(|said| line(&format!("note  {said}")))?;
     let cells = store.cells().await.map_err(|error| Failed::Unavailable(error.to_string()))?;
     let mut wrong = 0;
     for head in cells {

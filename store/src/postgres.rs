@@ -214,6 +214,10 @@ impl Store for Postgres {
         self.readers.rows(read::ping_query).await.map(drop)
     }
 
+    async fn advice(&self) -> Result<Vec<String>, Unavailable> {
+        read::advice(&self.readers.rows(read::checkpoints_query).await?)
+    }
+
     fn statements(&self) -> u64 {
         self.statements.total()
     }

@@ -29,6 +29,14 @@ pub trait Store: Journal + Records + Sealing {
     /// `Unavailable`: it does not.
     async fn ping(&self) -> Result<(), Unavailable>;
 
+    /// Which settings of the database cost throughput under steady load, and what to set, as sentences.
+    ///
+    /// # Errors
+    /// `Unavailable`: the store does not answer.
+    async fn advice(&self) -> Result<Vec<String>, Unavailable> {
+        Ok(Vec::new())
+    }
+
     /// Statements sent to the database since this store was opened, pings included; transaction
     /// control and the setting up of connections are not counted.
     fn statements(&self) -> u64;

@@ -36,4 +36,11 @@ async fn server_outlives_its_database() {
     for actor in actors["actors"].as_array().unwrap() {
         assert_eq!(actor["restarts"], 0, "an outage spends no restart budget: {actor}");
     }
+
+    let doctor = fleetward().args(["doctor", "--database-url", &url]).output().unwrap();
+    let said = String::from_utf8_lossy(&doctor.stdout);
+    assert!(doctor.status.success(), "{said}");
+    for setting in ["note  max_wal_size", "note  checkpoint_timeout"] {
+        assert!(said.contains(setting), "as they come: {said}");
+    }
 }

@@ -190,7 +190,7 @@ impl State {
         }
     }
 
-    /// Gives a poll its place. Answers those that it takes the place of: they are over once the dispatcher was told.
+    /// Gives a poll its place. What comes back are those whose place it takes: over, once the dispatcher was told.
     #[must_use]
     fn park(
         &mut self,

@@ -23,6 +23,32 @@ pub(super) fn ping_query() -> Query {
     query(include_str!("../sql/postgres/ping.sql"))
 }
 
+pub(super) fn checkpoints_query() -> Query {
+    query(include_str!("../sql/postgres/checkpoints.sql"))
+}
+
+/// What the settings come to that are too low for steady load.
+pub(super) fn advice(settings: &[PgRow]) -> Result<Vec<String>, Unavailable> {
+    let setting = |row: &PgRow| Ok((row.try_get::<String, _>("name")?, row.try_get("value")?));
+    let settings = settings.iter().map(setting).collect::<Result<Vec<_>, Error>>();
+    let low = |(name, value): &(String, i64)| too_low(name, *value);
+    Ok(settings.map_err(unavailable)?.iter().filter_map(low).collect())
+}
+
+/// Checkpoints write every page whole behind each (`full_page_writes`), so they should be far apart.
+fn too_low(name: &str, value: i64) -> Option<String> {
+    let (enough, unit, better) = match name {
+        "max_wal_size" => (8 << 10, "MB", "16GB"),
+        "checkpoint_timeout" => (900, "s", "30min"),
+        _ => return None,
+    };
+    (value < enough).then(|| {
+        format!(
+            "{name} of PostgreSQL is {value} {unit}: under steady load {better} saves checkpoints"
+        )
+    })
+}
+
 pub(super) fn open_query(cell: CellId) -> Query {
     query(include_str!("../sql/postgres/open.sql")).bind(cell.0).bind(&genesis(cell).as_bytes()[..])
 }
@@ -267,5 +293,14 @@ mod tests {
             plan(5_000, &prepare, "EXPLAIN EXECUTE due (1, 'task', 900, 7, 'id7', 10)").await;
 
         assert!(plan.contains("records_due") && !plan.contains("Sort"), "{plan}");
+    }
+
+    #[test]
+    fn settings_are_named_while_they_are_too_low() {
+        let said = super::too_low("max_wal_size", 1_024).unwrap();
+        assert!(said.contains("max_wal_size") && said.contains("16GB"), "{said}");
+        assert!(super::too_low("checkpoint_timeout", 300).unwrap().contains("30min"));
+        assert_eq!(super::too_low("max_wal_size", 16 << 10), None);
+        assert_eq!(super::too_low("checkpoint_timeout", 1_800), None);
     }
 }
