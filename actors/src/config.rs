@@ -63,6 +63,9 @@ pub struct Config {
     pub projector_pause: Duration,
     /// Records that the projector keeps in memory between batches.
     pub projector_cache: usize,
+    /// When more starts of runs of a cell than this have asked the store for an id that was never used, the used ids are
+    /// read once and kept in memory, ten bits each: from then on such a start asks nothing.
+    pub used_ids_after: u32,
     /// How long a step may wait for its first worker, or a run that waits for nothing may do nothing, until the run counts
     /// as stuck.
     pub stuck_after: Duration,
@@ -108,6 +111,7 @@ impl Default for Config {
             stuck_after: Duration::from_secs(15 * 60),
             projector_pause: Duration::from_millis(250),
             projector_cache: 65_536,
+            used_ids_after: 1_000,
             sweep: Duration::from_secs(60),
             retention_every: Duration::from_secs(600),
             notify_for: Duration::from_secs(12 * 3600),

@@ -183,6 +183,16 @@ impl Records for Memory {
         Ok(self.reach()?.due_page(&query))
     }
 
+    async fn ids_page(
+        &self,
+        cell: CellId,
+        kind: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<String>, Unavailable> {
+        Ok(self.reach()?.ids_page(cell, kind, after, limit))
+    }
+
     async fn count(
         &self,
         cell: CellId,

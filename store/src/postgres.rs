@@ -190,6 +190,16 @@ impl Records for Postgres {
         read::due(&self.readers.page(|| read::due_page_query(&query)).await?)
     }
 
+    async fn ids_page(
+        &self,
+        cell: CellId,
+        kind: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<String>, Unavailable> {
+        read::ids(&self.readers.page(|| read::ids_page_query(cell, kind, after, limit)).await?)
+    }
+
     async fn count(
         &self,
         cell: CellId,

@@ -185,6 +185,18 @@ pub trait Records: Send + Sync + 'static {
     /// `Unavailable`: try again.
     async fn due_page(&self, query: DueQuery) -> Result<Vec<Due>, Unavailable>;
 
+    /// One page of the ids of a kind's rows, in the order of their bytes: those behind `after`.
+    ///
+    /// # Errors
+    /// `Unavailable`: try again.
+    async fn ids_page(
+        &self,
+        cell: CellId,
+        kind: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<String>, Unavailable>;
+
     /// How many rows there are, of one status if one is given.
     ///
     /// # Errors

@@ -153,6 +153,17 @@ impl Records for Sqlite {
         self.readers.run(move |reader| reader.due_page(&query)).await
     }
 
+    async fn ids_page(
+        &self,
+        cell: CellId,
+        kind: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<String>, Unavailable> {
+        let (kind, after) = (kind.to_owned(), after.to_owned());
+        self.readers.run(move |reader| reader.ids_page(cell, &kind, &after, limit)).await
+    }
+
     async fn count(
         &self,
         cell: CellId,

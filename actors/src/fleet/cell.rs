@@ -22,7 +22,8 @@ use crate::journal::{self, Positions};
 use crate::projector::{self, Progress};
 use crate::schedules::scheduler;
 use crate::system::principals::Principals;
-use crate::workflows::conductor::{self, Nursery, Runs, Siblings};
+use crate::workflows::conductor::{self, Runs, Siblings};
+use crate::workflows::nursery::Nursery;
 use crate::workflows::shelf::Shelf;
 use crate::workflows::{catalogue, clockwork};
 
@@ -218,7 +219,8 @@ impl Ground {
         dispatcher: &Address<dispatcher::Message>,
         models: &Arc<ModelNames>,
     ) -> (Workflows, Vec<ChildSpec>) {
-        let (shelf, nursery) = (Arc::<Shelf>::default(), Arc::<Nursery>::default());
+        let shelf = Arc::<Shelf>::default();
+        let nursery = Arc::new(Nursery::new(self.config.used_ids_after));
         let siblings = Siblings::default();
         let clockwork = Address::new(format!("cell {cell} clockwork"));
         let scheduler = Address::new(format!("cell {cell} scheduler"));

@@ -128,6 +128,15 @@ pub(super) struct Queued {
     pub(super) more_follows: bool,
 }
 
+impl Order {
+    /// Whether the journal is to be told: one word is for all that lies here when it comes. Should one have been lost,
+    /// there is another whenever twice as much has come to lie here.
+    fn queue(&mut self, queued: Queued) -> bool {
+        self.queued.push(queued);
+        self.queued.len().is_power_of_two()
+    }
+}
+
 impl Tail {
     fn new(last: Position) -> Self {
         Self(Arc::new(Mutex::new(Order { last, at: 0, queued: Vec::new() })))
@@ -208,9 +217,11 @@ impl CellLog {
     pub fn after_what_came_before(&self, effects: Vec<Effect>) {
         let mut order = self.lock();
         let (first, entry) = (order.last + 1, Entry { effects, ..Entry::default() });
-        order.queued.push(Queued { first, entry, more_follows: false });
+        let tell = order.queue(Queued { first, entry, more_follows: false });
         drop(order);
-        self.tell_journal();
+        if tell {
+            self.tell_journal();
+        }
     }
 
     /// What an entry announced does not come: a journal that waits for it need not.
@@ -328,9 +339,11 @@ impl Draft<'_> {
         if !entry.events.is_empty() || !entry.effects.is_empty() {
             let order = self.order();
             let first = order.last + 1 - entry.events.len() as u64;
-            order.queued.push(Queued { first, entry, more_follows });
+            let tell = order.queue(Queued { first, entry, more_follows });
             drop(self.order);
-            self.log.tell_journal();
+            if tell {
+                self.log.tell_journal();
+            }
         } else {
             drop(self.order);
         }

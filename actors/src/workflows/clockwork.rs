@@ -11,7 +11,8 @@ use std::time::Duration;
 use fleetward_runtime::{Actor, Context, Crash, Reply, StartError, Timer};
 use fleetward_store::{CellId, Due, DueQuery, Store};
 
-use super::conductor::{Nursery, Runs};
+use super::conductor::Runs;
+use super::nursery::Nursery;
 use super::run::Run;
 use crate::fact::Fold;
 use crate::fleet::cell::keeper;
@@ -47,7 +48,7 @@ pub struct Args {
     pub store: Arc<dyn Store>,
     /// Follows the cell.
     pub projector: projector::Handle,
-    /// Where conductors find what was read of their runs.
+    /// Where conductors find what was read of their runs, and which ids are new.
     pub nursery: Arc<Nursery>,
     /// The conductors.
     pub runs: Runs,
@@ -63,6 +64,10 @@ pub enum Message {
         /// Once it will be: until then the conductor stays.
         reply: Reply<()>,
     },
+    /// From a conductor: it is worth to know which ids of runs are used.
+    FillUsedIds,
+    /// From itself: they are known; how many rows there were, or why not.
+    UsedIdsFilled(Result<u64, String>),
     /// From itself: so many have been started.
     Started,
     /// From itself: times that it asked for.
@@ -133,6 +138,11 @@ impl Actor for State {
                 self.asleep(due);
                 reply.send(());
             }
+            Message::FillUsedIds => self.fill_used_ids(cx),
+            Message::UsedIdsFilled(Ok(rows)) => tracing::info!(rows, "the ids of runs are known"),
+            Message::UsedIdsFilled(Err(why)) => {
+                tracing::debug!(%why, "the ids of runs cannot be read now");
+            }
             Message::Started => self.starting = false,
             Message::Read { until, read } => self.read(until, read),
             Message::Tick => (self.tick, self.away) = (None, false),
@@ -144,6 +154,8 @@ impl Actor for State {
     fn label(message: &Message) -> &'static str {
         match message {
             Message::Asleep { .. } => "Asleep",
+            Message::FillUsedIds => "FillUsedIds",
+            Message::UsedIdsFilled(_) => "UsedIdsFilled",
             Message::Started => "Started",
             Message::Read { .. } => "Read",
             Message::Tick => "Tick",
@@ -161,6 +173,15 @@ impl Actor for State {
 }
 
 impl State {
+    fn fill_used_ids(&self, cx: &Context<Message>) {
+        let Args { cell, store, projector, nursery, .. } = self.args.clone();
+        let positions = self.log.positions().clone();
+        cx.spawn(
+            async move { nursery.used.fill(cell, store.as_ref(), &projector, &positions).await },
+            Message::UsedIdsFilled,
+        );
+    }
+
     fn asleep(&mut self, due: Due) {
         if !self.reading {
             self.remember([due]);

@@ -18,12 +18,12 @@ mod watchdog;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dashmap::DashMap;
 use fleetward_runtime::{Actor, Address, Context, Crash, Family, Reply, StartError, Timer};
 use fleetward_store::{CellId, Position, Store};
 
 use super::clockwork;
 use super::definition::Definition;
+use super::nursery::{Known, Nursery};
 use super::plan::Values;
 use super::run::Run;
 use super::shelf::Shelf;
@@ -96,10 +96,6 @@ pub struct Args {
 /// The family that a conductor is of: known once it is made.
 pub type Siblings = Arc<std::sync::OnceLock<Runs>>;
 
-/// What is known of runs whose conductors are about to start.
-#[derive(Debug, Default)]
-pub struct Nursery(DashMap<RunId, Option<Box<Run>>>);
-
 /// A conductor's memory.
 pub struct State {
     args: Args,
@@ -144,18 +140,6 @@ pub struct State {
     linger: Option<Timer>,
 }
 
-impl Nursery {
-    /// A run of this id is about to be started, and there was none before.
-    pub fn expect(&self, run: RunId) {
-        self.0.insert(run, None);
-    }
-
-    /// What was read of a run with its cell.
-    pub fn keep(&self, run: Run) {
-        self.0.insert(run.id.clone(), Some(Box::new(run)));
-    }
-}
-
 impl Actor for State {
     type Args = Args;
     type Message = Message;
@@ -164,9 +148,10 @@ impl Actor for State {
         let log = args.keeper.take(&[]).await?.log;
         let known = args.principals.org_of(args.cell);
         let known = known.ok_or_else(|| StartError::Unavailable("no organisation".to_owned()))?;
-        let run = match args.nursery.0.remove(&args.run) {
-            Some((_, kept)) => kept.map(|run| *run),
-            None => read_run(&args, &log, cx.life()).await?,
+        let run = match args.nursery.take(&args.run, log.positions().opened()) {
+            Known::New => None,
+            Known::Kept(run) => Some(*run),
+            Known::Unread => read_run(&args, &log, cx.life()).await?,
         };
         let mut state = Self {
             args,
@@ -278,6 +263,9 @@ async fn read_run(args: &Args, log: &CellLog, life: u64) -> Result<Option<Run>, 
     passed.await.map_err(|behind| StartError::Unavailable(behind.to_string()))?;
     let rows = args.store.get(args.cell, Run::KIND, &[args.run.to_string()]).await;
     let rows = rows.map_err(|error| StartError::Unavailable(format!("store: {error}")))?;
+    if rows.is_empty() && args.nursery.used.asked_in_vain(positions.opened()) {
+        let _ = args.clockwork.send(clockwork::Message::FillUsedIds);
+    }
     let read = rows.first().map(fact::from_record::<Run>).transpose();
     read.map_err(|error| StartError::Halt(error.to_string()))
 }

@@ -184,6 +184,22 @@ impl Tables {
             .collect()
     }
 
+    pub(super) fn ids_page(
+        &self,
+        cell: CellId,
+        kind: &str,
+        after: &str,
+        limit: usize,
+    ) -> Vec<String> {
+        let Some(cell) = self.cells.get(&cell) else { return Vec::new() };
+        let behind = Bound::Excluded((kind.to_owned(), after.to_owned()));
+        let rows = cell.records.range((behind, Bound::Unbounded));
+        rows.take_while(|((of, _), _)| of == kind)
+            .map(|((_, id), _)| id.clone())
+            .take(limit)
+            .collect()
+    }
+
     pub(super) fn count(&self, cell: CellId, kind: &str, status: Option<&str>) -> u64 {
         let wanted =
             |row: &&Record| row.kind == kind && status.is_none_or(|status| row.status == status);

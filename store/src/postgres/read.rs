@@ -134,6 +134,14 @@ pub(super) fn due_page_query(asked: &DueQuery) -> Query {
         .bind(rows(asked.limit))
 }
 
+pub(super) fn ids_page_query(cell: CellId, kind: &str, after: &str, limit: usize) -> Query {
+    query(include_str!("../sql/postgres/ids_page.sql"))
+        .bind(cell.0)
+        .bind(kind)
+        .bind(after)
+        .bind(rows(limit))
+}
+
 pub(super) fn list_query(asked: &crate::Query) -> Query {
     let sql = match &asked.status {
         None => query(include_str!("../sql/postgres/list.sql")),
@@ -198,6 +206,10 @@ pub(super) fn snapshot(rows: &[PgRow]) -> Result<(Position, Vec<Record>), Unavai
         Ok((position.map_or(0, unsigned), found))
     };
     read().map_err(unavailable)
+}
+
+pub(super) fn ids(rows: &[PgRow]) -> Result<Vec<String>, Unavailable> {
+    rows.iter().map(|row| row.try_get(0)).collect::<Result<_, Error>>().map_err(unavailable)
 }
 
 pub(super) fn number(rows: &[PgRow]) -> Result<u64, Unavailable> {
@@ -293,6 +305,16 @@ mod tests {
             plan(5_000, &prepare, "EXPLAIN EXECUTE due (1, 'task', 900, 7, 'id7', 10)").await;
 
         assert!(plan.contains("records_due") && !plan.contains("Sort"), "{plan}");
+    }
+
+    #[tokio::test]
+    async fn ids_are_read_in_their_order_whatever_the_planner_believes() {
+        let page = include_str!("../sql/postgres/ids_page.sql");
+        let prepare = format!("PREPARE ids (bigint, text, text, bigint) AS {page}");
+
+        let plan = plan(5_000, &prepare, "EXPLAIN EXECUTE ids (1, 'task', 'id7', 10)").await;
+
+        assert!(plan.contains("records_pkey") && !plan.contains("Sort"), "{plan}");
     }
 
     #[test]

@@ -124,6 +124,17 @@ impl<'a> Reader<'a> {
         self.all(sql, asked, |row| Ok(Due { at: row.get(0)?, id: row.get(1)? }))
     }
 
+    pub(super) fn ids_page(
+        &self,
+        cell: CellId,
+        kind: &str,
+        after: &str,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<String>> {
+        let sql = include_str!("../sql/sqlite/ids_page.sql");
+        self.all(sql, (cell.0, kind, after, rows(limit)), |row| row.get(0))
+    }
+
     pub(super) fn count(
         &self,
         cell: CellId,

@@ -14,6 +14,7 @@ use crate::error::{Error, Kind, Refusal};
 use crate::guard::guarded;
 use crate::journal::Draft;
 use crate::seal::Sealed;
+use crate::workflows::clockwork;
 use crate::workflows::definition::Definition;
 use crate::workflows::gate::{self, Vote};
 use crate::workflows::plan;
@@ -54,6 +55,10 @@ impl State {
         };
         let bytes = new.input.len();
         let at = self.note(&event, by, Some(new.input), &mut draft);
+        // Once the event has its position: whoever fills them from there on finds the run or is told of it.
+        if self.args.nursery.used.begun(&self.args.run, log.positions().opened()) {
+            let _ = self.args.clockwork.send(clockwork::Message::FillUsedIds);
+        }
         self.definition = Some(new.definition);
         // What a fork takes over is where it was; what it is given anew is here.
         if self.run.as_ref().is_some_and(|run| run.input.at == at) {

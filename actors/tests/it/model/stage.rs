@@ -100,8 +100,8 @@ pub(super) struct Stage<'w> {
 
 fn config() -> Config {
     let budget = Budget { restarts: 1_000, within: Duration::from_secs(1) };
-    // How often attempts may be lost is not what this is about.
-    Config { budget, attempt_cap: 1_000, ..Config::default() }
+    // How often attempts may be lost is not what this is about. That ids are new is told without the store where it can.
+    Config { budget, attempt_cap: 1_000, used_ids_after: 0, ..Config::default() }
 }
 
 impl<'w> Stage<'w> {

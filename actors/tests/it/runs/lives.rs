@@ -1,7 +1,8 @@
 //! Runs and the lives of servers: what one commit holds, and that whatever a killed server left leads to the same end.
 
+use fleetward_actors::Config;
 use fleetward_actors::plane::RunFilter;
-use fleetward_store::CellId;
+use fleetward_store::{CellId, Store};
 
 use super::*;
 
@@ -110,6 +111,47 @@ fn child_that_nobody_wants_any_more_ends_whatever_is_lost() {
             plane.fits(&run).await;
         });
     }
+}
+
+#[test]
+fn start_under_a_new_id_asks_the_store_nothing_once_the_used_ids_are_known() {
+    World::run(async |world| {
+        let (store, mut earlier) = (Memory::new(), Vec::<RunId>::new());
+        for life in ["a", "b", "c"] {
+            let config = Config { used_ids_after: 0, ..Config::default() };
+            let plane = start_with(world, &store, config).await;
+            plane.apply("name: waits\nsteps: [{wait_signal: word}]").await;
+            let start = async |id: String| {
+                let new = NewRunStart {
+                    workflow: "waits".to_owned(),
+                    run_id: Some(id.parse().unwrap()),
+                    input: "1".into(),
+                    ..NewRunStart::default()
+                };
+                plane.operator.start_run(new).await.unwrap()
+            };
+
+            earlier.push(start(format!("{life}-first")).await.run);
+            // Its ids are read, and it rests.
+            world.pass(Duration::from_secs(60)).await;
+            let before = store.statements();
+            let fresh = start(format!("{life}-fresh")).await;
+            world.settle().await;
+
+            assert!(!fresh.repeated);
+            assert_eq!(store.statements() - before, 2, "its events are written, and its row");
+            earlier.push(fresh.run);
+            for run in &earlier {
+                assert!(start(run.to_string()).await.repeated, "{run} in life {life}");
+            }
+            world.pass(Duration::from_secs(60)).await;
+            for run in &earlier {
+                assert!(start(run.to_string()).await.repeated, "{run} has rested in life {life}");
+                plane.fits(run).await;
+            }
+            plane.plane.drain(Duration::from_secs(5)).await;
+        }
+    });
 }
 
 #[test]

@@ -21,6 +21,7 @@ on_every_backend! {
     rows_of_a_status_are_walked_from_the_oldest_in_pages,
     open_rows_load_in_the_order_they_were_created,
     rows_that_are_due_come_by_their_time_in_pages,
+    ids_of_a_kind_come_in_their_order_in_pages,
     rows_are_found_by_id,
     rows_are_counted,
     rows_are_never_formatted,
@@ -232,6 +233,21 @@ async fn rows_that_are_due_come_by_their_time_in_pages(world: World) {
     assert_eq!(page(30, second.last(), 2).await, []);
     project(&world, 9, 11, vec![row("b", 2, "done"), due("c", 1, -5)]).await.unwrap();
     assert_eq!(page(20, None, 9).await, [Due { at: -5, id: "c".into() }]);
+}
+
+async fn ids_of_a_kind_come_in_their_order_in_pages(world: World) {
+    let page =
+        async |after: &str, limit| world.store.ids_page(CELL, "task", after, limit).await.unwrap();
+    assert!(page("", 10).await.is_empty());
+    let worker = Record { kind: "worker".into(), ..row("aa", 7, "approved") };
+    let rows = ["é", "b", "Z", "a-1", "a"].iter().zip(1..).map(|(id, at)| row(id, at, "done"));
+    project(&world, 0, 9, rows.chain([worker]).collect()).await.unwrap();
+
+    assert_eq!(page("", 3).await, ["Z", "a", "a-1"]);
+    assert_eq!(page("a-1", 3).await, ["b", "é"]);
+    assert_eq!(page("a-0", 1).await, ["a-1"]);
+    assert!(page("é", 3).await.is_empty());
+    assert!(world.store.ids_page(CellId(2), "task", "", 3).await.unwrap().is_empty());
 }
 
 async fn rows_are_found_by_id(world: World) {
