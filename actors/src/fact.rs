@@ -9,6 +9,8 @@ use fleetward_store::{Codec, Event, Origin, Position, Record};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize as _, Serialize};
 use std::borrow::Cow;
+use std::cell::RefCell;
+use std::fmt::Write as _;
 use std::sync::Arc;
 use tagged::Tagged;
 
@@ -88,16 +90,27 @@ pub fn encode<F: Fold>(
 ) -> Event {
     let kind = F::kind(event);
     Event {
-        stream: format!("{}/{id}", F::KIND).into(),
+        stream: stream_of(F::KIND, id),
         kind: Cow::Borrowed(kind),
         version: VERSION,
         codec: Codec::Json,
         at,
         by,
         origin,
-        body: tagged::write(kind, event).into(),
+        body: tagged::write(kind, event),
         sealed,
     }
+}
+
+fn stream_of(kind: &str, id: impl std::fmt::Display) -> Arc<str> {
+    thread_local! {
+        static SCRATCH: RefCell<String> = const { RefCell::new(String::new()) };
+    }
+    SCRATCH.with_borrow_mut(|scratch| {
+        scratch.clear();
+        write!(scratch, "{kind}/{id}").expect("a string takes everything");
+        Arc::from(scratch.as_str())
+    })
 }
 
 /// As JSON, in a buffer of this size to begin with.

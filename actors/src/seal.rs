@@ -31,6 +31,8 @@ pub struct Sealed {
     bytes: Bytes,
     /// Counts it as on its way, until it has a position: a key is not retired meanwhile.
     on_its_way: Option<Arc<()>>,
+    /// What is inside, and what it is bound to, where a reader is about to get it: that one need not decrypt it.
+    plain: Option<(Bound, Bytes)>,
 }
 
 /// What a value is for. One that is sealed for one purpose does not open for another.
@@ -113,7 +115,7 @@ impl Purpose {
 
 impl Sealed {
     fn new(number: u32, key: &Key, bound: Bound, value: &[u8]) -> Self {
-        Self { bytes: written(number, &key.seal(bound, value)), on_its_way: None }
+        Self::from_bytes(written(number, &key.seal(bound, value)))
     }
 
     fn open(&self, key: &Key, bound: Bound) -> Result<Bytes, Unreadable> {
@@ -152,12 +154,12 @@ impl Sealed {
 
     /// What the store gave back.
     pub fn from_bytes(bytes: Bytes) -> Self {
-        Self { bytes, on_its_way: None }
+        Self { bytes, on_its_way: None, plain: None }
     }
 
     /// A copy to be kept: it does not hold its key.
     pub fn kept(&self) -> Self {
-        Self::from_bytes(self.bytes.clone())
+        Self { on_its_way: None, ..self.clone() }
     }
 
     /// Size in bytes, as stored.

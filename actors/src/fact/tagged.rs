@@ -3,6 +3,9 @@
 //! serde writes and reads an enum in this form too (`tag = "kind"`), but it reads all fields into a buffer first, because
 //! the kind could come last. Here it is known from the event: the fields are read straight from the text.
 
+use std::cell::RefCell;
+
+use bytes::Bytes;
 use serde::Serialize;
 use serde::de::value::StrDeserializer;
 use serde::de::{
@@ -10,18 +13,30 @@ use serde::de::{
 };
 use serde_json::Error;
 
-/// Room for a body, in bytes: most have less.
-const ROOM: usize = 256;
+/// Room that is kept for the next body, in bytes: nearly all have less.
+const ROOM: usize = 16 << 10;
 
 /// Writes an event of this kind, which is a variant with named fields.
-pub(super) fn write(kind: &str, event: &impl Serialize) -> Vec<u8> {
+pub(super) fn write(kind: &str, event: &impl Serialize) -> Bytes {
+    thread_local! {
+        static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    }
+    SCRATCH.with_borrow_mut(|scratch| {
+        scratch.clear();
+        write_to(scratch, kind, event);
+        let body = Bytes::copy_from_slice(scratch);
+        scratch.shrink_to(ROOM);
+        body
+    })
+}
+
+fn write_to(body: &mut Vec<u8>, kind: &str, event: &impl Serialize) {
     // Of itself serde writes `{"kind":{fields}}`, which is shorter by so much.
     let (before, behind) = (r#"{"kind":""#, r#"","#);
     let head = before.len() + kind.len() + behind.len();
     let nested = r#"{"":{"#.len() + kind.len();
-    let mut body = Vec::with_capacity(ROOM);
     body.resize(head - nested, b' ');
-    serde_json::to_writer(&mut body, event).expect("facts have string keys only");
+    serde_json::to_writer(&mut *body, event).expect("facts have string keys only");
     debug_assert!(
         body[head - nested + 2..].starts_with(kind.as_bytes()),
         "named otherwise: {kind}"
@@ -34,7 +49,6 @@ pub(super) fn write(kind: &str, event: &impl Serialize) -> Vec<u8> {
         // No fields, no comma.
         body.remove(head - 1);
     }
-    body
 }
 
 /// An event of a known kind, to be read.
@@ -185,7 +199,7 @@ mod tests {
             let body = write(kind, &ours);
 
             assert_eq!(
-                String::from_utf8(body.clone()).unwrap(),
+                String::from_utf8(body.to_vec()).unwrap(),
                 serde_json::to_string(&serdes).unwrap()
             );
             assert_eq!(ours::Event::deserialize(Tagged { kind, body: &body }).unwrap(), ours);

@@ -304,8 +304,8 @@ impl State {
     fn complete(&mut self, value: &Value, by: &Cause, draft: &mut Draft<'_>, out: &mut Outbox) {
         let bytes = serde_json::to_vec(value).expect("JSON is written as JSON");
         let bound = self.args.run.as_str().as_bytes();
-        let sealed = self.known.ring.seal(Purpose::RunOutput, bound, &bytes);
         let digest = self.known.key.digest(&bytes);
+        let sealed = self.known.ring.seal_at_hand(Purpose::RunOutput, bound, bytes.into());
         self.unwant_all(out);
         self.last_words = Some(sealed.clone());
         self.note(&Event::Completed { digest }, by, Some(sealed), draft);
